@@ -1,0 +1,182 @@
+//! Configuration: text → `Raw` (what the user wrote, with positions) → [`Config`] (resolved, nothing optional left).
+//!
+//! Four doors, one model: one line, native YAML, MetalLB's documents, MetalLB's old ConfigMap. After resolving, no later code can
+//! meet an invalid combination, and no later code checks again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::addr::{Range, RangeSet};
+use crate::facts::{Labels, LinkName, Selector};
+
+/// The name of a pool.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolName(pub Arc<str>);
+
+impl PoolName {
+    /// From text.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// The resolved configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    /// Pools in the order in which they are tried for a Service that asks for none: by priority, then as written. Their
+    /// addresses are disjoint.
+    pub pools: Vec<Pool>,
+    /// Advertisements on layer 2; every pool without `advertisements: none` of any protocol has at least the implied one.
+    pub l2_advertisements: Vec<L2Advertisement>,
+    /// Everything else.
+    pub settings: Settings,
+    /// Hash of the meaning, not of the text: equal on two agents that do the same. 16 hexadecimal digits.
+    pub hash: String,
+}
+
+/// Addresses to assign, and to whom.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// Unique.
+    pub name: PoolName,
+    /// For `ipAddressPoolSelectors`.
+    pub labels: Labels,
+    /// Disjoint ranges in the order written: addresses are handed out in this order.
+    pub ranges: Vec<Range>,
+    /// The same addresses as a set.
+    pub addresses: RangeSet,
+    /// Used for Services that name neither a pool nor an address. Default true (MetalLB's default).
+    pub auto_assign: bool,
+    /// Never hands out IPv4 addresses that end in .0 or .255. Default false (MetalLB's default).
+    pub avoid_buggy_ips: bool,
+    /// Restricts the pool to some Services; `None`: all.
+    pub allocation: Option<ServiceAllocation>,
+}
+
+/// `serviceAllocation`: the Services a pool is for. Namespaces and Services must both match where both are given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceAllocation {
+    /// Lower is tried earlier; `None` (0 or unset in MetalLB) is last.
+    pub priority: Option<u32>,
+    /// Namespaces by name.
+    pub namespaces: BTreeSet<String>,
+    /// Namespaces by label; any of them.
+    pub namespace_selectors: Vec<Selector>,
+    /// Services by label; any of them.
+    pub service_selectors: Vec<Selector>,
+}
+
+/// Which nodes answer for which addresses on which links.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct L2Advertisement {
+    /// Its name; `None` for the one implied where nothing is written.
+    pub name: Option<String>,
+    /// The pools it reaches, by name and by selector, resolved.
+    pub pools: BTreeSet<PoolName>,
+    /// Candidate nodes: any selector; empty: all.
+    pub node_selectors: Vec<Selector>,
+    /// Links by exact name; empty: the link whose on-link prefix holds the address.
+    pub interfaces: BTreeSet<LinkName>,
+    /// Services: any selector; empty: all.
+    pub service_selectors: Vec<Selector>,
+    /// Soft preference among candidates: the weights of matching entries add up.
+    pub preferred_node_selectors: Vec<Preferred>,
+}
+
+/// One entry of `preferredNodeSelectors`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Preferred {
+    /// 1 to 100.
+    pub weight: u32,
+    /// The nodes it prefers.
+    pub selector: Selector,
+}
+
+/// Which Services are served, by `spec.loadBalancerClass`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Classes {
+    /// Services without a class and Services of class `lanlord.dev/lb`. The default.
+    #[default]
+    Both,
+    /// Only Services without a class.
+    Classless,
+    /// Only Services of class `lanlord.dev/lb`.
+    Own,
+}
+
+/// Our own settings, beside what MetalLB's YAML can say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// `serviceClasses`: `both`, `classless` or `own`.
+    pub classes: Classes,
+    /// `excludeInterfaces`: links that never announce unless an advertisement names them; exact names, or a prefix with `*` at the end.
+    pub exclude_interfaces: Vec<String>,
+    /// `announceInterval`: seconds between two announcements of an address at rest (jittered by a quarter); `None` (0): never. Default 60.
+    pub announce_interval: Option<std::time::Duration>,
+}
+
+/// Links of container networks and virtual machines: they never carry the LAN (MetalLB's list, which its users know).
+pub const EXCLUDED_INTERFACES: &[&str] = &[
+    "docker*",
+    "cbr*",
+    "dummy*",
+    "virbr*",
+    "lxcbr*",
+    "veth*",
+    "lo",
+    "cali*",
+    "tunl*",
+    "flannel*",
+    "kube-ipvs*",
+    "cni*",
+    "nodelocaldns*",
+    "lxc*",
+];
+
+/// Default of `announceInterval`: caches of switches and hosts last minutes, so one reminder a minute is always in time.
+pub const ANNOUNCE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            classes: Classes::default(),
+            exclude_interfaces: EXCLUDED_INTERFACES.iter().map(ToString::to_string).collect(),
+            announce_interval: Some(ANNOUNCE_INTERVAL),
+        }
+    }
+}
+
+impl Config {
+    /// The pool that holds `address`.
+    pub fn pool_of(&self, address: std::net::IpAddr) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.addresses.contains(address))
+    }
+
+    /// The pool of that name.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name.as_str() == name)
+    }
+
+    /// How many addresses each pool has, for people.
+    pub fn sizes(&self) -> BTreeMap<&PoolName, u128> {
+        self.pools.iter().map(|pool| (&pool.name, pool.addresses.len())).collect()
+    }
+}

@@ -1,0 +1,22 @@
+//! What the world says, in our words: the slim types that cross module boundaries. No behaviour that needs another module, no
+//! Kubernetes types, no configuration.
+
+mod claim;
+mod event;
+mod link;
+mod living;
+mod member;
+mod node;
+mod selector;
+mod service;
+mod snapshot;
+
+pub use claim::{Claim, Holder, Placement};
+pub use event::{Event, EventKind, Subject};
+pub use link::{Link, LinkName, Links, Medium, Role};
+pub use living::{Evidence, Living, LivingMember};
+pub use member::{Member, MemberLink};
+pub use node::{Node, NodeName};
+pub use selector::{Labels, Operator, Requirement, Selector};
+pub use service::{AnnouncedCondition, Endpoints, FamilyPolicy, Protocol, Service, ServiceKey, ServicePort, TrafficPolicy, Uid};
+pub use snapshot::{LeaderRecord, Snapshot};

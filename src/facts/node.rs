@@ -1,0 +1,71 @@
+//! Node objects.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Labels, Uid};
+
+/// The name of a Node object; also the name of the member that runs there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName(pub Arc<str>);
+
+impl NodeName {
+    /// From text.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for NodeName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for NodeName {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What we read of a Node object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// `metadata.name`.
+    pub name: NodeName,
+    /// `metadata.uid`: owner of the member Lease.
+    pub uid: Uid,
+    /// `metadata.labels`, for node selectors.
+    pub labels: Labels,
+    /// `status.addresses` of type InternalIP and ExternalIP.
+    pub addresses: Vec<IpAddr>,
+    /// Condition `Ready` is True.
+    pub ready: bool,
+    /// Condition `NetworkUnavailable` is True.
+    pub network_unavailable: bool,
+    /// `spec.unschedulable`: cordoned.
+    pub unschedulable: bool,
+    /// Tainted `node.kubernetes.io/out-of-service`: an operator says the node is gone.
+    pub out_of_service: bool,
+    /// Labelled `node.kubernetes.io/exclude-from-external-load-balancers`.
+    pub excluded: bool,
+}

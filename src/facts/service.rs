@@ -1,0 +1,168 @@
+//! Services of `type: LoadBalancer` and where their endpoints are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Labels, NodeName};
+use crate::addr::Family;
+
+/// Namespace and name of a Service; prints as `namespace/name`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ServiceKey {
+    /// From the two names.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// From `namespace/name`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/')?;
+        (!namespace.is_empty() && !name.is_empty() && !name.contains('/')).then(|| Self::new(namespace, name))
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Debug for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The uid of an object: a Service deleted and created again has another.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Uid(pub Arc<str>);
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `spec.externalTrafficPolicy`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum TrafficPolicy {
+    /// Any node forwards to any endpoint.
+    #[default]
+    Cluster,
+    /// Only nodes with an endpoint forward, and the client's address is kept.
+    Local,
+}
+
+/// `spec.ipFamilyPolicy`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum FamilyPolicy {
+    /// One family.
+    #[default]
+    SingleStack,
+    /// Both families where the cluster has both.
+    PreferDualStack,
+    /// Both families or nothing.
+    RequireDualStack,
+}
+
+/// `spec.ports[].protocol`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Protocol {
+    /// TCP, the default.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// One port of a Service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServicePort {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port clients connect to.
+    pub port: u16,
+}
+
+/// Our condition `lanlord.dev/Announced` as the Service carries it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnnouncedCondition {
+    /// `status: "True"`.
+    pub announced: bool,
+    /// `reason`, one CamelCase word.
+    pub reason: String,
+    /// `message`, a sentence for people.
+    pub message: String,
+    /// `lastTransitionTime` as written (RFC 3339); kept while `announced` stays the same.
+    pub since: String,
+}
+
+/// A Service of `type: LoadBalancer`; others never get into a [`super::Snapshot`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// `metadata.uid`.
+    pub uid: Uid,
+    /// `metadata.resourceVersion`, for compare-and-swap.
+    pub resource_version: String,
+    /// `metadata.creationTimestamp` in seconds since 1970: of two claimants of one address the older wins.
+    pub created: i64,
+    /// `metadata.labels`, for selectors.
+    pub labels: Labels,
+    /// Annotations under `metallb.io/`, `metallb.universe.tf/`, `lanlord.dev/` and `kube-vip.io/`; others are not kept.
+    pub annotations: BTreeMap<String, String>,
+    /// `spec.loadBalancerClass`.
+    pub class: Option<String>,
+    /// `spec.ipFamilyPolicy`.
+    pub family_policy: FamilyPolicy,
+    /// The families of `spec.clusterIPs`, in order; empty for a headless Service.
+    pub families: Vec<Family>,
+    /// `spec.externalTrafficPolicy`.
+    pub traffic_policy: TrafficPolicy,
+    /// `spec.loadBalancerIP` (deprecated by Kubernetes, still used).
+    pub load_balancer_ip: Option<String>,
+    /// `spec.ports`.
+    pub ports: Vec<ServicePort>,
+    /// `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// Addresses in `status.loadBalancer.ingress`, in order.
+    pub ingress: Vec<IpAddr>,
+    /// `status.loadBalancer.ingress` says more, or other, than our plain list of `ip` with `ipMode: VIP` (a host name, ports).
+    pub foreign_ingress: bool,
+    /// Our condition.
+    pub condition: Option<AnnouncedCondition>,
+}
+
+impl Service {
+    /// The value of annotation `name` under our prefix or MetalLB's two; ours wins, then `metallb.io`.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        ["lanlord.dev/", "metallb.io/", "metallb.universe.tf/"]
+            .iter()
+            .find_map(|prefix| self.annotations.get(&format!("{prefix}{name}")))
+            .map(String::as_str)
+    }
+}
+
+/// Where the serving endpoints of a Service are, from all its EndpointSlices. *Serving* is `ready` or `serving`: pods that
+/// terminate but still serve count (KEP-1669), `publishNotReadyAddresses` makes all ready.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Endpoints {
+    /// Nodes with at least one serving endpoint.
+    pub nodes: BTreeSet<NodeName>,
+    /// At least one endpoint serves, on whatever node or without a node name.
+    pub serving: bool,
+    /// Endpoints exist at all, serving or not.
+    pub any: bool,
+}

@@ -1,0 +1,24 @@
+//! Lanlord gives Kubernetes Services of `type: LoadBalancer` an address of the LAN and answers for it.
+//!
+//! # The map
+//!
+//! ```text
+//!  config ──Arc<Config>──┐  api::watch ──Arc<Snapshot>──┐  net::link ──Arc<Links>──┐
+//!                        └──────────────┬───────────────┴──────────────────────────┘
+//!                                       ▼
+//!                                     plan        pure: (Config, Snapshot, Links, Living, me) → Desired
+//!                                       │
+//!                                       ▼
+//!                                  l2 (arp, ndp)  ──typed packets──►  wire  ──bytes──►  net
+//!
+//!  leader only:  (Config, Snapshot, Living) → leader::assign → api → API server → api::watch
+//! ```
+//!
+//! Data flows one way, in whole sets. In a domain folder `task.rs` may touch tokio, sockets, the clock and the API; every other
+//! file is pure. `tests/it/architecture.rs` holds the import table and checks it.
+
+pub mod addr;
+pub mod config;
+pub mod facts;
+pub mod l2;
+pub mod machine;

@@ -1,0 +1,1 @@
+//! Placeholder main of the lab tests.
