@@ -22,3 +22,4 @@ pub mod config;
 pub mod facts;
 pub mod l2;
 pub mod machine;
+pub mod plan;
