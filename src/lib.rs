@@ -21,5 +21,6 @@ pub mod addr;
 pub mod config;
 pub mod facts;
 pub mod l2;
+pub mod leader;
 pub mod machine;
 pub mod plan;

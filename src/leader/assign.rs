@@ -32,7 +32,8 @@ pub struct Assignment {
 /// The assignment of every Service that is ours.
 pub fn assign(config: &Config, snapshot: &Snapshot, living: &Living) -> BTreeMap<ServiceKey, Assignment> {
     let mut assigner = Assigner::new(config, snapshot, living);
-    let mut services: Vec<&Service> = snapshot.services.values().map(AsRef::as_ref).filter(|service| is_served(config, service) == Serving::Ours).collect();
+    let mut services: Vec<&Service> =
+        snapshot.services.values().map(AsRef::as_ref).filter(|service| is_served(config, service) == Serving::Ours).collect();
     services.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
     let mut states: Vec<State> = services.into_iter().map(|service| State::new(service, snapshot)).collect();
     for state in &mut states {
@@ -80,7 +81,8 @@ impl<'a> State<'a> {
     }
 
     fn finish(self) -> (ServiceKey, Assignment) {
-        let in_order = self.service.families.iter().flat_map(|family| self.assigned.iter().copied().filter(|address| Family::of(*address) == *family));
+        let in_order =
+            self.service.families.iter().flat_map(|family| self.assigned.iter().copied().filter(|address| Family::of(*address) == *family));
         let addresses = in_order.collect();
         (self.service.key.clone(), Assignment { addresses, refusal: self.refusal, lost: self.lost })
     }
@@ -239,7 +241,8 @@ impl<'a> Assigner<'a> {
         }
         let had: Vec<IpAddr> = self.remembered.get(&state.service.key).into_iter().flatten().map(|claim| claim.address).collect();
         for address in had {
-            let usable = self.pools_for(state).is_ok_and(|pools| pools.iter().any(|pool| self.config.pools[*pool].addresses.contains(address)));
+            let usable =
+                self.pools_for(state).is_ok_and(|pools| pools.iter().any(|pool| self.config.pools[*pool].addresses.contains(address)));
             if usable && state.missing().contains(&Family::of(address)) && self.check_wanted(state, address).is_ok() {
                 self.take(state, address);
             }
@@ -287,13 +290,18 @@ impl<'a> Assigner<'a> {
         }
         match refusal {
             // One family is enough unless both are required; what is missing comes when a pool has it.
-            Some(refusal) if picked.is_empty() && state.assigned.is_empty() || state.service.family_policy == FamilyPolicy::RequireDualStack => Err(refusal),
+            Some(refusal)
+                if picked.is_empty() && state.assigned.is_empty() || state.service.family_policy == FamilyPolicy::RequireDualStack =>
+            {
+                Err(refusal)
+            }
             Some(_) | None => Ok(picked),
         }
     }
 
     fn why_none(&self, pools: &[usize], family: Family) -> Refusal {
-        let of_family = pools.iter().map(|pool| &self.config.pools[*pool]).filter(|pool| pool.ranges.iter().any(|range| range.family() == family));
+        let of_family =
+            pools.iter().map(|pool| &self.config.pools[*pool]).filter(|pool| pool.ranges.iter().any(|range| range.family() == family));
         let pools: Vec<_> = of_family.map(|pool| pool.name.clone()).collect();
         if pools.is_empty() { Refusal::NoFamily { family } } else { Refusal::Full { family, pools } }
     }
@@ -303,8 +311,15 @@ impl<'a> Assigner<'a> {
         let pools = &self.config.pools;
         if let Some(asked) = &state.request.pool {
             let known = || pools.iter().map(|pool| pool.name.clone()).collect();
-            let index = pools.iter().position(|pool| pool.name.as_str() == asked).ok_or_else(|| Refusal::UnknownPool { pool: asked.clone(), known: known() })?;
-            return if self.allows(&pools[index], state.service) { Ok(vec![index]) } else { Err(Refusal::PoolNotForService { pool: pools[index].name.clone() }) };
+            let index = pools
+                .iter()
+                .position(|pool| pool.name.as_str() == asked)
+                .ok_or_else(|| Refusal::UnknownPool { pool: asked.clone(), known: known() })?;
+            return if self.allows(&pools[index], state.service) {
+                Ok(vec![index])
+            } else {
+                Err(Refusal::PoolNotForService { pool: pools[index].name.clone() })
+            };
         }
         if pools.is_empty() {
             return Err(Refusal::NoPools);
@@ -343,7 +358,8 @@ impl<'a> Assigner<'a> {
         let avoid_buggy = self.config.pools[pool].avoid_buggy_ips;
         let supply = self.supplies.get_mut(&(pool, family))?;
         let (reserved, taken, claims) = (&self.reserved, &self.taken, &self.snapshot.claims);
-        let unusable = |address: &IpAddr| taken.contains_key(address) || reserved.contains_key(address) || (avoid_buggy && is_buggy(*address));
+        let unusable =
+            |address: &IpAddr| taken.contains_key(address) || reserved.contains_key(address) || (avoid_buggy && is_buggy(*address));
         let fresh = if reachable { &mut supply.fresh } else { &mut supply.fresh_unreachable };
         let remembered = if reachable { &mut supply.remembered } else { &mut supply.remembered_unreachable };
         while fresh.peek().is_some_and(|address| unusable(address) || claims.contains_key(address)) {
@@ -364,7 +380,11 @@ impl<'a> Assigner<'a> {
             reachable.extend(inside);
             unreachable.extend(outside);
         }
-        let free = self.remembered.values().flatten().filter(|claim| pool.addresses.contains(claim.address) && Family::of(claim.address) == family);
+        let free = self
+            .remembered
+            .values()
+            .flatten()
+            .filter(|claim| pool.addresses.contains(claim.address) && Family::of(claim.address) == family);
         // A claim whose Service has just vanished has no time yet: it became free last of all.
         let mut free: Vec<(i64, IpAddr)> = free.map(|claim| (claim.freed.unwrap_or(i64::MAX), claim.address)).collect();
         free.sort_unstable();

@@ -28,7 +28,9 @@ impl Request {
             ("spec.loadBalancerIP", service.load_balancer_ip.as_deref()),
         ];
         let mut addresses: Option<(&str, Vec<IpAddr>)> = None;
-        for (spelling, text) in spellings.into_iter().filter_map(|(spelling, text)| Some((spelling, text?.trim()))).filter(|(_, text)| !text.is_empty()) {
+        for (spelling, text) in
+            spellings.into_iter().filter_map(|(spelling, text)| Some((spelling, text?.trim()))).filter(|(_, text)| !text.is_empty())
+        {
             let parsed = parse(spelling, text)?;
             match &addresses {
                 Some((first, wanted)) if wanted.iter().collect::<BTreeSet<_>>() != parsed.iter().collect() => {
@@ -66,7 +68,5 @@ impl Request {
 
 fn parse(spelling: &str, text: &str) -> Result<Vec<IpAddr>, Refusal> {
     let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
-    parts
-        .map(|part| part.parse().map_err(|_| Refusal::BadRequest { spelling: spelling.to_owned(), text: part.to_owned() }))
-        .collect()
+    parts.map(|part| part.parse().map_err(|_| Refusal::BadRequest { spelling: spelling.to_owned(), text: part.to_owned() })).collect()
 }

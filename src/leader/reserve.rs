@@ -35,7 +35,9 @@ pub fn reserved(snapshot: &Snapshot) -> BTreeMap<IpAddr, Reserved> {
     let mut reserved = BTreeMap::new();
     for member in snapshot.members.values() {
         let prefixes: BTreeSet<Prefix> = member.links.iter().flat_map(crate::facts::MemberLink::prefixes).collect();
-        reserved.extend(prefixes.into_iter().flat_map(|prefix| prefix.unusable().into_iter().map(move |address| (address, Reserved::Unusable(prefix)))));
+        reserved.extend(
+            prefixes.into_iter().flat_map(|prefix| prefix.unusable().into_iter().map(move |address| (address, Reserved::Unusable(prefix)))),
+        );
     }
     for member in snapshot.members.values() {
         reserved.extend(member.gateways.iter().map(|gateway| (*gateway, Reserved::Gateway)));
