@@ -23,4 +23,5 @@ pub mod facts;
 pub mod l2;
 pub mod leader;
 pub mod machine;
+pub mod membership;
 pub mod plan;
