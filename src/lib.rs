@@ -22,3 +22,5 @@ pub mod config;
 pub mod facts;
 pub mod l2;
 pub mod machine;
+pub mod net;
+pub mod wire;
