@@ -25,4 +25,6 @@ pub mod l2;
 pub mod leader;
 pub mod machine;
 pub mod membership;
+pub mod net;
 pub mod plan;
+pub mod wire;
