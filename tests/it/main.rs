@@ -3,5 +3,8 @@
 
 mod architecture;
 mod assignment;
+mod config;
+mod config_guides;
+mod config_task;
 mod laws;
 mod world;
