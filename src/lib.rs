@@ -18,6 +18,7 @@
 //! file is pure. `tests/it/architecture.rs` holds the import table and checks it.
 
 pub mod addr;
+pub mod cli;
 pub mod config;
 pub mod facts;
 pub mod l2;

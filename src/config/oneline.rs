@@ -25,7 +25,16 @@ fn pool(name: At<String>, node: &Node, reading: &mut Reading) {
     let ranges = spec::addresses(node, reading);
     let unreadable = reading.problems.len() > before;
     let (labels, implied) = (Labels::new(), Implied::Always);
-    reading.raw.pools.push(RawPool { name, labels, ranges, unreadable, auto_assign: true, avoid_buggy_ips: false, allocation: None, implied });
+    reading.raw.pools.push(RawPool {
+        name,
+        labels,
+        ranges,
+        unreadable,
+        auto_assign: true,
+        avoid_buggy_ips: false,
+        allocation: None,
+        implied,
+    });
 }
 
 /// The ranges of a text, each with its own place.
@@ -165,7 +174,11 @@ fn exclude_interfaces(node: &Node, reading: &mut Reading) {
     } else if let Some(text) = node.as_text() {
         entries(text).into_iter().map(|(value, place)| At { value, place }).collect()
     } else {
-        reading.problem(&node.place, format!("`excludeInterfaces` has to be a list, not {}", node.description()), "write names such as `wlan0` or `veth*`");
+        reading.problem(
+            &node.place,
+            format!("`excludeInterfaces` has to be a list, not {}", node.description()),
+            "write names such as `wlan0` or `veth*`",
+        );
         return;
     };
     for name in names {
@@ -181,5 +194,9 @@ fn exclude_interfaces(node: &Node, reading: &mut Reading) {
 
 /// Whether the kernel would take `name` (`dev_valid_name`, IFNAMSIZ 16).
 pub(crate) fn is_link_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 15 && name != "." && name != ".." && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+    !name.is_empty()
+        && name.len() <= 15
+        && name != "."
+        && name != ".."
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
 }
