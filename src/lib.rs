@@ -19,6 +19,7 @@
 
 pub mod addr;
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod facts;
 pub mod l2;

@@ -4,6 +4,7 @@
 mod architecture;
 mod assignment;
 mod config;
+mod config_check;
 mod config_guides;
 mod config_task;
 mod laws;
