@@ -13,7 +13,13 @@ use crate::facts::{ConfigMapSeen, ConfigMapText, Uid};
 ///
 /// # Errors
 /// Only if the watch ends, which it does not.
-pub async fn run(api: Api, namespace: String, name: String, seen: watch::Sender<ConfigMapSeen>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    api: Api,
+    namespace: String,
+    name: String,
+    seen: watch::Sender<ConfigMapSeen>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let configmaps = kube::Api::<ConfigMap>::namespaced(api.client.clone(), &namespace);
     let stream = watcher(configmaps, watcher::Config::default().fields(&format!("metadata.name={name}"))).default_backoff();
     let mut stream = std::pin::pin!(stream.into_stream());
