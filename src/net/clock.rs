@@ -48,7 +48,6 @@ fn read(clock: libc::clockid_t) -> Instant {
     let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     assert_eq!(result, 0, "every Linux has this clock");
     // Time since boot is not negative; the fields have 32 bits on some platforms.
-    #[expect(clippy::unnecessary_cast, reason = "i64 on this platform, i32 on others")]
     let nanos = time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
     Instant::from_nanos(nanos)
 }

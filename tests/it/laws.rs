@@ -173,7 +173,13 @@ impl Subject for NdpSubject {
 
 fn nothing_on_the_link() -> LinkDesired {
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-    LinkDesired { index: 2, mac, own_macs: Default::default(), addresses: Default::default(), announce_interval: Some(Duration::from_secs(60)) }
+    LinkDesired {
+        index: 2,
+        mac,
+        own_macs: Default::default(),
+        addresses: Default::default(),
+        announce_interval: Some(Duration::from_secs(60)),
+    }
 }
 
 #[test]

@@ -18,14 +18,14 @@ const ARP_REPLY: [u8; 42] = [
     0x02, 0x00, 0x5e, 0x00, 0x53, 0x02, 192, 0, 2, 9,
 ];
 
-/// What Linux 6.18 sent for `ping fd77::200` from fd77::100 (02:00:5e:00:53:02).
+/// Captured from Linux 6.18: fd77::100 (02:00:5e:00:53:02) looks for fd77::200.
 #[rustfmt::skip]
 const SOLICITATION: [u8; 86] = [
     0x33, 0x33, 0xff, 0x00, 0x02, 0x00, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x02, 0x86, 0xdd,
     0x60, 0x00, 0x00, 0x00, 0x00, 0x20, 0x3a, 0xff,
     0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x00,
     0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0xff, 0x00, 0x02, 0x00,
-    0x87, 0x00, 0x2a, 0x8d, 0, 0, 0, 0,
+    0x87, 0x00, 0xc6, 0xac, 0, 0, 0, 0,
     0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x00,
     0x01, 0x01, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x02,
 ];
@@ -87,7 +87,10 @@ fn what_breaks_a_rule_of_rfc_4861_section_7_1_is_refused_by_name() {
         edit(&mut packet);
         ndp::Packet::decode_frame(&ndp_frame(&packet)).unwrap_err()
     };
-    assert_eq!(solicitation(&|packet| packet.source = Ipv6Addr::UNSPECIFIED), DecodeError::Field("source link-layer address of a DAD probe"));
+    assert_eq!(
+        solicitation(&|packet| packet.source = Ipv6Addr::UNSPECIFIED),
+        DecodeError::Field("source link-layer address of a DAD probe")
+    );
     let probe = |packet: &mut ndp::Packet, to: Ipv6Addr| {
         let message = ndp::Message::NeighborSolicitation { target: v6("fd77::200"), source_link_layer_address: None };
         *packet = ndp::Packet { source: Ipv6Addr::UNSPECIFIED, destination: to, message };
@@ -127,7 +130,8 @@ fn an_option_of_length_zero_spoils_the_message_and_unknown_options_are_skipped()
 
 fn fix_checksum(ipv6: &mut [u8]) {
     let header = etherparse::Ipv6Header::from_slice(ipv6).unwrap().0;
-    let icmp = etherparse::Icmpv6Type::Unknown { type_u8: ipv6[40], code_u8: ipv6[41], bytes5to8: [ipv6[44], ipv6[45], ipv6[46], ipv6[47]] };
+    let icmp =
+        etherparse::Icmpv6Type::Unknown { type_u8: ipv6[40], code_u8: ipv6[41], bytes5to8: [ipv6[44], ipv6[45], ipv6[46], ipv6[47]] };
     let sum = icmp.calc_checksum(header.source, header.destination, &ipv6[48..]).unwrap();
     ipv6[42..44].copy_from_slice(&sum.to_be_bytes());
 }
