@@ -143,7 +143,7 @@ fn what_does_not_ask_for_an_owned_address_is_not_answered() {
 fn a_foreign_claim_is_told_once_in_ten_seconds_and_our_own_links_never_conflict() {
     let mut arp: Arp = owning([VIP.into()]);
     let conflict = Action::Conflict { address: VIP.into(), mac: OTHER };
-    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, OTHER, VIP, VIP)), [conflict.clone()]);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, OTHER, VIP, VIP)), std::slice::from_ref(&conflict));
     assert_eq!(handle(&mut arp, reply(OTHER, VIP, VIP)), []);
     let mut out = Vec::new();
     arp.handle(reply(OTHER, VIP, CLIENT_IP), START + Duration::from_secs(10), &mut out);

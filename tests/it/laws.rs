@@ -14,7 +14,7 @@ use lanlord::machine::{Instant, Machine};
 use lanlord::wire;
 
 /// A machine under the laws, and how to make scripts for it.
-pub trait Subject {
+pub(crate) trait Subject {
     type Machine: Machine<Desired: Debug, Event: Clone + Debug, Action: PartialEq + Debug>;
 
     /// A fresh machine.
@@ -62,7 +62,7 @@ fn play<S: Subject>(seed: u64) -> (S::Machine, Instant, Vec<<S::Machine as Machi
 }
 
 /// All laws for one machine.
-pub fn obeys_the_laws<S: Subject>() {
+pub(crate) fn obeys_the_laws<S: Subject>() {
     let mut did_something = false;
     for seed in 0..SEEDS {
         let (mut machine, mut now, first) = play::<S>(seed);
