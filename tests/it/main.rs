@@ -7,5 +7,7 @@ mod config;
 mod config_check;
 mod config_guides;
 mod config_task;
+mod l2;
 mod laws;
+mod wire;
 mod world;
