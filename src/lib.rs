@@ -19,6 +19,7 @@
 
 pub mod addr;
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod facts;
@@ -28,4 +29,5 @@ pub mod machine;
 pub mod membership;
 pub mod net;
 pub mod plan;
+pub mod telemetry;
 pub mod wire;

@@ -16,6 +16,7 @@ mod legacy;
 mod metallb;
 mod native;
 mod oneline;
+pub mod origin;
 mod problem;
 mod raw;
 mod resolve;

@@ -9,5 +9,6 @@ mod config_guides;
 mod config_task;
 mod l2;
 mod laws;
+mod telemetry;
 mod wire;
 mod world;
