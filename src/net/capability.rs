@@ -42,3 +42,14 @@ pub fn raise_net_raw() -> io::Result<bool> {
     }
     Ok(sets[0].effective & bit != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Socket, Type};
+
+    #[test]
+    fn what_it_reports_is_whether_a_raw_socket_can_be_opened() {
+        assert_eq!(raise_net_raw().unwrap(), Socket::new(Domain::PACKET, Type::RAW, None).is_ok());
+    }
+}

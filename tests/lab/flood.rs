@@ -87,8 +87,9 @@ fn a_solicitation_that_crossed_a_router_is_not_answered() {
     agent.announce("eth0", &["10.77.0.200", "fd77::200"]);
     let (prober, tap) = (Prober::open(&client, "eth0"), Prober::open(&node, "eth0"));
     let mut frame = samples(&prober, &tap).remove(1);
-    // Let the answer to the sample and the announcements of the takeover pass.
-    while prober.advertisement(std::time::Duration::from_millis(1500), VIP6).is_some() {}
+    agent.at_rest("fd77::200");
+    // The answers to the samples.
+    while prober.advertisement(SILENCE, VIP6).is_some() {}
     frame[21] = 254;
     prober.send(&frame);
     assert_eq!(prober.advertisement(SILENCE, VIP6), None);
