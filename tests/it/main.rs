@@ -1,6 +1,13 @@
 //! Tests that need nothing: no rights, no network, no cluster.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used)]
 
+mod architecture;
+mod assignment;
+mod config;
+mod config_check;
+mod config_guides;
+mod config_task;
 mod l2;
 mod laws;
 mod wire;
+mod world;
