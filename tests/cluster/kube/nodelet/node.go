@@ -12,7 +12,6 @@ import (
 	"log"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 )
 
@@ -117,27 +116,32 @@ func (n *Node) register() {
 // keepReady renews the Lease, and sets the status when the Node is not Ready: the node lifecycle controller never
 // takes back on its own what it concluded from a silence.
 func (n *Node) keepReady(period time.Duration) {
-	for ; ; time.Sleep(period) {
-		if err := n.renew(); err != nil {
-			log.Print("lease: ", err)
-		}
-		var node struct {
-			Status struct {
-				Conditions []struct{ Type, Status string }
-			}
-		}
-		err := n.api.call("GET", "/api/v1/nodes/"+n.name, nil, &node)
-		ready := false
-		for _, c := range node.Status.Conditions {
-			ready = ready || c.Type == "Ready" && c.Status == "True"
-		}
-		if err == nil && !ready {
-			err = n.api.call("PATCH", "/api/v1/nodes/"+n.name+"/status", n.status(), nil)
-		}
-		if err != nil {
+	for {
+		if err := errors.Join(n.renew(), n.makeReady()); err != nil {
 			log.Print("node: ", err)
+			time.Sleep(min(period, 200*time.Millisecond))
+		} else {
+			time.Sleep(period)
 		}
 	}
+}
+
+func (n *Node) makeReady() error {
+	path := "/api/v1/nodes/" + n.name
+	var node struct {
+		Status struct {
+			Conditions []struct{ Type, Status string }
+		}
+	}
+	if err := n.api.call("GET", path, nil, &node); err != nil {
+		return err
+	}
+	for _, c := range node.Status.Conditions {
+		if c.Type == "Ready" && c.Status == "True" {
+			return nil
+		}
+	}
+	return n.api.call("PATCH", path+"/status", n.status(), nil)
 }
 
 func (n *Node) renew() error {
@@ -168,5 +172,5 @@ func (n *Node) status() Object {
 func condition(kind string, holds bool, reason string) Object {
 	now := time.Now().UTC().Format(time.RFC3339)
 	status := map[bool]string{true: "True", false: "False"}[holds]
-	return Object{"type": kind, "status": status, "reason": strings.TrimSpace(reason), "lastHeartbeatTime": now, "lastTransitionTime": now}
+	return Object{"type": kind, "status": status, "reason": reason, "lastHeartbeatTime": now, "lastTransitionTime": now}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -184,9 +185,10 @@ func (p *Pods) start(pod Pod) (*Running, error) {
 		return nil, err
 	}
 	go server.Wait()
+	// Scope link: never chosen as a source address, which for a masqueraded client is the node's own.
 	lines := []string{
 		fmt.Sprintf("link add %s type veth peer name eth0 netns %d", link, server.Process.Pid),
-		fmt.Sprintf("addr add 169.254.1.1/32 dev %s", link),
+		fmt.Sprintf("addr add 169.254.1.1/32 dev %s scope link", link),
 		fmt.Sprintf("addr add fe80::1/64 dev %s nodad", link),
 		fmt.Sprintf("link set %s up", link),
 	}
@@ -203,17 +205,26 @@ func (p *Pods) start(pod Pod) (*Running, error) {
 	return &Running{pod: pod, addresses: addresses, process: server.Process}, nil
 }
 
-// alive tells whether the Pod's process runs.
+// alive tells whether the Pod's process runs: a zombie that nobody has collected yet does not.
 func (p *Pods) alive(r *Running) bool {
 	process := p.processOf(r)
-	return process != nil && process.Signal(syscall.Signal(0)) == nil
+	if process == nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process.Pid))
+	return err == nil && !bytes.Contains(stat, []byte(") Z "))
+}
+
+// pidFile holds the process of a Pod on the host's network. Others write it; it goes when the Pod goes.
+func (p *Pods) pidFile(r *Running) string {
+	return p.pids + "/" + r.pod.Metadata.Namespace + "." + r.pod.Metadata.Name
 }
 
 func (p *Pods) processOf(r *Running) *os.Process {
 	if r.process != nil {
 		return r.process
 	}
-	text, err := os.ReadFile(p.pids + "/" + r.pod.Metadata.Namespace + "." + r.pod.Metadata.Name)
+	text, err := os.ReadFile(p.pidFile(r))
 	if err != nil {
 		return nil
 	}
@@ -247,6 +258,7 @@ func (p *Pods) stopIfDue(uid string, r *Running) {
 	case p.alive(r) && elapsed >= time.Duration(rest)*time.Second:
 		process.Signal(syscall.SIGTERM)
 	case !p.alive(r):
+		os.Remove(p.pidFile(r))
 		p.delete(&r.pod)
 		p.forget(uid)
 	}
