@@ -157,7 +157,8 @@ func (n *Node) renew() error {
 }
 
 func (n *Node) status() Object {
-	addresses := []Object{{"type": "Hostname", "address": n.name}}
+	// The list is keyed by type, and there are two of type InternalIP: merged element by element it would grow.
+	addresses := []Object{{"$patch": "replace"}, {"type": "Hostname", "address": n.name}}
 	for _, address := range n.addresses {
 		addresses = append(addresses, Object{"type": "InternalIP", "address": address})
 	}
