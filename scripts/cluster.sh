@@ -313,6 +313,7 @@ up() {
     need
     ! ip netns list | grep -q "^$PREFIX-sw\b" || fail "a cluster with prefix $PREFIX is running; take it down, or give another --prefix"
     KUBE=$("$here/kube.sh")
+    rm -rf "$DIR"/{pki,run,log,pods,agent,etcd}
     mkdir -p "$DIR"/{pki,run,log,pods,agent}
     declare -p PREFIX NODES KUBE PROXY_MODE PROXY_MODE_OF TWO_LINKS SNOOPING GRACE | sed 's/^declare -- //' >"$DIR/settings"
     (pki_up) &

@@ -92,6 +92,19 @@ type Node struct {
 	api                 *API
 	name                string
 	addresses, podCIDRs []string
+	complaint           string // the last error of registering and renewing: said once
+}
+
+func (n *Node) failed(what string, err error) bool {
+	said := n.complaint
+	n.complaint = ""
+	if err != nil {
+		n.complaint = what + ": " + err.Error()
+	}
+	if n.complaint != "" && n.complaint != said {
+		log.Print(n.complaint)
+	}
+	return err != nil
 }
 
 // register creates the Node, as a kubelet does once when it starts. Waits for the API server as long as it takes.
@@ -101,15 +114,8 @@ func (n *Node) register() {
 		"metadata": Object{"name": n.name, "labels": Object{"kubernetes.io/hostname": n.name, "kubernetes.io/os": "linux"}},
 		"spec":     Object{"podCIDR": n.podCIDRs[0], "podCIDRs": n.podCIDRs},
 	}
-	for last := ""; ; time.Sleep(50 * time.Millisecond) {
-		err := n.api.call("POST", "/api/v1/nodes", node, nil)
-		if err == nil {
-			return
-		}
-		if err.Error() != last {
-			last = err.Error()
-			log.Print("register: ", last)
-		}
+	for n.failed("register", n.api.call("POST", "/api/v1/nodes", node, nil)) {
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -117,8 +123,7 @@ func (n *Node) register() {
 // takes back on its own what it concluded from a silence.
 func (n *Node) keepReady(period time.Duration) {
 	for {
-		if err := errors.Join(n.renew(), n.makeReady()); err != nil {
-			log.Print("node: ", err)
+		if n.failed("node", errors.Join(n.renew(), n.makeReady())) {
 			time.Sleep(min(period, 200*time.Millisecond))
 		} else {
 			time.Sleep(period)
