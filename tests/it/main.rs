@@ -1,1 +1,3 @@
-//! Placeholder main of the it tests.
+//! The tests that need nothing: no rights, no network, no cluster.
+
+mod manifests;
