@@ -55,15 +55,13 @@ TEXT
     base
 }
 
-# put FUNCTION FILE: writes or compares one file.
+# put FILE: writes its input to the file, or compares the two.
 put() {
-    if [ "$mode" = check ]; then
-        if ! "$1" | cmp -s - "$2"; then
-            echo "render.sh: $2 is not what manifests/base says: run scripts/render.sh" >&2
-            status=1
-        fi
-    else
-        "$1" >"$2"
+    if [ "$mode" = write ]; then
+        cat >"$1"
+    elif ! cmp -s - "$1"; then
+        echo "render.sh: $1 is not what manifests/base says: run scripts/render.sh" >&2
+        return 1
     fi
 }
 
@@ -77,6 +75,6 @@ case "${1-}" in
     exit 2
     ;;
 esac
-put plain manifests/lanlord.yaml
-put k3s k3s/lanlord.yaml
+plain | put manifests/lanlord.yaml || status=1
+k3s | put k3s/lanlord.yaml || status=1
 exit "$status"
