@@ -263,8 +263,21 @@ impl Range {
         self.family() == other.family() && self.first <= other.last && other.first <= self.last
     }
 
+    /// The addresses in both.
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        self.overlaps(other).then(|| Self { first: self.first.max(other.first), last: self.last.min(other.last) })
+    }
+
+    /// The addresses of `self` that are not in `other`: up to two ranges.
+    pub fn difference(self, other: Self) -> Vec<Self> {
+        let Some(common) = self.intersection(other) else { return vec![self] };
+        let below = previous_address(common.first).and_then(|last| Self::new(self.first, last));
+        let above = next_address(common.last).and_then(|first| Self::new(first, self.last));
+        below.into_iter().chain(above).collect()
+    }
+
     /// Every address, in order.
-    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
+    pub fn iter(self) -> impl Iterator<Item = IpAddr> + use<> {
         let mut next = Some(self.first);
         std::iter::from_fn(move || {
             let address = next?;
@@ -472,6 +485,16 @@ mod tests {
         assert!(!set.contains("10.0.0.3".parse().unwrap()));
         assert!(set.contains("10.0.0.6".parse().unwrap()));
         assert_eq!(set.len(), 5);
+    }
+
+    #[test]
+    fn ranges_intersect_and_subtract() {
+        let (a, b) = (range("10.0.0.1-10.0.0.9"), range("10.0.0.4-10.0.0.6"));
+        assert_eq!(a.intersection(b), Some(b));
+        assert_eq!(a.difference(b), [range("10.0.0.1-10.0.0.3"), range("10.0.0.7-10.0.0.9")]);
+        assert_eq!(b.difference(a), []);
+        assert_eq!(a.difference(range("fd00::1")), [a]);
+        assert_eq!(range("0.0.0.0/0").difference(range("0.0.0.0/1")), [range("128.0.0.0/1")]);
     }
 
     #[test]

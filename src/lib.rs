@@ -18,7 +18,13 @@
 //! file is pure. `tests/it/architecture.rs` holds the import table and checks it.
 
 pub mod addr;
+pub mod api;
 pub mod config;
 pub mod facts;
 pub mod l2;
+pub mod leader;
 pub mod machine;
+pub mod membership;
+pub mod net;
+pub mod plan;
+pub mod wire;

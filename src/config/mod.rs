@@ -2,13 +2,85 @@
 //!
 //! Four doors, one model: one line, native YAML, MetalLB's documents, MetalLB's old ConfigMap. After resolving, no later code can
 //! meet an invalid combination, and no later code checks again.
+//!
+//! ```text
+//! Source ─► document ─► tree ─► oneline │ native │ metallb │ legacy ─► Raw ─► resolve ─► Config + notes + summary
+//!              ▲                            configmap ─┘ (keys hold texts)       └─────► or all Problems
+//! ```
+
+mod configmap;
+mod document;
+mod effective;
+mod fields;
+mod legacy;
+mod metallb;
+mod native;
+mod oneline;
+mod problem;
+mod raw;
+mod resolve;
+mod selector;
+mod spec;
+mod summary;
+pub mod task;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::effective::{Effective, effective};
+pub use self::problem::{Note, Place, Problem, Problems, Source};
+
 use crate::addr::{Range, RangeSet};
 use crate::facts::{Labels, LinkName, Selector};
+
+/// A configuration that can be put in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// The configuration.
+    pub config: Config,
+    /// What is not wrong but should be said.
+    pub notes: Vec<Note>,
+    /// What it amounts to, in one line: `1 pool, 11 addresses: default 192.168.1.240-192.168.1.250`.
+    pub summary: String,
+}
+
+/// Reads all `sources` (files, in this order) as one configuration. No sources, and empty ones, are a configuration without pools.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn parse(sources: &[Source]) -> Result<Accepted, Problems> {
+    let sources: Vec<Arc<Source>> = sources.iter().cloned().map(Arc::new).collect();
+    let mut reading = raw::Reading::default();
+    for source in &sources {
+        document::read(tree::Text::whole(source), &mut reading);
+    }
+    accept(reading, &sources)
+}
+
+/// Reads the keys of the ConfigMap `namespace/name`.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn from_configmap(namespace: &str, name: &str, data: &BTreeMap<String, String>) -> Result<Accepted, Problems> {
+    let called = format!("ConfigMap {namespace}/{name}");
+    let sources: Vec<Arc<Source>> = data.iter().map(|(key, text)| Arc::new(Source::key(&called, key, text))).collect();
+    let whole = Arc::new(Source::file(&called, ""));
+    let mut reading = raw::Reading::default();
+    configmap::read(&tree::Node::of_keys(&whole, &sources), &called, &mut reading);
+    accept(reading, &sources)
+}
+
+fn accept(reading: raw::Reading, sources: &[Arc<Source>]) -> Result<Accepted, Problems> {
+    match resolve::resolve(reading) {
+        Ok((config, notes)) => Ok(Accepted { summary: summary::summary(&config), config, notes }),
+        Err(mut problems) => {
+            problems.sort(sources);
+            Err(problems)
+        }
+    }
+}
 
 /// The name of a pool.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +116,7 @@ pub struct Config {
     /// Pools in the order in which they are tried for a Service that asks for none: by priority, then as written. Their
     /// addresses are disjoint.
     pub pools: Vec<Pool>,
-    /// Advertisements on layer 2; every pool without `advertisements: none` of any protocol has at least the implied one.
+    /// Advertisements on layer 2, the implied one among them (see the rule in `resolve.rs`); one may reach no pool.
     pub l2_advertisements: Vec<L2Advertisement>,
     /// Everything else.
     pub settings: Settings,
@@ -59,7 +131,7 @@ pub struct Pool {
     pub name: PoolName,
     /// For `ipAddressPoolSelectors`.
     pub labels: Labels,
-    /// Disjoint ranges in the order written: addresses are handed out in this order.
+    /// Disjoint ranges in the order written, not empty: addresses are handed out in this order.
     pub ranges: Vec<Range>,
     /// The same addresses as a set.
     pub addresses: RangeSet,
@@ -127,7 +199,8 @@ pub enum Classes {
 pub struct Settings {
     /// `serviceClasses`: `both`, `classless` or `own`.
     pub classes: Classes,
-    /// `excludeInterfaces`: links that never announce unless an advertisement names them; exact names, or a prefix with `*` at the end.
+    /// Links that never announce unless an advertisement names them: [`EXCLUDED_INTERFACES`] and those of `excludeInterfaces`. Exact
+    /// names, or a prefix with `*` at the end.
     pub exclude_interfaces: Vec<String>,
     /// `announceInterval`: seconds between two announcements of an address at rest (jittered by a quarter); `None` (0): never. Default 60.
     pub announce_interval: Option<std::time::Duration>,
@@ -162,6 +235,39 @@ impl Default for Settings {
             announce_interval: Some(ANNOUNCE_INTERVAL),
         }
     }
+}
+
+impl L2Advertisement {
+    /// `pools` on every node and every link that holds their addresses: what is implied where nothing is written.
+    pub fn everywhere(pools: BTreeSet<PoolName>) -> Self {
+        Self {
+            name: None,
+            pools,
+            node_selectors: Vec::new(),
+            interfaces: BTreeSet::new(),
+            service_selectors: Vec::new(),
+            preferred_node_selectors: Vec::new(),
+        }
+    }
+}
+
+impl Pool {
+    /// How many addresses it can hand out, without those `avoidBuggyIPs` leaves out; saturates.
+    pub fn usable(&self) -> u128 {
+        if !self.avoid_buggy_ips {
+            return self.addresses.len();
+        }
+        self.addresses.ranges().fold(0, |sum: u128, range| sum.saturating_add(range.len() - buggy(range)))
+    }
+}
+
+/// How many addresses of `range` are IPv4 and end in .0 or .255.
+fn buggy(range: Range) -> u128 {
+    let (std::net::IpAddr::V4(first), std::net::IpAddr::V4(last)) = (range.first(), range.last()) else { return 0 };
+    let (first, last) = (u64::from(u32::from(first)), u64::from(u32::from(last)));
+    // Numbers from 0 to n (exclusive) that end in 0 or 255, modulo 256.
+    let below = |n: u64| n.div_ceil(256) + n / 256;
+    u128::from(below(last + 1) - below(first))
 }
 
 impl Config {

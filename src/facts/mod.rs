@@ -2,6 +2,7 @@
 //! Kubernetes types, no configuration.
 
 mod claim;
+mod configmap;
 mod event;
 mod link;
 mod living;
@@ -12,6 +13,7 @@ mod service;
 mod snapshot;
 
 pub use claim::{Claim, Holder, Placement};
+pub use configmap::ConfigMapText;
 pub use event::{Event, EventKind, Subject};
 pub use link::{Link, LinkName, Links, Medium, Role};
 pub use living::{Evidence, Living, LivingMember};

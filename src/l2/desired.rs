@@ -1,7 +1,8 @@
 //! What the plan wants of layer 2.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::MacAddr;
@@ -21,8 +22,8 @@ pub struct LinkDesired {
     pub index: u32,
     /// The link's own MAC, in every answer.
     pub mac: MacAddr,
-    /// The addresses.
-    pub addresses: BTreeSet<IpAddr>,
+    /// The addresses, and whom each is for (the Services, for log lines).
+    pub addresses: BTreeMap<IpAddr, Arc<str>>,
     /// How often an address at rest is announced again (jittered); `None`: never.
     pub announce_interval: Option<Duration>,
 }

@@ -1,3 +1,11 @@
-//! The tests that need nothing: no rights, no network, no cluster.
+//! Tests that need nothing: no rights, no network, no cluster.
+#![allow(clippy::unwrap_used)]
 
+mod architecture;
+mod assignment;
+mod config;
+mod config_guides;
+mod config_task;
+mod laws;
 mod manifests;
+mod world;

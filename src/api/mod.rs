@@ -1,0 +1,116 @@
+//! The Kubernetes API (I/O): objects come in through watches as our slim facts, Leases, status patches and Events go out.
+//!
+//! Every request has a deadline and none is retried here: who asks knows whether the question still makes sense.
+
+pub mod configmap;
+pub mod convert;
+pub mod events;
+pub mod lease;
+pub mod patch;
+pub mod watch;
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::Context;
+
+/// How long one request may take. The API server answers in milliseconds; what takes longer is stalled.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The way to the API server.
+#[derive(Clone)]
+pub struct Api {
+    /// For requests, each bounded by [`REQUEST_TIMEOUT`].
+    pub(crate) client: kube::Client,
+    /// The namespace of our Leases.
+    pub(crate) namespace: String,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// Why a write did not happen (or may not have: see [`WriteError::Timeout`]).
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The object changed since it was read.
+    #[error("the object changed meanwhile")]
+    Conflict,
+    /// It exists already.
+    #[error("the object exists already")]
+    AlreadyExists,
+    /// It is gone.
+    #[error("the object is gone")]
+    NotFound,
+    /// RBAC or an admission policy says no.
+    #[error("not allowed: {0}; compare the ClusterRole and Role with manifests/lanlord.yaml")]
+    Forbidden(String),
+    /// No answer in time; the write may have happened all the same.
+    #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
+    Timeout,
+    /// No connection.
+    #[error("the API server cannot be reached: {0}")]
+    Unreachable(String),
+    /// The API server does not accept it.
+    #[error("refused: {0}")]
+    Invalid(String),
+}
+
+impl From<kube::Error> for WriteError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.is_already_exists() => Self::AlreadyExists,
+            kube::Error::Api(status) if status.is_conflict() => Self::Conflict,
+            kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
+            kube::Error::Api(status) if status.is_forbidden() || status.code == 401 => Self::Forbidden(status.message),
+            kube::Error::Api(status) => Self::Invalid(status.message),
+            other => Self::Unreachable(chain(&other)),
+        }
+    }
+}
+
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    let mut texts: Vec<String> = Vec::new();
+    for text in causes {
+        // Many errors print their cause themselves.
+        if !texts.iter().any(|before| before.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
+}
+
+/// Bounds one request.
+pub(crate) async fn bounded<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(answer) => answer.map_err(WriteError::from),
+        Err(_) => Err(WriteError::Timeout),
+    }
+}
+
+impl Api {
+    /// Finds the API server in kube's usual order: `KUBECONFIG` or `~/.kube/config`, else the pod's service account.
+    ///
+    /// # Errors
+    /// Neither is there, or what is there cannot be read.
+    pub async fn discover(namespace: &str) -> anyhow::Result<Self> {
+        let mut config = kube::Config::infer()
+            .await
+            .context("no way to the Kubernetes API: set KUBECONFIG to a kubeconfig file, or run in a pod with a service account")?;
+        config.default_retry = false;
+        config.connect_timeout = Some(REQUEST_TIMEOUT);
+        let agent = format!("lanlord/{}", env!("CARGO_PKG_VERSION"));
+        config.headers.push((hyper::header::USER_AGENT, hyper::header::HeaderValue::from_str(&agent).context("user agent")?));
+        let client = kube::Client::try_from(config).context("the Kubernetes client could not be set up")?;
+        Ok(Self::new(client, namespace))
+    }
+
+    /// With a client made elsewhere.
+    pub fn new(client: kube::Client, namespace: &str) -> Self {
+        Self { client, namespace: namespace.to_owned() }
+    }
+}

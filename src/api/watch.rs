@@ -1,0 +1,553 @@
+//! The watches: everything seen through the API server, as one [`Snapshot`].
+//!
+//! ```text
+//!  services ─┐                                   ┌─► Arc<Snapshot>   (plan, leader, membership)
+//!  slices    ┤                                   │
+//!  nodes     ┼─► slim facts ─► Store ── 10 ms ───┤
+//!  namespaces┤                   ▲               └─► ApiState        (status, metrics)
+//!  leases   ─┘                   │
+//!  answers to our own writes ────┘   so that nothing is decided on what we know to be old
+//! ```
+//!
+//! Objects are cut down to our facts before the next one is looked at; the full ones are never kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{BoxStream, SelectAll, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Node as NodeObject, Service as ServiceObject};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::core::PartialObjectMeta;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::lease::{Record, read};
+use super::{Api, chain, convert};
+use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot};
+
+/// Changes that come within so short a time become one Snapshot; the first after a quiet time is published at once.
+const COALESCE: Duration = Duration::from_millis(10);
+/// Objects in one page of a list: bounds the memory a list takes at its peak.
+const PAGE: u32 = 200;
+
+/// The answer to one of our own writes.
+#[derive(Clone, Debug)]
+pub enum Feedback {
+    /// An address Lease was written.
+    Claim(Claim),
+    /// An address Lease was deleted.
+    ClaimDeleted(IpAddr),
+    /// A Service was patched.
+    Service(Box<Service>),
+    /// Our member Lease was written.
+    Member(Member),
+    /// The leader's Lease was written.
+    Leader(LeaderRecord),
+}
+
+/// Which watches fail, and why; empty while all is well.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ApiState {
+    /// By resource.
+    pub failing: BTreeMap<&'static str, String>,
+}
+
+/// Where the watches publish.
+#[derive(Debug)]
+pub struct Outputs {
+    /// `None` until every list was complete once.
+    pub snapshot: watch::Sender<Option<Arc<Snapshot>>>,
+    /// The health of the watches.
+    pub state: watch::Sender<ApiState>,
+}
+
+/// One thing that happened to one object, slim. `None` as the value: not one we keep.
+enum Item {
+    Service(ServiceKey, Option<Service>, String),
+    Slice(String, Option<(ServiceKey, Endpoints)>),
+    Node(NodeName, Box<Node>),
+    Namespace(String, Labels),
+    Lease(String, Option<Record>, String),
+}
+
+/// What a watch says about its objects.
+enum Update {
+    Apply(Item),
+    Delete(Item),
+    Init(&'static str),
+    InitDone(&'static str),
+    Failed(&'static str, String),
+}
+
+type Updates = BoxStream<'static, Update>;
+
+fn updates<K>(kind: &'static str, api: kube::Api<K>, slim: impl Fn(K) -> Item + Send + 'static) -> Updates
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(api, watcher::Config::default().page_size(PAGE))
+        .default_backoff()
+        .map(move |event| match event {
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => Update::Apply(slim(object)),
+            Ok(watcher::Event::Delete(object)) => Update::Delete(slim(object)),
+            Ok(watcher::Event::Init) => Update::Init(kind),
+            Ok(watcher::Event::InitDone) => Update::InitDone(kind),
+            Err(error) => Update::Failed(kind, chain(&error)),
+        })
+        .boxed()
+}
+
+const KINDS: [&str; 5] = ["services", "endpointslices", "nodes", "namespaces", "leases"];
+
+fn streams(api: &Api) -> SelectAll<Updates> {
+    let client = || api.client.clone();
+    let version = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.resource_version.clone().unwrap_or_default();
+    let [services, slices, nodes, namespaces, leases] = KINDS;
+    let mut all = SelectAll::new();
+    all.push(updates(services, kube::Api::<ServiceObject>::all(client()), move |object| {
+        let key = ServiceKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
+        let version = version(&object.metadata);
+        Item::Service(key, convert::service(object), version)
+    }));
+    all.push(updates(slices, kube::Api::<EndpointSlice>::all(client()), |object| {
+        let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+        Item::Slice(name, convert::endpoints(object))
+    }));
+    all.push(updates(nodes, kube::Api::<NodeObject>::all(client()), |object| {
+        let node = convert::node(object);
+        Item::Node(node.name.clone(), Box::new(node))
+    }));
+    all.push(updates(namespaces, kube::Api::<PartialObjectMeta<Namespace>>::all(client()), |object| {
+        Item::Namespace(object.name_any(), object.metadata.labels.unwrap_or_default())
+    }));
+    all.push(updates(leases, kube::Api::<Lease>::namespaced(client(), &api.namespace), move |object| {
+        let (name, version) = (object.name_any(), version(&object.metadata));
+        let record = read(object).unwrap_or_else(|problem| {
+            tracing::warn!(problem, "a Lease cannot be read and is left out; correct or delete it");
+            None
+        });
+        Item::Lease(name, record, version)
+    }));
+    all
+}
+
+/// Follows everything until `shutdown`.
+///
+/// # Errors
+/// Only if all watches end, which they do not.
+pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut streams = streams(&api);
+    let mut store = Store::default();
+    let mut state = ApiState::default();
+    let mut quiet_until = Instant::now();
+    let mut publish_at: Option<Instant> = None;
+    loop {
+        let due = publish_at;
+        let timer = async move {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            () = timer => {
+                publish_at = None;
+                let begun = Instant::now();
+                outputs.snapshot.send_replace(Some(Arc::new(store.snapshot())));
+                quiet_until = begun + COALESCE.max(begun.elapsed() * 10);
+                continue;
+            }
+            Some(answer) = feedback.recv() => store.feedback(answer),
+            update = streams.next() => {
+                let update = update.ok_or_else(|| anyhow::anyhow!("all watches ended"))?;
+                report(&update, &mut state, &outputs.state);
+                store.apply(update);
+            }
+        }
+        if store.changed && store.is_complete() {
+            store.changed = false;
+            publish_at = publish_at.or_else(|| Some(quiet_until.max(Instant::now())));
+        }
+    }
+}
+
+/// Logs when a watch begins to fail and when it recovers.
+fn report(update: &Update, state: &mut ApiState, sender: &watch::Sender<ApiState>) {
+    match update {
+        Update::Failed(kind, error) => {
+            if state.failing.insert(kind, error.clone()).is_none() {
+                tracing::warn!(resource = kind, error, "cannot watch the API server; everything announced stays announced");
+            }
+        }
+        Update::InitDone(kind) => {
+            if state.failing.remove(kind).is_none() {
+                return;
+            }
+            tracing::info!(resource = kind, "watching the API server again");
+        }
+        Update::Apply(_) | Update::Delete(_) | Update::Init(_) => return,
+    }
+    sender.send_replace(state.clone());
+}
+
+/// A keyed collection that forgets, at the end of a list, what the list did not have.
+#[derive(Debug)]
+struct Listed<K> {
+    complete: bool,
+    seen: Option<BTreeSet<K>>,
+}
+
+impl<K> Default for Listed<K> {
+    fn default() -> Self {
+        Self { complete: false, seen: None }
+    }
+}
+
+impl<K: Ord + Clone> Listed<K> {
+    fn begin(&mut self) {
+        self.seen = Some(BTreeSet::new());
+    }
+
+    fn saw(&mut self, key: &K) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(key.clone());
+        }
+    }
+
+    /// Ends a list; tells which keys it had.
+    fn end(&mut self) -> BTreeSet<K> {
+        self.complete = true;
+        self.seen.take().unwrap_or_default()
+    }
+}
+
+#[derive(Default)]
+struct Store {
+    snapshot: Snapshot,
+    changed: bool,
+    services: Listed<ServiceKey>,
+    slices: Listed<String>,
+    nodes: Listed<NodeName>,
+    namespaces: Listed<String>,
+    leases: Listed<String>,
+    /// Each slice's share, by Service; and whose each slice is.
+    shares: BTreeMap<ServiceKey, BTreeMap<Arc<str>, Endpoints>>,
+    slice_of: BTreeMap<Arc<str>, ServiceKey>,
+    /// The Lease `leader` exists but its record may be older than what we know.
+    lease_names: BTreeSet<String>,
+}
+
+/// Whether `new` is at least as new as `old`. Versions are numbers that grow (guaranteed since Kubernetes 1.35, true before);
+/// what is no number is taken as it comes.
+fn is_newer(new: &str, old: &str) -> bool {
+    match (new.parse::<u64>(), old.parse::<u64>()) {
+        (Ok(new), Ok(old)) => new >= old,
+        (Ok(_) | Err(_), _) => true,
+    }
+}
+
+impl Store {
+    fn is_complete(&self) -> bool {
+        self.services.complete && self.slices.complete && self.nodes.complete && self.namespaces.complete && self.leases.complete
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot.clone()
+    }
+
+    fn apply(&mut self, update: Update) {
+        match update {
+            Update::Apply(item) => self.put(item),
+            Update::Delete(item) => self.remove(item),
+            Update::Init(kind) => self.begin(kind),
+            Update::InitDone(kind) => self.end(kind),
+            Update::Failed(..) => {}
+        }
+    }
+
+    fn feedback(&mut self, answer: Feedback) {
+        match answer {
+            Feedback::Claim(claim) => self.put_record(Record::Claim(claim)),
+            Feedback::ClaimDeleted(address) => {
+                Arc::make_mut(&mut self.snapshot.claims).remove(&address);
+                self.changed = true;
+            }
+            Feedback::Service(service) => self.put_service(*service),
+            Feedback::Member(member) => self.put_record(Record::Member(member)),
+            Feedback::Leader(record) => self.put_record(Record::Leader(record)),
+        }
+    }
+
+    fn begin(&mut self, kind: &'static str) {
+        match kind {
+            "services" => self.services.begin(),
+            "endpointslices" => self.slices.begin(),
+            "nodes" => self.nodes.begin(),
+            "namespaces" => self.namespaces.begin(),
+            _ => self.leases.begin(),
+        }
+    }
+
+    fn end(&mut self, kind: &'static str) {
+        self.changed = true;
+        match kind {
+            "services" => {
+                let seen = self.services.end();
+                Arc::make_mut(&mut self.snapshot.services).retain(|key, _| seen.contains(key));
+            }
+            "endpointslices" => {
+                let seen = self.slices.end();
+                let gone: Vec<Arc<str>> = self.slice_of.keys().filter(|name| !seen.contains(&***name)).cloned().collect();
+                for name in gone {
+                    self.put_slice(&name, None);
+                }
+            }
+            "nodes" => {
+                let seen = self.nodes.end();
+                Arc::make_mut(&mut self.snapshot.nodes).retain(|name, _| seen.contains(name));
+            }
+            "namespaces" => {
+                let seen = self.namespaces.end();
+                Arc::make_mut(&mut self.snapshot.namespaces).retain(|name, _| seen.contains(&**name));
+            }
+            _ => {
+                let seen = self.leases.end();
+                let gone: Vec<String> = self.lease_names.difference(&seen).cloned().collect();
+                for name in gone {
+                    self.remove_lease(&name, None);
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, item: Item) {
+        match item {
+            Item::Service(key, service, version) => match service {
+                Some(service) => {
+                    self.services.saw(&key);
+                    self.put_service(service);
+                }
+                None => self.remove(Item::Service(key, None, version)),
+            },
+            Item::Slice(name, share) => {
+                self.slices.saw(&name);
+                self.put_slice(&Arc::from(name), share);
+            }
+            Item::Node(name, node) => {
+                self.nodes.saw(&name);
+                // A kubelet's heartbeat changes nothing we read.
+                if self.snapshot.nodes.get(&name).is_none_or(|before| **before != *node) {
+                    Arc::make_mut(&mut self.snapshot.nodes).insert(name, Arc::from(node));
+                    self.changed = true;
+                }
+            }
+            Item::Namespace(name, labels) => {
+                self.namespaces.saw(&name);
+                let name: Arc<str> = name.into();
+                if self.snapshot.namespaces.get(&name) != Some(&labels) {
+                    Arc::make_mut(&mut self.snapshot.namespaces).insert(name, labels);
+                    self.changed = true;
+                }
+            }
+            Item::Lease(name, record, _) => {
+                self.leases.saw(&name);
+                match record {
+                    Some(record) => self.put_record(record),
+                    None => self.remove_lease(&name, None),
+                }
+            }
+        }
+    }
+
+    fn put_service(&mut self, service: Service) {
+        let before = self.snapshot.services.get(&service.key);
+        if before.is_none_or(|before| is_newer(&service.resource_version, &before.resource_version) && **before != service) {
+            Arc::make_mut(&mut self.snapshot.services).insert(service.key.clone(), Arc::new(service));
+            self.changed = true;
+        }
+    }
+
+    fn put_slice(&mut self, name: &Arc<str>, share: Option<(ServiceKey, Endpoints)>) {
+        let before = self.slice_of.remove(name);
+        if let Some(before) = &before
+            && let Some(shares) = self.shares.get_mut(before)
+        {
+            shares.remove(name);
+            if share.as_ref().is_none_or(|(service, _)| service != before) {
+                self.sum(before);
+            }
+        }
+        if let Some((service, endpoints)) = share {
+            self.slice_of.insert(name.clone(), service.clone());
+            self.shares.entry(service.clone()).or_default().insert(name.clone(), endpoints);
+            self.sum(&service);
+        }
+    }
+
+    fn sum(&mut self, service: &ServiceKey) {
+        let shares = self.shares.get(service).filter(|shares| !shares.is_empty());
+        let sum = shares.map(|shares| Arc::new(convert::merged(shares.values())));
+        if shares.is_none() {
+            self.shares.remove(service);
+        }
+        if self.snapshot.endpoints.get(service) == sum.as_ref() {
+            return;
+        }
+        self.changed = true;
+        let endpoints = Arc::make_mut(&mut self.snapshot.endpoints);
+        match sum {
+            Some(sum) => endpoints.insert(service.clone(), sum),
+            None => endpoints.remove(service),
+        };
+    }
+
+    fn put_record(&mut self, record: Record) {
+        match record {
+            Record::Leader(record) => {
+                let before = self.snapshot.leader.as_ref();
+                self.lease_names.insert(super::lease::LEADER.to_owned());
+                if before.is_none_or(|before| is_newer(&record.resource_version, &before.resource_version) && *before != record) {
+                    self.snapshot.leader = Some(record);
+                    self.changed = true;
+                }
+            }
+            Record::Member(member) => {
+                self.lease_names.insert(super::lease::member_name(&member.node));
+                let before = self.snapshot.members.get(&member.node);
+                if before.is_none_or(|before| is_newer(&member.resource_version, &before.resource_version) && **before != member) {
+                    Arc::make_mut(&mut self.snapshot.members).insert(member.node.clone(), Arc::new(member));
+                    self.changed = true;
+                }
+            }
+            Record::Claim(claim) => {
+                self.lease_names.insert(super::lease::claim_name(claim.address));
+                let before = self.snapshot.claims.get(&claim.address);
+                if before.is_none_or(|before| is_newer(&claim.resource_version, &before.resource_version) && **before != claim) {
+                    Arc::make_mut(&mut self.snapshot.claims).insert(claim.address, Arc::new(claim));
+                    self.changed = true;
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, item: Item) {
+        match item {
+            Item::Service(key, _, version) => {
+                let known = self.snapshot.services.get(&key);
+                if known.is_some_and(|known| is_newer(&version, &known.resource_version)) {
+                    Arc::make_mut(&mut self.snapshot.services).remove(&key);
+                    self.changed = true;
+                }
+            }
+            Item::Slice(name, ..) => self.put_slice(&Arc::from(name), None),
+            Item::Node(name, ..) => {
+                self.changed |= Arc::make_mut(&mut self.snapshot.nodes).remove(&name).is_some();
+            }
+            Item::Namespace(name, ..) => {
+                self.changed |= Arc::make_mut(&mut self.snapshot.namespaces).remove(&*name).is_some();
+            }
+            Item::Lease(name, _, version) => self.remove_lease(&name, Some(&version)),
+        }
+    }
+
+    /// Removes what Lease `name` said, unless it is newer than `version`.
+    fn remove_lease(&mut self, name: &str, version: Option<&str>) {
+        let is_older = |known: &str| version.is_none_or(|version| is_newer(version, known));
+        if name == super::lease::LEADER {
+            if self.snapshot.leader.as_ref().is_some_and(|leader| is_older(&leader.resource_version)) {
+                self.snapshot.leader = None;
+                self.changed = true;
+            }
+        } else if let Some(node) = super::lease::member_of(name) {
+            if self.snapshot.members.get(node).is_some_and(|member| is_older(&member.resource_version)) {
+                Arc::make_mut(&mut self.snapshot.members).remove(node);
+                self.changed = true;
+            }
+        } else if let Some(address) = super::lease::claim_address(name)
+            && self.snapshot.claims.get(&address).is_some_and(|claim| is_older(&claim.resource_version))
+        {
+            Arc::make_mut(&mut self.snapshot.claims).remove(&address);
+            self.changed = true;
+        }
+        self.lease_names.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(address: &str, pool: &str, version: &str) -> Claim {
+        Claim {
+            address: address.parse().unwrap(),
+            holders: Vec::new(),
+            pool: pool.to_owned(),
+            placement: None,
+            last_holder: None,
+            freed: None,
+            resource_version: version.to_owned(),
+        }
+    }
+
+    fn lease(store: &mut Store, claim: Claim) {
+        let (name, version) = (super::super::lease::claim_name(claim.address), claim.resource_version.clone());
+        store.apply(Update::Apply(Item::Lease(name, Some(Record::Claim(claim)), version)));
+    }
+
+    #[test]
+    fn an_older_watch_event_does_not_undo_what_our_own_write_told() {
+        let mut store = Store::default();
+        lease(&mut store, claim("10.0.0.1", "first", "5"));
+        store.feedback(Feedback::Claim(claim("10.0.0.1", "ours", "9")));
+        lease(&mut store, claim("10.0.0.1", "between", "7"));
+        assert_eq!(store.snapshot.claims.values().next().unwrap().pool, "ours");
+        let name = super::super::lease::claim_name("10.0.0.1".parse().unwrap());
+        store.apply(Update::Delete(Item::Lease(name.clone(), None, "8".to_owned())));
+        assert_eq!(store.snapshot.claims.len(), 1, "a deletion before our write");
+        store.apply(Update::Delete(Item::Lease(name, None, "10".to_owned())));
+        assert!(store.snapshot.claims.is_empty());
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_have_is_gone() {
+        let mut store = Store::default();
+        lease(&mut store, claim("10.0.0.1", "a", "1"));
+        lease(&mut store, claim("10.0.0.2", "a", "2"));
+        store.apply(Update::Init("leases"));
+        lease(&mut store, claim("10.0.0.2", "a", "2"));
+        store.apply(Update::InitDone("leases"));
+        assert_eq!(store.snapshot.claims.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2"]);
+    }
+
+    #[test]
+    fn endpoints_are_the_sum_of_all_slices() {
+        let mut store = Store::default();
+        let key = ServiceKey::new("a", "b");
+        let share = |node: &str| Endpoints { nodes: [node.into()].into(), serving: true, any: true };
+        store.put_slice(&"a/s1".into(), Some((key.clone(), share("n1"))));
+        store.put_slice(&"a/s2".into(), Some((key.clone(), share("n2"))));
+        assert_eq!(store.snapshot.endpoints[&key].nodes.len(), 2);
+        store.put_slice(&"a/s1".into(), None);
+        assert_eq!(store.snapshot.endpoints[&key].nodes.first().unwrap().as_str(), "n2");
+        store.put_slice(&"a/s2".into(), None);
+        assert!(store.snapshot.endpoints.is_empty());
+    }
+
+    #[test]
+    fn a_heartbeat_that_changes_nothing_we_read_wakes_nobody() {
+        let mut store = Store::default();
+        lease(&mut store, claim("10.0.0.1", "a", "1"));
+        store.changed = false;
+        lease(&mut store, claim("10.0.0.1", "a", "1"));
+        assert!(!store.changed);
+    }
+}

@@ -1,0 +1,69 @@
+//! A ConfigMap, as the API server has it or as a manifest in a file: which key is read how.
+//!
+//! | key | is |
+//! |---|---|
+//! | `addresses`, `addresses.NAME`, `peers`, `asn`, settings | one line each |
+//! | `config.yaml`, `config`, any `*.yaml`, `*.yml`, `*.json` | what a file may hold |
+//! | any other whose text holds Kubernetes objects | the same |
+
+use super::document;
+use super::fields::Fields;
+use super::metallb::described;
+use super::oneline;
+use super::raw::Reading;
+use super::tree::{Node, quoted};
+
+/// The name our ConfigMap has unless the person chose another.
+const NAME: &str = "lanlord";
+
+/// A manifest of `kind: ConfigMap`; somebody else's is skipped with a note.
+pub(crate) fn manifest(node: &Node, reading: &mut Reading) {
+    let metadata = node.get("metadata");
+    let name = metadata.and_then(|metadata| metadata.get_text("name")).unwrap_or_default();
+    let called = match metadata.and_then(|metadata| metadata.get_text("namespace")) {
+        Some(namespace) => format!("ConfigMap {namespace}/{name}"),
+        None => format!("ConfigMap {name}"),
+    };
+    if reading.inside_configmap {
+        reading.problem(&node.place, format!("{called} stands inside a ConfigMap"), "put its keys into the outer one");
+        return;
+    }
+    let Some(data) = node.get("data") else { return };
+    let legacy = name == "config" && data.get_text("config").is_some_and(|text| text.contains("address-pools"));
+    if name == NAME || legacy || data.get("addresses").is_some() {
+        read(data, &called, reading);
+    } else {
+        reading.note(&node.place, format!("{} is skipped: the configuration is in one called `{NAME}`", described(node, "ConfigMap")));
+    }
+}
+
+/// The keys of `data`.
+pub(crate) fn read(data: &Node, called: &str, reading: &mut Reading) {
+    let Some(fields) = Fields::of(data, called, reading) else { return };
+    let mut fields = fields.sorted();
+    oneline::read(&mut fields, reading);
+    let mut texts: Vec<&Node> = ["config.yaml", "config"].into_iter().filter_map(|name| fields.take(name)).collect();
+    let ending = |name: &str| [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
+    texts.extend(fields.take_where(|name| ending(name).then_some(name)).into_iter().map(|(_, _, node)| node));
+    texts.extend(fields.take_objects());
+    reading.inside_configmap = true;
+    for node in texts {
+        match node.as_text() {
+            Some(text) => document::read(text, reading),
+            None => {
+                let message = format!("a key of a ConfigMap holds a text, not {}", node.description());
+                reading.problem(&node.place, message, "put ` |` after the colon, so that what follows is a text");
+            }
+        }
+    }
+    reading.inside_configmap = false;
+    for (key, name, _) in fields.take_where(is_kube_vip) {
+        let message = format!("key {} of kube-vip's cloud provider is not read by this version", quoted(name));
+        reading.problem(&key.place, message, "write the addresses as `addresses: …`, or `addresses.NAME: …` for more pools");
+    }
+    fields.finish(reading);
+}
+
+fn is_kube_vip(name: &str) -> Option<&str> {
+    ["range-", "cidr-"].iter().any(|prefix| name.starts_with(prefix)).then_some(name)
+}

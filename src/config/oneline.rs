@@ -1,0 +1,185 @@
+//! Addresses in one line, and our own settings: the same words as keys of the ConfigMap and as fields of native YAML.
+//!
+//! `addresses: 192.168.1.240-192.168.1.250, fd00::10-20` is the pool `default`, `addresses.media: …` the pool `media`. Entries are
+//! separated by commas, spaces or new lines.
+
+use super::fields::{self, Fields};
+use super::problem::{Place, nearest};
+use super::raw::{At, Implied, RawPool, RawRange, Reading};
+use super::tree::{Node, Text, Value, quoted};
+use super::{Classes, spec};
+use crate::addr::{ParseError, Range};
+use crate::facts::Labels;
+
+/// The pool of a bare `addresses`.
+pub(crate) const DEFAULT_POOL: &str = "default";
+
+/// Pool `name` from the value of an `addresses` key: a text, or in YAML also a list.
+fn pool(name: At<String>, node: &Node, reading: &mut Reading) {
+    if !spec::is_name(&name.value) {
+        let message = format!("{} cannot be the name of a pool", quoted(&name.value));
+        reading.problem(&name.place, message, "write `addresses.NAME` with letters, digits, `-` and `.` in NAME");
+        return;
+    }
+    let before = reading.problems.len();
+    let ranges = spec::addresses(node, reading);
+    let unreadable = reading.problems.len() > before;
+    let (labels, implied) = (Labels::new(), Implied::Always);
+    reading.raw.pools.push(RawPool { name, labels, ranges, unreadable, auto_assign: true, avoid_buggy_ips: false, allocation: None, implied });
+}
+
+/// The ranges of a text, each with its own place.
+pub(crate) fn ranges(text: Text<'_>, reading: &mut Reading) -> Vec<At<RawRange>> {
+    entries(text).into_iter().filter_map(|(entry, place)| range(&entry, &place, reading)).collect()
+}
+
+/// One range.
+pub(crate) fn range(text: &str, place: &Place, reading: &mut Reading) -> Option<At<RawRange>> {
+    match text.parse::<Range>() {
+        Ok(range) => Some(At { value: RawRange { range, text: text.trim().to_owned() }, place: place.clone() }),
+        Err(error) => {
+            let (message, help) = explain(&error);
+            reading.problem(place, message, help);
+            None
+        }
+    }
+}
+
+/// What is wrong with a range, and what to do.
+fn explain(error: &ParseError) -> (String, String) {
+    match error {
+        ParseError::Address(part) => (
+            format!("{} is not an IP address", quoted(part)),
+            "write a range such as 192.168.1.240-192.168.1.250, a prefix such as 192.168.1.240/28, or one address".to_owned(),
+        ),
+        ParseError::Prefix(text) => (
+            format!("{} is not a prefix", quoted(text)),
+            "write an address, a slash and the length (0 to 32 for IPv4, 0 to 128 for IPv6), such as 192.168.1.240/28".to_owned(),
+        ),
+        ParseError::Mixed(text) => (
+            format!("the range {} mixes IPv4 and IPv6", quoted(text)),
+            "both ends of a range have to be of one family: write an entry for each family".to_owned(),
+        ),
+        ParseError::Reversed { text, first, last } => {
+            (format!("the range {} runs backwards", quoted(text)), format!("swap the two ends: {last}-{first}"))
+        }
+        ParseError::Mac(text) => (format!("{} is not an address", quoted(text)), "write an IP address".to_owned()),
+    }
+}
+
+/// Entries with their places. Spaces around the hyphen of a range do not separate, a hyphen in front of a line is a list's, and
+/// `#` starts a comment.
+fn entries(text: Text<'_>) -> Vec<(String, Place)> {
+    let mut entries: Vec<(String, Place)> = Vec::new();
+    for (number, line) in (1..).zip(text.text.lines()) {
+        // What word processors make of a hyphen.
+        let line = line.split('#').next().unwrap_or_default().replace('–', "-");
+        let mut column = 1;
+        let mut open: Option<String> = None;
+        let mut start = 1;
+        for word in line.split([',', ' ', '\t', ';']) {
+            match &mut open {
+                Some(entry) if !word.is_empty() && (word.starts_with('-') || entry.ends_with('-')) => entry.push_str(word),
+                _ if word.is_empty() || word == "-" => {}
+                _ => {
+                    entries.extend(open.replace(word.to_owned()).map(|entry| (entry, text.place(number, start))));
+                    start = column;
+                }
+            }
+            column += u32::try_from(word.chars().count()).unwrap_or_default() + 1;
+        }
+        entries.extend(open.map(|entry| (entry, text.place(number, start))));
+    }
+    entries
+}
+
+/// Everything that can be said in one line: `addresses`, `addresses.NAME`, `peers`, `asn`, and the settings.
+pub(crate) fn read(fields: &mut Fields<'_>, reading: &mut Reading) {
+    let place = fields.key_place("addresses");
+    if let (Some(place), Some(node)) = (place, fields.take("addresses")) {
+        pool(At { value: DEFAULT_POOL.to_owned(), place }, node, reading);
+    }
+    for (key, name, node) in fields.take_where(|key| key.strip_prefix("addresses.")) {
+        pool(At { value: name.to_owned(), place: key.place.clone() }, node, reading);
+    }
+    let spoken: Vec<&Node> = ["peers", "asn"].into_iter().filter_map(|name| fields.take(name)).collect();
+    if let Some(node) = spoken.first() {
+        reading.note(&node.place, "`peers` and `asn` are read, but this version does not speak BGP yet");
+    }
+    settings(fields, reading);
+}
+
+/// `serviceClasses`, `excludeInterfaces` and `announceInterval` of a mapping.
+fn settings(fields: &mut Fields<'_>, reading: &mut Reading) {
+    if let Some(text) = fields.text("serviceClasses", reading) {
+        service_classes(text, reading);
+    }
+    if let Some(node) = fields.take("excludeInterfaces") {
+        exclude_interfaces(node, reading);
+    }
+    if let Some(text) = fields.text("announceInterval", reading) {
+        announce_interval(text, reading);
+    }
+}
+
+fn service_classes(text: At<String>, reading: &mut Reading) {
+    let value = match text.value.as_str() {
+        "both" => Classes::Both,
+        "classless" => Classes::Classless,
+        "own" => Classes::Own,
+        other => {
+            let near = nearest(other, ["both", "classless", "own"]).map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
+            let help = format!("write `both`, `classless` (only Services without a class) or `own` (only class lanlord.dev/lb){near}");
+            reading.problem(&text.place, format!("{} is not a value of `serviceClasses`", quoted(other)), help);
+            return;
+        }
+    };
+    once(&text.place, "serviceClasses", reading.raw.classes.as_ref().map(|first| first.place.clone()), reading);
+    reading.raw.classes = Some(At { value, place: text.place });
+}
+
+fn announce_interval(text: At<String>, reading: &mut Reading) {
+    const DAY: u64 = 86_400;
+    let digits = text.value.trim();
+    match digits.strip_suffix('s').unwrap_or(digits).parse::<u64>() {
+        Ok(value) if value <= DAY => {
+            once(&text.place, "announceInterval", reading.raw.announce_interval.as_ref().map(|first| first.place.clone()), reading);
+            reading.raw.announce_interval = Some(At { value, place: text.place });
+        }
+        _ => {
+            let message = format!("`announceInterval` has to be a whole number of seconds, not {}", quoted(digits));
+            reading.problem(&text.place, message, "write seconds, such as 60, or 0 for never (86400, a day, at most)");
+        }
+    }
+}
+
+fn once(place: &Place, name: &str, first: Option<Place>, reading: &mut Reading) {
+    if let Some(first) = first {
+        reading.problem(place, format!("`{name}` is set twice, first in {}", place.mention(&first)), "keep one of the two");
+    }
+}
+
+fn exclude_interfaces(node: &Node, reading: &mut Reading) {
+    let names: Vec<At<String>> = if let Value::List(items) = &node.value {
+        items.iter().filter_map(|item| fields::text(item, "an interface", reading)).collect()
+    } else if let Some(text) = node.as_text() {
+        entries(text).into_iter().map(|(value, place)| At { value, place }).collect()
+    } else {
+        reading.problem(&node.place, format!("`excludeInterfaces` has to be a list, not {}", node.description()), "write names such as `wlan0` or `veth*`");
+        return;
+    };
+    for name in names {
+        let stem = name.value.strip_suffix('*').unwrap_or(&name.value);
+        if stem.contains('*') || !is_link_name(stem) && !stem.is_empty() {
+            let message = format!("{} cannot be the name of an interface", quoted(&name.value));
+            reading.problem(&name.place, message, "write a name such as `wlan0`, or its beginning and a star at the end: `veth*`");
+        } else {
+            reading.raw.exclude_interfaces.push(name.value);
+        }
+    }
+}
+
+/// Whether the kernel would take `name` (`dev_valid_name`, IFNAMSIZ 16).
+pub(crate) fn is_link_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 15 && name != "." && name != ".." && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+}

@@ -1,0 +1,454 @@
+//! Which Service gets which address: a pure function of configuration and claims, whole and deterministic.
+//!
+//! In order: what Services hold and may keep; what their status says and nobody holds (first start, migration); what they ask for by
+//! name; then the rest, oldest Service first. A Service deleted and created again gets the address it had; others get addresses that
+//! nobody remembers, then those free the longest. An address nobody can announce comes last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
+use std::net::IpAddr;
+use std::vec::IntoIter;
+
+use super::refusal::{Lost, Refusal};
+use super::request::Request;
+use super::reserve::{Reserved, reserved};
+use crate::addr::{Family, Prefix, Range};
+use crate::config::{Config, Pool};
+use crate::facts::{Claim, FamilyPolicy, Labels, Living, Service, ServiceKey, Snapshot};
+use crate::plan::eligible::is_excluded;
+use crate::plan::{Serving, is_served};
+
+/// What one Service gets.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Assignment {
+    /// Its addresses in the order of its families.
+    pub addresses: Vec<IpAddr>,
+    /// Why it gets no (further) address.
+    pub refusal: Option<Refusal>,
+    /// Addresses it held and loses.
+    pub lost: Vec<(IpAddr, Lost)>,
+}
+
+/// The assignment of every Service that is ours.
+pub fn assign(config: &Config, snapshot: &Snapshot, living: &Living) -> BTreeMap<ServiceKey, Assignment> {
+    let mut assigner = Assigner::new(config, snapshot, living);
+    let mut services: Vec<&Service> =
+        snapshot.services.values().map(AsRef::as_ref).filter(|service| is_served(config, service) == Serving::Ours).collect();
+    services.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
+    let mut states: Vec<State> = services.into_iter().map(|service| State::new(service, snapshot)).collect();
+    for state in &mut states {
+        assigner.keep(state);
+    }
+    for state in &mut states {
+        assigner.adopt(state);
+    }
+    for state in &mut states {
+        assigner.grant_request(state);
+    }
+    for state in &mut states {
+        assigner.restore(state);
+    }
+    for state in &mut states {
+        assigner.fill(state);
+    }
+    states.into_iter().map(State::finish).collect()
+}
+
+/// A Service on its way through the passes.
+struct State<'a> {
+    service: &'a Service,
+    request: Request,
+    assigned: BTreeSet<IpAddr>,
+    refusal: Option<Refusal>,
+    lost: Vec<(IpAddr, Lost)>,
+}
+
+impl<'a> State<'a> {
+    fn new(service: &'a Service, snapshot: &Snapshot) -> Self {
+        let mut refusal = service.families.is_empty().then_some(Refusal::Headless);
+        let request = Request::of(service).and_then(|request| request.check_families(service).map(|()| request)).unwrap_or_else(|error| {
+            refusal.get_or_insert(error);
+            // Nothing is changed on a request that cannot be read: what it has, it keeps.
+            let held = held_by(snapshot, service).map(|claim| claim.address).collect();
+            Request { addresses: held, pool: None }
+        });
+        Self { service, request, assigned: BTreeSet::new(), refusal, lost: Vec::new() }
+    }
+
+    fn missing(&self) -> Vec<Family> {
+        let had: BTreeSet<Family> = self.assigned.iter().map(|address| Family::of(*address)).collect();
+        self.service.families.iter().copied().filter(|family| !had.contains(family)).collect()
+    }
+
+    fn finish(self) -> (ServiceKey, Assignment) {
+        let in_order =
+            self.service.families.iter().flat_map(|family| self.assigned.iter().copied().filter(|address| Family::of(*address) == *family));
+        let addresses = in_order.collect();
+        (self.service.key.clone(), Assignment { addresses, refusal: self.refusal, lost: self.lost })
+    }
+}
+
+/// The claims `service` holds, by uid.
+fn held_by<'a>(snapshot: &'a Snapshot, service: &'a Service) -> impl Iterator<Item = &'a Claim> {
+    snapshot.claims.values().map(AsRef::as_ref).filter(|claim| holds(claim, service))
+}
+
+fn holds(claim: &Claim, service: &Service) -> bool {
+    claim.holders.iter().any(|holder| holder.service == service.key && holder.uid == service.uid)
+}
+
+struct Assigner<'a> {
+    config: &'a Config,
+    snapshot: &'a Snapshot,
+    reserved: BTreeMap<IpAddr, Reserved>,
+    /// Addresses that belong to someone, held or assigned in this run.
+    taken: BTreeMap<IpAddr, ServiceKey>,
+    /// What each Service holds.
+    held: BTreeMap<&'a ServiceKey, Vec<&'a Claim>>,
+    /// What each Service had before it was deleted.
+    remembered: BTreeMap<&'a ServiceKey, Vec<&'a Claim>>,
+    /// Supplies of free addresses, made when first asked for.
+    supplies: BTreeMap<(usize, Family), Supply>,
+    living: &'a Living,
+}
+
+impl<'a> Assigner<'a> {
+    fn new(config: &'a Config, snapshot: &'a Snapshot, living: &'a Living) -> Self {
+        let mut held: BTreeMap<&ServiceKey, Vec<&Claim>> = BTreeMap::new();
+        let mut remembered: BTreeMap<&ServiceKey, Vec<&Claim>> = BTreeMap::new();
+        let mut taken = BTreeMap::new();
+        for claim in snapshot.claims.values() {
+            let mut free = true;
+            for holder in &claim.holders {
+                if snapshot.services.get(&holder.service).is_some_and(|service| service.uid == holder.uid) {
+                    held.entry(&holder.service).or_default().push(claim);
+                    taken.insert(claim.address, holder.service.clone());
+                    free = false;
+                }
+            }
+            if free {
+                let last = claim.holders.first().map(|holder| &holder.service).or(claim.last_holder.as_ref());
+                if let Some(last) = last {
+                    remembered.entry(last).or_default().push(claim);
+                }
+            }
+        }
+        let reserved = reserved(snapshot);
+        Self { config, snapshot, reserved, taken, held, remembered, supplies: BTreeMap::new(), living }
+    }
+
+    /// Keeps what a Service holds, as far as configuration and its own wishes still allow it.
+    fn keep(&mut self, state: &mut State) {
+        for claim in self.held.get(&state.service.key).into_iter().flatten() {
+            let address = claim.address;
+            match self.why_lost(state, address) {
+                None => {
+                    state.assigned.insert(address);
+                }
+                Some(why) => state.lost.push((address, why)),
+            }
+        }
+    }
+
+    fn why_lost(&self, state: &State, address: IpAddr) -> Option<Lost> {
+        let family = Family::of(address);
+        let Some(pool) = self.config.pool_of(address) else { return Some(Lost::LeftPool) };
+        if !self.allows(pool, state.service) {
+            return Some(Lost::PoolNotForService(pool.name.clone()));
+        }
+        if !state.service.families.contains(&family) {
+            return Some(Lost::FamilyDropped(family));
+        }
+        if let Some(why) = self.reserved.get(&address) {
+            return Some(Lost::Reserved(why.clone()));
+        }
+        let request = &state.request;
+        // A request for one family of two says nothing about the other.
+        let asked: Vec<&IpAddr> = request.addresses.iter().filter(|other| Family::of(**other) == family).collect();
+        let other_address = !asked.is_empty() && !asked.contains(&&address);
+        if other_address || request.pool.as_deref().is_some_and(|asked| asked != pool.name.as_str()) {
+            return Some(Lost::OtherRequested);
+        }
+        let surplus = asked.is_empty() && state.assigned.iter().any(|other| Family::of(*other) == family);
+        surplus.then_some(Lost::Surplus)
+    }
+
+    /// Takes over addresses that stand in the status and that nobody holds: MetalLB's, or ours from a crash.
+    fn adopt(&mut self, state: &mut State) {
+        if self.held.contains_key(&state.service.key) || state.refusal.is_some() {
+            return;
+        }
+        for address in &state.service.ingress {
+            let free = !self.taken.contains_key(address) && state.missing().contains(&Family::of(*address));
+            if free && self.why_lost(state, *address).is_none() {
+                self.take(state, *address);
+            }
+        }
+    }
+
+    /// Gives what is asked for by name: all of it or nothing.
+    fn grant_request(&mut self, state: &mut State) {
+        if state.refusal.is_some() {
+            return;
+        }
+        let wanted: Vec<IpAddr> = state.request.addresses.iter().copied().filter(|address| !state.assigned.contains(address)).collect();
+        for address in &wanted {
+            if let Err(refusal) = self.check_wanted(state, *address) {
+                state.refusal = Some(refusal);
+                self.keep_old(state);
+                return;
+            }
+        }
+        for address in wanted {
+            self.take(state, address);
+        }
+    }
+
+    fn check_wanted(&self, state: &State, address: IpAddr) -> Result<(), Refusal> {
+        let service = state.service;
+        let pool = self.config.pool_of(address).ok_or(Refusal::NotInPool { address })?;
+        if let Some(asked) = state.request.pool.as_deref().filter(|asked| *asked != pool.name.as_str()) {
+            return Err(Refusal::InOtherPool { address, pool: pool.name.clone(), asked: asked.to_owned() });
+        }
+        if !self.allows(pool, service) {
+            return Err(Refusal::PoolNotForService { pool: pool.name.clone() });
+        }
+        if let Some(why) = self.reserved.get(&address) {
+            return Err(Refusal::Reserved { address, why: why.clone() });
+        }
+        if pool.avoid_buggy_ips && is_buggy(address) {
+            return Err(Refusal::Buggy { address, pool: pool.name.clone() });
+        }
+        match self.taken.get(&address).filter(|by| **by != service.key) {
+            Some(by) => Err(Refusal::InUse { address, by: by.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A wish that cannot be met takes nothing away: an address given up only for it stays.
+    fn keep_old(&self, state: &mut State) {
+        let (kept, lost) = state.lost.drain(..).partition(|(_, why)| *why == Lost::OtherRequested);
+        state.lost = lost;
+        let kept: Vec<(IpAddr, Lost)> = kept;
+        let missing = state.missing();
+        state.assigned.extend(kept.into_iter().map(|(address, _)| address).filter(|address| missing.contains(&Family::of(*address))));
+    }
+
+    /// Gives a Service that was deleted and created again what it had.
+    fn restore(&mut self, state: &mut State) {
+        if state.refusal.is_some() {
+            return;
+        }
+        let had: Vec<IpAddr> = self.remembered.get(&state.service.key).into_iter().flatten().map(|claim| claim.address).collect();
+        for address in had {
+            let usable =
+                self.pools_for(state).is_ok_and(|pools| pools.iter().any(|pool| self.config.pools[*pool].addresses.contains(address)));
+            if usable && state.missing().contains(&Family::of(address)) && self.check_wanted(state, address).is_ok() {
+                self.take(state, address);
+            }
+        }
+    }
+
+    /// Gives what is still missing from the pools, in their order.
+    fn fill(&mut self, state: &mut State) {
+        let missing = state.missing();
+        if state.refusal.is_some() || missing.is_empty() {
+            return;
+        }
+        let picked = self.pools_for(state).and_then(|pools| self.pick(state, &pools, &missing));
+        match picked {
+            Ok(addresses) => {
+                for address in addresses {
+                    self.take(state, address);
+                }
+            }
+            Err(refusal) => {
+                state.refusal = Some(refusal);
+                self.keep_old(state);
+            }
+        }
+    }
+
+    /// Both families from one pool if one has both; else each from the first pool that has it.
+    fn pick(&mut self, state: &State, pools: &[usize], missing: &[Family]) -> Result<Vec<IpAddr>, Refusal> {
+        for reachable in [true, false] {
+            for pool in pools {
+                let all: Vec<IpAddr> = missing.iter().filter_map(|family| self.peek(*pool, *family, reachable)).collect();
+                if all.len() == missing.len() {
+                    return Ok(all);
+                }
+            }
+        }
+        let mut picked = Vec::new();
+        let mut refusal = None;
+        for family in missing {
+            let first = [true, false].into_iter().find_map(|reachable| pools.iter().find_map(|pool| self.peek(*pool, *family, reachable)));
+            match first {
+                Some(address) => picked.push(address),
+                None => refusal = refusal.or_else(|| Some(self.why_none(pools, *family))),
+            }
+        }
+        match refusal {
+            // One family is enough unless both are required; what is missing comes when a pool has it.
+            Some(refusal)
+                if picked.is_empty() && state.assigned.is_empty() || state.service.family_policy == FamilyPolicy::RequireDualStack =>
+            {
+                Err(refusal)
+            }
+            Some(_) | None => Ok(picked),
+        }
+    }
+
+    fn why_none(&self, pools: &[usize], family: Family) -> Refusal {
+        let of_family =
+            pools.iter().map(|pool| &self.config.pools[*pool]).filter(|pool| pool.ranges.iter().any(|range| range.family() == family));
+        let pools: Vec<_> = of_family.map(|pool| pool.name.clone()).collect();
+        if pools.is_empty() { Refusal::NoFamily { family } } else { Refusal::Full { family, pools } }
+    }
+
+    /// The pools a Service may use, in order: the one it asks for, else all that are used unasked.
+    fn pools_for(&self, state: &State) -> Result<Vec<usize>, Refusal> {
+        let pools = &self.config.pools;
+        if let Some(asked) = &state.request.pool {
+            let known = || pools.iter().map(|pool| pool.name.clone()).collect();
+            let index = pools
+                .iter()
+                .position(|pool| pool.name.as_str() == asked)
+                .ok_or_else(|| Refusal::UnknownPool { pool: asked.clone(), known: known() })?;
+            return if self.allows(&pools[index], state.service) {
+                Ok(vec![index])
+            } else {
+                Err(Refusal::PoolNotForService { pool: pools[index].name.clone() })
+            };
+        }
+        if pools.is_empty() {
+            return Err(Refusal::NoPools);
+        }
+        let allowed = pools.iter().enumerate().filter(|(_, pool)| self.allows(pool, state.service));
+        let (unasked, named): (Vec<_>, Vec<_>) = allowed.partition(|(_, pool)| pool.auto_assign);
+        if unasked.is_empty() {
+            return Err(Refusal::NoAutoPool { named: named.into_iter().map(|(_, pool)| pool.name.clone()).collect() });
+        }
+        Ok(unasked.into_iter().map(|(index, _)| index).collect())
+    }
+
+    fn allows(&self, pool: &Pool, service: &Service) -> bool {
+        let Some(allocation) = &pool.allocation else { return true };
+        let no_labels = Labels::new();
+        let labels = self.snapshot.namespaces.get(&service.key.namespace).unwrap_or(&no_labels);
+        let any_namespace = allocation.namespaces.is_empty() && allocation.namespace_selectors.is_empty();
+        let namespace = any_namespace
+            || allocation.namespaces.contains(&*service.key.namespace)
+            || allocation.namespace_selectors.iter().any(|selector| selector.matches(labels));
+        let selectors = &allocation.service_selectors;
+        namespace && (selectors.is_empty() || selectors.iter().any(|selector| selector.matches(&service.labels)))
+    }
+
+    fn take(&mut self, state: &mut State, address: IpAddr) {
+        self.taken.insert(address, state.service.key.clone());
+        state.assigned.insert(address);
+    }
+
+    /// The next free address of a pool that `reachable` members can announce, or that none can.
+    fn peek(&mut self, pool: usize, family: Family, reachable: bool) -> Option<IpAddr> {
+        if !self.supplies.contains_key(&(pool, family)) {
+            let supply = self.supply(&self.config.pools[pool], family);
+            self.supplies.insert((pool, family), supply);
+        }
+        let avoid_buggy = self.config.pools[pool].avoid_buggy_ips;
+        let supply = self.supplies.get_mut(&(pool, family))?;
+        let (reserved, taken, claims) = (&self.reserved, &self.taken, &self.snapshot.claims);
+        let unusable =
+            |address: &IpAddr| taken.contains_key(address) || reserved.contains_key(address) || (avoid_buggy && is_buggy(*address));
+        let fresh = if reachable { &mut supply.fresh } else { &mut supply.fresh_unreachable };
+        let remembered = if reachable { &mut supply.remembered } else { &mut supply.remembered_unreachable };
+        while fresh.peek().is_some_and(|address| unusable(address) || claims.contains_key(address)) {
+            fresh.next();
+        }
+        while remembered.peek().is_some_and(unusable) {
+            remembered.next();
+        }
+        fresh.peek().or_else(|| remembered.peek()).copied()
+    }
+
+    fn supply(&self, pool: &Pool, family: Family) -> Supply {
+        let reach = Reach::of(self.config, self.living, pool);
+        let mut reachable = Vec::new();
+        let mut unreachable = Vec::new();
+        for range in pool.ranges.iter().filter(|range| range.family() == family) {
+            let (inside, outside) = reach.split(*range);
+            reachable.extend(inside);
+            unreachable.extend(outside);
+        }
+        let free = self
+            .remembered
+            .values()
+            .flatten()
+            .filter(|claim| pool.addresses.contains(claim.address) && Family::of(claim.address) == family);
+        // A claim whose Service has just vanished has no time yet: it became free last of all.
+        let mut free: Vec<(i64, IpAddr)> = free.map(|claim| (claim.freed.unwrap_or(i64::MAX), claim.address)).collect();
+        free.sort_unstable();
+        let (near, far): (Vec<IpAddr>, Vec<IpAddr>) =
+            free.into_iter().map(|(_, address)| address).partition(|address| reachable.iter().any(|range| range.contains(*address)));
+        Supply {
+            fresh: every(reachable).peekable(),
+            fresh_unreachable: every(unreachable).peekable(),
+            remembered: near.into_iter().peekable(),
+            remembered_unreachable: far.into_iter().peekable(),
+        }
+    }
+}
+
+type Addresses = Box<dyn Iterator<Item = IpAddr>>;
+
+/// Free addresses of one pool and family, in the order in which they are given out.
+struct Supply {
+    fresh: Peekable<Addresses>,
+    fresh_unreachable: Peekable<Addresses>,
+    remembered: Peekable<IntoIter<IpAddr>>,
+    remembered_unreachable: Peekable<IntoIter<IpAddr>>,
+}
+
+fn every(ranges: Vec<Range>) -> Addresses {
+    Box::new(ranges.into_iter().flat_map(Range::iter))
+}
+
+fn is_buggy(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
+}
+
+/// Where living members can announce addresses of a pool.
+enum Reach {
+    /// An interface is named: any address goes.
+    Anywhere,
+    /// On these networks.
+    On(BTreeSet<Prefix>),
+}
+
+impl Reach {
+    fn of(config: &Config, living: &Living, pool: &Pool) -> Self {
+        let advertisements: Vec<_> = config.l2_advertisements.iter().filter(|ad| ad.pools.contains(&pool.name)).collect();
+        let links = || living.members.values().flat_map(|member| &member.links);
+        if links().any(|link| advertisements.iter().any(|ad| ad.interfaces.contains(&link.name))) {
+            return Self::Anywhere;
+        }
+        if advertisements.iter().all(|ad| !ad.interfaces.is_empty()) {
+            return Self::On(BTreeSet::new());
+        }
+        Self::On(links().filter(|link| !is_excluded(config, &link.name)).flat_map(crate::facts::MemberLink::prefixes).collect())
+    }
+
+    /// The parts of `range` inside and outside of reach, each ascending.
+    fn split(&self, range: Range) -> (Vec<Range>, Vec<Range>) {
+        let Self::On(prefixes) = self else { return (vec![range], Vec::new()) };
+        let mut outside = vec![range];
+        for prefix in prefixes {
+            outside = outside.into_iter().flat_map(|part| part.difference(Range::from(*prefix))).collect();
+        }
+        let mut inside = vec![range];
+        for part in &outside {
+            inside = inside.into_iter().flat_map(|other| other.difference(*part)).collect();
+        }
+        (inside, outside)
+    }
+}

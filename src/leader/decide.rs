@@ -1,0 +1,239 @@
+//! What the leader has to write so that the API server says what assignment and plan say.
+//!
+//! Order matters within the work of one Service: claims are taken first, then the Service is patched, then claims are given back. A
+//! claim of a Service that still exists is given back only after a patch that changed the Service, so that a late patch of a former
+//! leader, made for the old resourceVersion, is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::assign::{Assignment, assign};
+use super::place::place;
+use super::tell::{Now, POOL, Publish, RELEASED, events, publish};
+use crate::config::Config;
+use crate::facts::{Claim, Event, Holder, Living, NodeName, Placement, Service, ServiceKey, Snapshot};
+use crate::plan::eligible::candidates;
+use crate::plan::group::Group;
+use crate::plan::owner::owner;
+use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, plan};
+
+/// How many free addresses are remembered for their last holder: a Lease of about 500 bytes each.
+pub const REMEMBERED: usize = 4096;
+
+/// Everything to be written now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Decision {
+    /// Service by Service, the oldest first; independent of each other.
+    pub work: Vec<Work>,
+    /// Claims to be written beside that; independent of each other.
+    pub tend: Vec<Tend>,
+}
+
+/// What is to be done for one Service, in this order; the rest is dropped when a step fails.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Work {
+    /// The Service as it was seen: its uid and resourceVersion guard the patch.
+    pub service: Arc<Service>,
+    /// Claims to create (empty `resource_version`) or take over.
+    pub take: Vec<Claim>,
+    /// Then the status.
+    pub publish: Option<Publish>,
+    /// Then claims to give back.
+    pub release: Vec<Claim>,
+    /// Then what to tell.
+    pub events: Vec<Event>,
+    /// Someone else undid what we had published: to be written back with back-off.
+    pub repair: bool,
+}
+
+/// Care of claims that no Service waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Tend {
+    /// Record a new placement or pool, or that the address is free.
+    Replace(Claim),
+    /// Forget the address: it is in no pool any more, or too many are remembered.
+    Delete(Claim),
+}
+
+/// Compares what should be with what is.
+pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, now: &Now) -> Decision {
+    let plan = plan(config, snapshot, living);
+    let mut decider = Decider::new(config, snapshot, living, now, &plan);
+    let assignments = assign(config, snapshot, living);
+    let mut services: Vec<(&ServiceKey, &Assignment)> = assignments.iter().collect();
+    services.sort_by_key(|(key, _)| snapshot.services.get(*key).map(|service| (service.created, *key)));
+    for (key, assignment) in services {
+        if let Some(service) = snapshot.services.get(key) {
+            decider.serve(service, assignment);
+        }
+    }
+    decider.sweep();
+    decider.decision
+}
+
+struct Decider<'a> {
+    config: &'a Config,
+    snapshot: &'a Snapshot,
+    living: &'a Living,
+    now: &'a Now,
+    groups: BTreeMap<&'a ServiceKey, &'a GroupPlan>,
+    held: BTreeMap<&'a ServiceKey, Vec<&'a Arc<Claim>>>,
+    load: BTreeMap<NodeName, usize>,
+    /// Addresses whose claims this decision writes already.
+    written: BTreeSet<IpAddr>,
+    decision: Decision,
+}
+
+impl<'a> Decider<'a> {
+    fn new(config: &'a Config, snapshot: &'a Snapshot, living: &'a Living, now: &'a Now, plan: &'a Plan) -> Self {
+        let groups = plan.groups.iter().flat_map(|plan| plan.group.services.iter().map(move |service| (service, plan))).collect();
+        let mut held: BTreeMap<&ServiceKey, Vec<&Arc<Claim>>> = BTreeMap::new();
+        for claim in snapshot.claims.values() {
+            for holder in claim.holders.iter().filter(|holder| exists(snapshot, holder)) {
+                held.entry(&holder.service).or_default().push(claim);
+            }
+        }
+        let mut load = BTreeMap::new();
+        for plan in &plan.groups {
+            let node =
+                plan.owner.as_ref().ok().map(|owner| &owner.node).or_else(|| plan.group.placement().map(|placement| &placement.node));
+            if let Some(node) = node {
+                *load.entry(node.clone()).or_default() += 1;
+            }
+        }
+        Self { config, snapshot, living, now, groups, held, load, written: BTreeSet::new(), decision: Decision::default() }
+    }
+
+    fn serve(&mut self, service: &Arc<Service>, assignment: &Assignment) {
+        let held = self.held.get(&service.key).cloned().unwrap_or_default();
+        let (kept, given_up): (Vec<&Arc<Claim>>, Vec<&Arc<Claim>>) =
+            held.into_iter().partition(|claim| assignment.addresses.contains(&claim.address));
+        let new: Vec<IpAddr> =
+            assignment.addresses.iter().filter(|address| !kept.iter().any(|claim| claim.address == **address)).copied().collect();
+        let mut take: Vec<Claim> = new.iter().map(|address| self.claim(service, *address)).collect();
+        let unchanged = new.is_empty() && given_up.is_empty();
+        let known = self.groups.get(&service.key).copied().filter(|_| unchanged);
+        let owner = match known {
+            Some(known) => self.settle(known),
+            None => self.found(service, &kept, &mut take),
+        };
+        let mut publish = publish(self.config, service, assignment, &owner, self.now);
+        let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
+        let told = events(self.config, service, assignment, &publish, repair);
+        let release: Vec<Claim> = given_up.iter().map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
+        if let Some(claim) = release.first() {
+            publish.annotations.insert(RELEASED.to_owned(), Some(format!("{} at {}", claim.address, self.now.text)));
+        }
+        self.written.extend(take.iter().chain(&release).map(|claim| claim.address));
+        let publish = differs(service, &publish).then_some(publish);
+        if !take.is_empty() || publish.is_some() || !release.is_empty() {
+            self.decision.work.push(Work { service: service.clone(), take, publish, release, events: told, repair });
+        }
+    }
+
+    /// A claim on `address` for `service`, over whatever free claim is there.
+    fn claim(&self, service: &Service, address: IpAddr) -> Claim {
+        let resource_version = self.snapshot.claims.get(&address).map(|claim| claim.resource_version.clone()).unwrap_or_default();
+        let pool = self.config.pool_of(address).map(|pool| pool.name.to_string()).unwrap_or_default();
+        let holders = vec![Holder { service: service.key.clone(), uid: service.uid.clone() }];
+        Claim { address, holders, pool, placement: None, last_holder: None, freed: None, resource_version }
+    }
+
+    /// The owner of a group that changes its addresses: placed at once, so that the owner announces as soon as it sees the claims.
+    fn found(&mut self, service: &Service, kept: &[&Arc<Claim>], take: &mut [Claim]) -> Result<crate::plan::Owner, NotAnnounced> {
+        let claims = kept
+            .iter()
+            .map(|claim| (claim.address, (*claim).clone()))
+            .chain(take.iter().map(|claim| (claim.address, Arc::new(claim.clone()))));
+        let mut group = Group { claims: claims.collect(), services: BTreeSet::from([service.key.clone()]) };
+        if group.claims.is_empty() {
+            return Err(NotAnnounced::NotPlaced);
+        }
+        let candidates = candidates(self.config, self.snapshot, self.living, &group);
+        let placement = group.placement().cloned().or_else(|| place(self.snapshot, &group, &candidates, &mut self.load));
+        for claim in take.iter_mut() {
+            claim.placement.clone_from(&placement);
+            group.claims.insert(claim.address, Arc::new(claim.clone()));
+        }
+        owner(&group, &candidates)
+    }
+
+    /// The owner of a group that stays as it is; records it where the claims say otherwise.
+    fn settle(&mut self, known: &GroupPlan) -> Result<crate::plan::Owner, NotAnnounced> {
+        let mut owned = known.owner.clone();
+        let mut placement = owned.as_ref().ok().map(|owner| Placement { node: owner.node.clone(), generation: owner.generation });
+        if placement.is_none() && known.group.placement().is_none() {
+            placement = place(self.snapshot, &known.group, &known.candidates, &mut self.load);
+            if placement.is_some() {
+                owned = owner(&with_placement(&known.group, placement.as_ref()), &known.candidates);
+            }
+        }
+        for claim in known.group.claims.values() {
+            let placement = placement.clone().or_else(|| claim.placement.clone());
+            let pool = self.config.pool_of(claim.address).map_or_else(|| claim.pool.clone(), |pool| pool.name.to_string());
+            if (placement != claim.placement || pool != claim.pool) && self.written.insert(claim.address) {
+                self.decision.tend.push(Tend::Replace(Claim { placement, pool, ..Claim::clone(claim) }));
+            }
+        }
+        owned
+    }
+
+    /// The claim without some of its holders; free if none is left.
+    fn without(&self, claim: &Claim, gone: impl Fn(&Holder) -> bool) -> Claim {
+        let (left, holders): (Vec<Holder>, Vec<Holder>) = claim.holders.iter().cloned().partition(gone);
+        if !holders.is_empty() {
+            return Claim { holders, ..claim.clone() };
+        }
+        let last_holder = left.into_iter().next().map(|holder| holder.service).or_else(|| claim.last_holder.clone());
+        Claim { holders, placement: None, last_holder, freed: Some(self.now.seconds), ..claim.clone() }
+    }
+
+    /// Claims that no work of this decision writes: give back those of vanished Services, forget what need not be remembered.
+    fn sweep(&mut self) {
+        let mut free: Vec<&Arc<Claim>> = Vec::new();
+        for claim in self.snapshot.claims.values().filter(|claim| !self.written.contains(&claim.address)) {
+            let in_pool = self.config.pool_of(claim.address).is_some();
+            let gone = |holder: &Holder| !self.keeps(holder, claim.address);
+            if claim.holders.iter().any(gone) {
+                let left = self.without(claim, gone);
+                let delete = left.holders.is_empty() && !in_pool;
+                self.decision.tend.push(if delete { Tend::Delete(Claim::clone(claim)) } else { Tend::Replace(left) });
+            } else if claim.holders.is_empty() && !in_pool {
+                self.decision.tend.push(Tend::Delete(Claim::clone(claim)));
+            } else if claim.holders.is_empty() {
+                free.push(claim);
+            }
+        }
+        free.sort_by_key(|claim| claim.freed);
+        let surplus = free.len().saturating_sub(REMEMBERED);
+        self.decision.tend.extend(free.into_iter().take(surplus).map(|claim| Tend::Delete(Claim::clone(claim))));
+    }
+
+    /// Whether `holder` keeps `address`: a Service that is ours until its own work gives it up, one that is being deleted until it is
+    /// gone, one that is to be left alone as long as its status shows the address.
+    fn keeps(&self, holder: &Holder, address: IpAddr) -> bool {
+        let Some(service) = self.snapshot.services.get(&holder.service).filter(|service| service.uid == holder.uid) else { return false };
+        match is_served(self.config, service) {
+            Serving::Ours | Serving::Deleting => true,
+            Serving::Foreign => service.ingress.contains(&address),
+        }
+    }
+}
+
+fn exists(snapshot: &Snapshot, holder: &Holder) -> bool {
+    snapshot.services.get(&holder.service).is_some_and(|service| service.uid == holder.uid)
+}
+
+fn with_placement(group: &Group, placement: Option<&Placement>) -> Group {
+    let claims =
+        group.claims.iter().map(|(address, claim)| (*address, Arc::new(Claim { placement: placement.cloned(), ..Claim::clone(claim) })));
+    Group { claims: claims.collect(), services: group.services.clone() }
+}
+
+/// Whether the patch would change anything.
+fn differs(service: &Service, publish: &Publish) -> bool {
+    publish.ingress.is_some()
+        || service.condition.as_ref() != Some(&publish.condition)
+        || publish.annotations.iter().any(|(key, value)| service.annotations.get(key) != value.as_ref())
+}

@@ -1,0 +1,360 @@
+//! Leader election on one Lease, in client-go's words: a machine.
+//!
+//! Expiry is timed from when *this* process saw the record change; `renewTime` is written, never compared. The Lease is also free at
+//! once when its holder's member Lease is no longer held by that instance: a dead leader is replaced as fast as a dead member.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::facts::LeaderRecord;
+use crate::machine::{Instant, Machine, earliest};
+
+/// `leaseDuration`: how long others wait for a silent holder (design §4).
+pub const LEASE_DURATION: Duration = Duration::from_secs(30);
+/// `renewDeadline`: a holder that could not renew for so long stops leading, before others may take over.
+pub const RENEW_DEADLINE: Duration = Duration::from_secs(20);
+/// `retryPeriod`: how often a holder renews.
+pub const RETRY_PERIOD: Duration = Duration::from_secs(10);
+/// Longest wait before taking a free Lease, so that not all members write at once.
+const SPREAD: Duration = Duration::from_millis(200);
+
+/// Whether this member stands for election.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Desired {
+    /// It holds its member Lease and has a configuration to act on.
+    pub stand: bool,
+}
+
+/// What the elector is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The Lease as the API server has it now; `None`: there is none. `holder_lost`: its holder's member Lease is no longer held by
+    /// that instance.
+    Observed {
+        /// The record.
+        record: Option<LeaderRecord>,
+        /// The holder is known to be gone.
+        holder_lost: bool,
+    },
+    /// The write asked for went through.
+    Written(LeaderRecord),
+    /// The write asked for failed: lost race, time-out or refusal.
+    Failed,
+}
+
+/// What the elector wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Write this record over the one with its `resource_version` (empty: create).
+    Write(LeaderRecord),
+    /// Leadership began or ended.
+    StateChanged {
+        /// Leading now.
+        leading: bool,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// Where the elector is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Someone else leads, or nobody, or it is not known yet.
+    Following,
+    /// This instance leads.
+    Leading,
+}
+
+/// One candidate for one Lease.
+#[derive(Debug)]
+pub struct Elector {
+    identity: String,
+    rng: fastrand::Rng,
+    state: State,
+    stand: bool,
+    observed: bool,
+    record: Option<LeaderRecord>,
+    holder_lost: bool,
+    writing: bool,
+    /// Others: when the record seen last expires.
+    expires_at: Option<Instant>,
+    /// When to try to take the Lease.
+    acquire_at: Option<Instant>,
+    /// Holder: when to renew.
+    retry_at: Option<Instant>,
+    /// Holder: when to stop leading for want of a renewal.
+    renew_deadline: Option<Instant>,
+}
+
+impl Elector {
+    /// `identity` is `<node>/<instance>`; `rng` spreads attempts.
+    pub fn new(identity: String, rng: fastrand::Rng) -> Self {
+        Self {
+            identity,
+            rng,
+            state: State::Following,
+            stand: false,
+            observed: false,
+            record: None,
+            holder_lost: false,
+            writing: false,
+            expires_at: None,
+            acquire_at: None,
+            retry_at: None,
+            renew_deadline: None,
+        }
+    }
+
+    /// Whether this instance leads.
+    pub fn leads(&self) -> bool {
+        self.state == State::Leading
+    }
+
+    fn is_mine(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.holder.as_deref() == Some(&self.identity))
+    }
+
+    fn is_free(&self, now: Instant) -> bool {
+        let vacant = self.record.as_ref().is_none_or(|record| record.holder.is_none());
+        vacant || self.holder_lost || self.is_mine() || self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    fn lead(&mut self, now: Instant, reason: &'static str, out: &mut Vec<Action>) {
+        self.retry_at = Some(now + RETRY_PERIOD);
+        self.renew_deadline = Some(now + RENEW_DEADLINE);
+        self.expires_at = None;
+        self.acquire_at = None;
+        if self.state == State::Following {
+            self.state = State::Leading;
+            out.push(Action::StateChanged { leading: true, reason });
+        }
+    }
+
+    fn follow(&mut self, reason: &'static str, out: &mut Vec<Action>) {
+        self.retry_at = None;
+        self.renew_deadline = None;
+        if self.state == State::Leading {
+            self.state = State::Following;
+            out.push(Action::StateChanged { leading: false, reason });
+        }
+    }
+
+    /// Plans an attempt at once if nobody ever held the Lease, else a little later than at once.
+    fn consider(&mut self, now: Instant) {
+        if !self.stand || !self.observed || self.state == State::Leading || !self.is_free(now) {
+            self.acquire_at = None;
+        } else if self.acquire_at.is_none() {
+            let spread = if self.record.is_none() { Duration::ZERO } else { SPREAD.mul_f64(self.rng.f64()) };
+            self.acquire_at = Some(now + spread);
+        }
+    }
+
+    fn write(&mut self, holder: Option<String>, out: &mut Vec<Action>) {
+        let before = self.record.as_ref();
+        let taken = before.is_some_and(|before| before.holder != holder && holder.is_some());
+        out.push(Action::Write(LeaderRecord {
+            acquired: before.filter(|before| before.holder == holder).and_then(|before| before.acquired.clone()),
+            holder,
+            lease_duration: u32::try_from(LEASE_DURATION.as_secs()).unwrap_or(u32::MAX),
+            transitions: before.map_or(0, |before| before.transitions) + u32::from(taken),
+            resource_version: before.map(|before| before.resource_version.clone()).unwrap_or_default(),
+        }));
+        self.writing = true;
+    }
+}
+
+impl Machine for Elector {
+    type Desired = Desired;
+    type Event = Event;
+    type Action = Action;
+
+    fn set(&mut self, desired: Arc<Desired>, now: Instant, out: &mut Vec<Action>) {
+        let resign = self.stand && !desired.stand && self.state == State::Leading;
+        self.stand = desired.stand;
+        if resign {
+            self.follow("resigned", out);
+            self.write(None, out);
+        }
+        self.consider(now);
+    }
+
+    fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
+        match event {
+            Event::Observed { record, holder_lost } => {
+                let changed =
+                    !self.observed || self.record.as_ref().map(|r| &r.resource_version) != record.as_ref().map(|r| &r.resource_version);
+                self.observed = true;
+                self.holder_lost = holder_lost;
+                if changed {
+                    self.record = record;
+                    self.expires_at = self.record.as_ref().map(|record| now + Duration::from_secs(u64::from(record.lease_duration)));
+                }
+                if self.state == State::Leading && !self.is_mine() && !self.writing {
+                    self.follow("another instance holds the Lease", out);
+                }
+            }
+            Event::Written(record) => {
+                self.writing = false;
+                self.observed = true;
+                self.holder_lost = false;
+                self.record = Some(record);
+                if self.is_mine() && self.stand {
+                    self.lead(now, "took the Lease", out);
+                }
+            }
+            Event::Failed => {
+                self.writing = false;
+                if self.state == State::Following {
+                    self.acquire_at = Some(now + Duration::from_secs(1).mul_f64(0.5 + self.rng.f64()));
+                    return;
+                }
+                self.retry_at = Some(now + Duration::from_secs(2));
+            }
+        }
+        self.consider(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.renew_deadline.is_some_and(|at| at <= now) {
+            self.follow("the Lease could not be renewed in time", out);
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = Some(now + RETRY_PERIOD);
+            if !self.writing {
+                self.write(Some(self.identity.clone()), out);
+            }
+        }
+        if self.expires_at.is_some_and(|at| at <= now) && self.state == State::Following {
+            self.consider(now);
+        }
+        if self.acquire_at.is_some_and(|at| at <= now) {
+            self.acquire_at = Some(now + RETRY_PERIOD);
+            if self.is_free(now) && !self.writing {
+                self.write(Some(self.identity.clone()), out);
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let expires_at = self.expires_at.filter(|_| self.stand && self.state == State::Following && self.acquire_at.is_none());
+        earliest([expires_at, self.acquire_at, self.retry_at, self.renew_deadline])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn elector(identity: &str) -> Elector {
+        let mut elector = Elector::new(identity.to_owned(), fastrand::Rng::with_seed(1));
+        elector.set(Arc::new(Desired { stand: true }), at(0), &mut Vec::new());
+        elector
+    }
+
+    fn record(holder: Option<&str>, version: &str) -> LeaderRecord {
+        LeaderRecord {
+            holder: holder.map(ToOwned::to_owned),
+            lease_duration: 30,
+            transitions: 0,
+            acquired: None,
+            resource_version: version.to_owned(),
+        }
+    }
+
+    fn observe(elector: &mut Elector, record: Option<LeaderRecord>, holder_lost: bool, now: Instant) -> Vec<Action> {
+        let mut out = Vec::new();
+        elector.handle(Event::Observed { record, holder_lost }, now, &mut out);
+        out
+    }
+
+    fn fire(elector: &mut Elector, now: Instant) -> Vec<Action> {
+        let mut out = Vec::new();
+        elector.handle_timeout(now, &mut out);
+        out
+    }
+
+    fn leading(version: &str) -> Elector {
+        let mut elector = elector("a/1");
+        observe(&mut elector, None, false, at(0));
+        fire(&mut elector, at(0));
+        let mut out = Vec::new();
+        elector.handle(Event::Written(record(Some("a/1"), version)), at(0), &mut out);
+        assert_eq!(out, [Action::StateChanged { leading: true, reason: "took the Lease" }]);
+        elector
+    }
+
+    #[test]
+    fn a_lease_that_does_not_exist_is_created_at_once() {
+        let mut elector = elector("a/1");
+        assert_eq!(observe(&mut elector, None, false, at(0)), []);
+        assert!(
+            matches!(&fire(&mut elector, at(0))[..], [Action::Write(record)] if record.resource_version.is_empty() && record.holder.as_deref() == Some("a/1"))
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_before_the_lease_was_seen() {
+        assert_eq!(elector("a/1").poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_holder_seen_renewing_is_never_challenged() {
+        let mut elector = elector("b/1");
+        for second in 0..20 {
+            observe(&mut elector, Some(record(Some("a/1"), &second.to_string())), false, at(second * 10));
+            assert_eq!(fire(&mut elector, at(second * 10 + 9)), []);
+        }
+    }
+
+    #[test]
+    fn expiry_counts_from_when_the_change_was_seen() {
+        let mut elector = elector("b/1");
+        observe(&mut elector, Some(record(Some("a/1"), "7")), false, at(5));
+        observe(&mut elector, Some(record(Some("a/1"), "7")), false, at(30));
+        assert_eq!(fire(&mut elector, at(34)), []);
+        assert_eq!(elector.poll_timeout(), Some(at(35)));
+        fire(&mut elector, at(35));
+        assert!(matches!(&fire(&mut elector, at(36))[..], [Action::Write(record)] if record.resource_version == "7"));
+    }
+
+    #[test]
+    fn a_lost_holder_is_replaced_without_waiting() {
+        let mut elector = elector("b/1");
+        observe(&mut elector, Some(record(Some("a/1"), "7")), true, at(5));
+        assert!(matches!(&fire(&mut elector, at(6))[..], [Action::Write(record)] if record.transitions == 1));
+    }
+
+    #[test]
+    fn a_leader_that_cannot_renew_steps_down_before_others_step_in() {
+        let mut elector = leading("1");
+        assert!(matches!(&fire(&mut elector, at(10))[..], [Action::Write(_)]));
+        elector.handle(Event::Failed, at(11), &mut Vec::new());
+        let mut out = Vec::new();
+        for second in 11..30 {
+            out.extend(fire(&mut elector, at(second)));
+            elector.handle(Event::Failed, at(second), &mut out);
+        }
+        assert!(out.contains(&Action::StateChanged { leading: false, reason: "the Lease could not be renewed in time" }));
+        assert!(!elector.leads());
+    }
+
+    #[test]
+    fn a_leader_that_sees_another_holder_steps_down() {
+        let mut elector = leading("1");
+        let out = observe(&mut elector, Some(record(Some("b/1"), "2")), false, at(3));
+        assert_eq!(out, [Action::StateChanged { leading: false, reason: "another instance holds the Lease" }]);
+    }
+
+    #[test]
+    fn resigning_frees_the_lease() {
+        let mut elector = leading("1");
+        let mut out = Vec::new();
+        elector.set(Arc::new(Desired { stand: false }), at(3), &mut out);
+        assert!(matches!(&out[..], [Action::StateChanged { leading: false, .. }, Action::Write(record)] if record.holder.is_none()));
+        assert_eq!(elector.poll_timeout(), None);
+    }
+}

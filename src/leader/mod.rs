@@ -1,0 +1,15 @@
+//! What the leader does: gives addresses to Services and records who announces them.
+//!
+//! Safety does not rest on there being one leader: an address is one Lease object, taken by compare-and-swap. The leader is who does
+//! the work. `assign` chooses addresses, `place` chooses nodes, `decide` compares with what the API server has and says what to
+//! write; `task` writes it.
+
+pub mod assign;
+pub mod decide;
+pub mod election;
+pub mod place;
+pub mod refusal;
+pub mod request;
+pub mod reserve;
+pub mod task;
+pub mod tell;

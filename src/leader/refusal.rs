@@ -1,0 +1,184 @@
+//! Why a Service gets no address, and why it loses one: types, told in one place.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::reserve::Reserved;
+use crate::addr::Family;
+use crate::config::PoolName;
+use crate::facts::ServiceKey;
+
+/// Why a Service gets no (further) address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No pool is configured at all.
+    NoPools,
+    /// Pools exist, but none may be used unasked.
+    NoAutoPool {
+        /// Pools that have to be asked for by name.
+        named: Vec<PoolName>,
+    },
+    /// No pool has addresses of that family.
+    NoFamily {
+        /// The missing family.
+        family: Family,
+    },
+    /// All addresses are taken.
+    Full {
+        /// The family.
+        family: Family,
+        /// The pools that were tried.
+        pools: Vec<PoolName>,
+    },
+    /// The Service has no cluster IP, so nothing would forward to its pods.
+    Headless,
+    /// An address that is none.
+    BadRequest {
+        /// Where it was written.
+        spelling: String,
+        /// What was written.
+        text: String,
+    },
+    /// Two spellings ask for different addresses.
+    ContradictoryRequest {
+        /// The one.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The address is of a family the Service does not have.
+    WrongFamily {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Two addresses of one family.
+    SeveralOfOneFamily {
+        /// The family.
+        family: Family,
+    },
+    /// `RequireDualStack` with addresses of one family only.
+    NotBothFamilies,
+    /// The pool asked for does not exist.
+    UnknownPool {
+        /// The name asked for.
+        pool: String,
+        /// The pools there are.
+        known: Vec<PoolName>,
+    },
+    /// The address asked for is in no pool.
+    NotInPool {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The address asked for is in another pool than the one asked for.
+    InOtherPool {
+        /// The address.
+        address: IpAddr,
+        /// Where it is.
+        pool: PoolName,
+        /// What was asked for.
+        asked: String,
+    },
+    /// `serviceAllocation` keeps the pool for others.
+    PoolNotForService {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// Another Service has the address.
+    InUse {
+        /// The address.
+        address: IpAddr,
+        /// Who has it.
+        by: ServiceKey,
+    },
+    /// The address can never be assigned.
+    Reserved {
+        /// The address.
+        address: IpAddr,
+        /// Why.
+        why: Reserved,
+    },
+    /// Ends in .0 or .255, and the pool avoids those.
+    Buggy {
+        /// The address.
+        address: IpAddr,
+        /// The pool.
+        pool: PoolName,
+    },
+}
+
+fn names(pools: &[PoolName]) -> String {
+    pools.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What is wrong and what to do.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPools => f.write_str(
+                "no addresses are configured; give Lanlord a free range of your network: kubectl create configmap lanlord -n lanlord --from-literal=addresses=FIRST-LAST",
+            ),
+            Self::NoAutoPool { named } => write!(
+                f,
+                "no pool is used unasked for this Service; ask for one with the annotation lanlord.dev/address-pool: NAME (there is {})",
+                names(named)
+            ),
+            Self::NoFamily { family } => write!(f, "no pool has {family} addresses; add some to the configuration, or change the Service's ipFamilies"),
+            Self::Full { family, pools } => {
+                write!(f, "all {family} addresses of {} are taken; add addresses to the configuration or delete a Service", names(pools))
+            }
+            Self::Headless => f.write_str("the Service has no cluster IP (clusterIP: None), so no node would forward to its pods; remove clusterIP"),
+            Self::BadRequest { spelling, text } => write!(f, "{text:?} in {spelling} is not an IP address; correct or remove it"),
+            Self::ContradictoryRequest { first, second } => write!(f, "{first} and {second} ask for different addresses; remove one of them"),
+            Self::WrongFamily { address } => {
+                write!(f, "{address} was asked for, but the Service has no {} cluster IP; change ipFamilies or the address", Family::of(*address))
+            }
+            Self::SeveralOfOneFamily { family } => write!(f, "two {family} addresses were asked for; a Service gets one of each family"),
+            Self::NotBothFamilies => f.write_str("the Service requires dual stack, but an address of only one family was asked for; name one of each"),
+            Self::UnknownPool { pool, known } if known.is_empty() => write!(f, "pool {pool} was asked for, but no pool is configured"),
+            Self::UnknownPool { pool, known } => write!(f, "pool {pool} was asked for, but there is only {}", names(known)),
+            Self::NotInPool { address } => write!(f, "{address} was asked for, but is in no pool; add it to one, or ask for another address"),
+            Self::InOtherPool { address, pool, asked } => {
+                write!(f, "{address} was asked for from pool {asked}, but is in pool {pool}; change one of the two annotations")
+            }
+            Self::PoolNotForService { pool } => {
+                write!(f, "pool {pool} is not for this Service (its serviceAllocation); use another pool or change serviceAllocation")
+            }
+            Self::InUse { address, by } => write!(f, "{address} was asked for, but belongs to Service {by}; ask for another address, or delete that Service"),
+            Self::Reserved { address, why } => write!(f, "{address} was asked for, but {why}; ask for another address"),
+            Self::Buggy { address, pool } => {
+                write!(f, "{address} was asked for, but pool {pool} avoids addresses that end in .0 or .255; ask for another address")
+            }
+        }
+    }
+}
+
+/// Why a Service loses an address it had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// No pool holds it any more.
+    LeftPool,
+    /// The pool is not for this Service (any more).
+    PoolNotForService(PoolName),
+    /// The Service dropped the family.
+    FamilyDropped(Family),
+    /// The Service asks for something else.
+    OtherRequested,
+    /// It can never be assigned.
+    Reserved(Reserved),
+    /// The Service has another address of the family already.
+    Surplus,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeftPool => f.write_str("is in no pool any more"),
+            Self::PoolNotForService(pool) => write!(f, "is in pool {pool}, which is not for this Service any more"),
+            Self::FamilyDropped(family) => write!(f, "is {family}, and the Service has no {family} cluster IP any more"),
+            Self::OtherRequested => f.write_str("is not what the Service asks for now"),
+            Self::Reserved(why) => why.fmt(f),
+            Self::Surplus => f.write_str("was a second one of its family"),
+        }
+    }
+}

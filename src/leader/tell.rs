@@ -1,0 +1,135 @@
+//! What a Service's status, annotations and Events say: the one place where assignment and plan become words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::assign::Assignment;
+use super::refusal::Lost;
+use crate::config::Config;
+use crate::facts::{AnnouncedCondition, Event, EventKind, Service, Subject};
+use crate::plan::{NotAnnounced, Owner};
+
+/// Annotation: who announces what, where, since when. For people; never read back as truth.
+pub const ANNOUNCED: &str = "lanlord.dev/announced";
+/// Annotation: the pool of the Service's addresses.
+pub const POOL: &str = "lanlord.dev/ip-allocated-from-pool";
+/// Annotation: the last address taken away and when; also makes sure that giving an address back changes the Service first.
+pub const RELEASED: &str = "lanlord.dev/released";
+
+/// The wall clock, for text only.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Now {
+    /// RFC 3339, seconds.
+    pub text: String,
+    /// Seconds since 1970.
+    pub seconds: i64,
+}
+
+/// What one patch of `services/status` writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Publish {
+    /// `status.loadBalancer.ingress`, whole; `None` leaves it as it is.
+    pub ingress: Option<Vec<IpAddr>>,
+    /// Annotations to set or (with `None`) remove.
+    pub annotations: BTreeMap<String, Option<String>>,
+    /// Our condition.
+    pub condition: AnnouncedCondition,
+}
+
+/// The status `service` should have.
+pub fn publish(config: &Config, service: &Service, assignment: &Assignment, owner: &Result<Owner, NotAnnounced>, now: &Now) -> Publish {
+    let addresses = &assignment.addresses;
+    let (announced, reason, message) = condition_text(assignment, owner);
+    let before = service.condition.as_ref().filter(|before| before.announced == announced);
+    let since = before.map_or_else(|| now.text.clone(), |before| before.since.clone());
+    let condition = AnnouncedCondition { announced, reason: reason.to_owned(), message, since };
+    let pools: BTreeSet<String> =
+        addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.to_string()).collect();
+    let pools = (!pools.is_empty()).then(|| pools.into_iter().collect::<Vec<_>>().join(","));
+    let where_ = owner.as_ref().ok().filter(|_| !addresses.is_empty()).map(|owner| {
+        let text = format!("{} since ", announcement(addresses, owner));
+        let kept = service.annotations.get(ANNOUNCED).filter(|before| before.starts_with(&text));
+        kept.cloned().unwrap_or_else(|| text + &now.text)
+    });
+    let annotations = [(ANNOUNCED, where_), (POOL, pools)].map(|(key, value)| (key.to_owned(), value)).into();
+    Publish { ingress: ingress(service, assignment), annotations, condition }
+}
+
+/// The ingress to write. What was put there by someone else is not wiped for a Service we have nothing for.
+fn ingress(service: &Service, assignment: &Assignment) -> Option<Vec<IpAddr>> {
+    let ours = !assignment.addresses.is_empty() || !assignment.lost.is_empty() || service.annotations.contains_key(POOL);
+    let differs = service.ingress != assignment.addresses || service.foreign_ingress;
+    (ours && differs).then(|| assignment.addresses.clone())
+}
+
+/// `192.168.1.240 by pi1 on eth0 (layer2)`
+fn announcement(addresses: &[IpAddr], owner: &Owner) -> String {
+    let links: BTreeSet<&str> =
+        addresses.iter().filter_map(|address| owner.links.get(address)).flatten().map(|link| link.as_str()).collect();
+    let links: Vec<&str> = links.into_iter().collect();
+    let announced: Vec<IpAddr> = addresses.iter().filter(|address| owner.links.contains_key(address)).copied().collect();
+    format!("{} by {} on {} (layer2)", list(&announced), owner.node, links.join(" and "))
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+fn condition_text(assignment: &Assignment, owner: &Result<Owner, NotAnnounced>) -> (bool, &'static str, String) {
+    let addresses = &assignment.addresses;
+    let unmet = assignment.refusal.as_ref().map(|refusal| format!("; but {refusal}")).unwrap_or_default();
+    match (owner, &assignment.refusal) {
+        (_, Some(refusal)) if addresses.is_empty() => (false, "AllocationFailed", refusal.to_string()),
+        (_, None) if addresses.is_empty() => (false, "NoAddress", "no address is assigned".to_owned()),
+        (Ok(owner), _) => {
+            let silent: Vec<IpAddr> = addresses.iter().filter(|address| !owner.links.contains_key(address)).copied().collect();
+            let silent = if silent.is_empty() { String::new() } else { format!("; {} is on none of its networks", list(&silent)) };
+            (true, "Announcing", format!("{}{silent}{unmet}", announcement(addresses, owner)))
+        }
+        (Err(why), _) => (false, why.reason(), format!("{} is assigned but not announced: {why}{unmet}", list(addresses))),
+    }
+}
+
+/// The Events for the step from what the Service says now to `publish`: none at rest, one for a plain assignment.
+pub fn events(config: &Config, service: &Service, assignment: &Assignment, publish: &Publish, repair: bool) -> Vec<Event> {
+    let event =
+        |kind, reason, message| Event { subject: Subject::Service(service.key.clone(), service.uid.clone()), kind, reason, message };
+    let condition = &publish.condition;
+    let before = service.condition.as_ref();
+    let changed = before.is_none_or(|before| {
+        (before.announced, &before.reason, &before.message) != (condition.announced, &condition.reason, &condition.message)
+    });
+    let mut events = Vec::new();
+    if repair {
+        let message = format!(
+            "something else changed the status; {} written back (is another load balancer at work on this Service?)",
+            list(&assignment.addresses)
+        );
+        events.push(event(EventKind::Warning, "StatusOverwritten", message));
+    }
+    for (address, why) in &assignment.lost {
+        events.push(event(EventKind::Normal, "ClearAssignment", format!("{address} is released: it {}", verb(why))));
+    }
+    let new: Vec<IpAddr> = assignment.addresses.iter().filter(|address| !service.ingress.contains(address)).copied().collect();
+    let adopted = !service.annotations.contains_key(POOL) && new.is_empty() && !assignment.addresses.is_empty();
+    if adopted || (!new.is_empty() && !repair) {
+        let pools: BTreeSet<&str> =
+            assignment.addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.as_str()).collect();
+        let pools = pools.into_iter().collect::<Vec<_>>().join(" and ");
+        let (verb, which) = if adopted { ("kept", &assignment.addresses) } else { ("assigned", &new) };
+        let message = format!("{verb} {} from pool {pools}; {}", list(which), condition.message);
+        events.push(event(EventKind::Normal, "IPAllocated", message));
+    } else if changed && condition.announced {
+        events.push(event(EventKind::Normal, "nodeAssigned", format!("announcing {}", condition.message)));
+    } else if changed && !assignment.addresses.is_empty() {
+        events.push(event(EventKind::Warning, "NotAnnounced", condition.message.clone()));
+    }
+    if let Some(refusal) = assignment.refusal.as_ref().filter(|_| changed) {
+        events.push(event(EventKind::Warning, "AllocationFailed", refusal.to_string()));
+    }
+    events
+}
+
+fn verb(why: &Lost) -> String {
+    why.to_string()
+}

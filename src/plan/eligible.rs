@@ -1,0 +1,214 @@
+//! Candidates: the members that could announce a group; and which of them are eligible, for a serving endpoint is in reach.
+//!
+//! *Candidate* = living ∧ not excluded (unless all are) ∧ not `NetworkUnavailable` ∧ matched by an advertisement ∧ has a link for the
+//! address. Interface eligibility decides before ownership, so the owner is always a node that can answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::group::Group;
+use super::reason::NotAnnounced;
+use crate::addr::Family;
+use crate::config::{Config, L2Advertisement, Pool, PoolName};
+use crate::facts::{
+    Claim, Endpoints, Labels, LinkName, Living, LivingMember, Medium, MemberLink, Node, NodeName, Service, Snapshot, TrafficPolicy,
+};
+
+/// A node that could announce a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The generation of its member Lease.
+    pub generation: u32,
+    /// Links for each address it can announce.
+    pub links: BTreeMap<IpAddr, Vec<LinkName>>,
+    /// Sum of matching `preferredNodeSelectors`.
+    pub preference: u32,
+    /// Node is Ready.
+    pub ready: bool,
+    /// Node is cordoned.
+    pub cordoned: bool,
+    /// All links used are wired.
+    pub wired: bool,
+    /// Serving endpoints are in reach of this node.
+    pub eligible: bool,
+}
+
+/// All candidates of a group, and if there are none: why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidates {
+    /// By node.
+    pub nodes: BTreeMap<NodeName, Candidate>,
+    /// Why no candidate is eligible; meaningful only then.
+    pub otherwise: NotAnnounced,
+    /// All candidates carry the label `exclude-from-external-load-balancers`, which is therefore not honoured.
+    pub all_excluded: bool,
+}
+
+/// Finds the candidates of `group`.
+pub fn candidates(config: &Config, snapshot: &Snapshot, living: &Living, group: &Group) -> Candidates {
+    let services: Vec<&Service> = group.services.iter().filter_map(|key| snapshot.services.get(key)).map(AsRef::as_ref).collect();
+    let mut nodes = BTreeMap::new();
+    let mut excluded = BTreeMap::new();
+    let mut unavailable = false;
+    for (name, member) in &living.members {
+        let Some(node) = snapshot.nodes.get(name) else { continue };
+        let Some(candidate) = candidate(config, &services, group, node, member) else { continue };
+        if node.network_unavailable {
+            unavailable = true;
+        } else if node.excluded {
+            excluded.insert(name.clone(), candidate);
+        } else {
+            nodes.insert(name.clone(), candidate);
+        }
+    }
+    // A single-node kubeadm cluster carries the label on its only node: honouring it would serve nobody.
+    let all_excluded = nodes.is_empty() && !excluded.is_empty();
+    if all_excluded {
+        nodes = excluded;
+    }
+    // Half of a dual-stack group is better than nothing, but not while a node can announce all of it.
+    let coverage = nodes.values().map(|candidate| candidate.links.len()).max().unwrap_or(0);
+    nodes.retain(|_, candidate| candidate.links.len() == coverage);
+    let otherwise = if nodes.is_empty() {
+        if unavailable { NotAnnounced::NetworkUnavailable } else { why_no_candidate(config, snapshot, living, &services, group) }
+    } else {
+        mark_eligible(&mut nodes, snapshot, &services)
+    };
+    Candidates { nodes, otherwise, all_excluded }
+}
+
+fn candidate(config: &Config, services: &[&Service], group: &Group, node: &Node, member: &LivingMember) -> Option<Candidate> {
+    let mut links = BTreeMap::new();
+    let mut preference = 0;
+    let mut wired = true;
+    for claim in group.claims.values() {
+        let advertisements: Vec<&L2Advertisement> =
+            advertisements_of(config, services, claim).filter(|ad| matches_any(&ad.node_selectors, &node.labels)).collect();
+        let chosen = links_for(config, &advertisements, member, claim.address);
+        if chosen.is_empty() {
+            continue;
+        }
+        wired &= chosen.iter().all(|link| link.medium == Medium::Wired);
+        links.insert(claim.address, chosen.iter().map(|link| link.name.clone()).collect());
+        let preferred = advertisements.iter().flat_map(|ad| &ad.preferred_node_selectors);
+        preference += preferred.filter(|preferred| preferred.selector.matches(&node.labels)).map(|preferred| preferred.weight).sum::<u32>();
+    }
+    (!links.is_empty()).then(|| Candidate {
+        generation: member.generation,
+        links,
+        preference,
+        ready: node.ready,
+        cordoned: node.unschedulable,
+        wired,
+        eligible: false,
+    })
+}
+
+/// The advertisements of the address's pool that apply to at least one of its Services.
+fn advertisements_of<'a>(config: &'a Config, services: &[&Service], claim: &'a Claim) -> impl Iterator<Item = &'a L2Advertisement> {
+    let pool = pool_name(config, claim);
+    config
+        .l2_advertisements
+        .iter()
+        .filter(move |ad| ad.pools.contains(&pool))
+        .filter(|ad| services.iter().any(|service| matches_any(&ad.service_selectors, &service.labels)))
+}
+
+/// The pool that holds the address now; the recorded one only while a reconfiguration is under way.
+fn pool_name(config: &Config, claim: &Claim) -> PoolName {
+    config.pool_of(claim.address).map_or_else(|| PoolName::new(&claim.pool), |pool: &Pool| pool.name.clone())
+}
+
+fn matches_any(selectors: &[crate::facts::Selector], labels: &Labels) -> bool {
+    selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
+}
+
+/// The links of `member` on which `address` is announced: the named ones if every advertisement names some, else the one link whose
+/// on-link prefix holds it, wired first, so that eth0 and wlan0 in one subnet do not both answer.
+pub fn links_for<'a>(
+    config: &Config,
+    advertisements: &[&L2Advertisement],
+    member: &'a LivingMember,
+    address: IpAddr,
+) -> Vec<&'a MemberLink> {
+    if advertisements.is_empty() {
+        return Vec::new();
+    }
+    let named: BTreeSet<&LinkName> = advertisements.iter().flat_map(|ad| &ad.interfaces).collect();
+    if advertisements.iter().all(|ad| !ad.interfaces.is_empty()) {
+        return member.links.iter().filter(|link| named.contains(&link.name)).collect();
+    }
+    let on_link =
+        member.links.iter().filter(|link| link.on_link(address) && (named.contains(&link.name) || !is_excluded(config, &link.name)));
+    on_link.min_by_key(|link| (link.medium, &link.name)).into_iter().collect()
+}
+
+/// Whether `excludeInterfaces` covers the link.
+pub fn is_excluded(config: &Config, link: &LinkName) -> bool {
+    config.settings.exclude_interfaces.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => link.as_str().starts_with(prefix),
+        None => link.as_str() == pattern,
+    })
+}
+
+/// Whether a link is worth telling other members: not excluded, or named by an advertisement.
+pub fn may_announce(config: &Config, link: &LinkName) -> bool {
+    !is_excluded(config, link) || config.l2_advertisements.iter().any(|ad| ad.interfaces.contains(link))
+}
+
+/// Marks candidates with serving endpoints in reach, and says why none is, if so. A Service without any serving endpoint does not
+/// withdraw the other Services it shares an address with.
+fn mark_eligible(nodes: &mut BTreeMap<NodeName, Candidate>, snapshot: &Snapshot, services: &[&Service]) -> NotAnnounced {
+    let none = Endpoints::default();
+    let endpoints = |service: &Service| snapshot.endpoints.get(&service.key).map_or(&none, AsRef::as_ref);
+    let serving: Vec<&&Service> = services.iter().filter(|service| endpoints(service).serving).collect();
+    if serving.is_empty() {
+        return NotAnnounced::NoServingEndpoint { any: services.iter().any(|service| endpoints(service).any) };
+    }
+    for (name, candidate) in nodes {
+        candidate.eligible = serving.iter().all(|service| match service.traffic_policy {
+            TrafficPolicy::Cluster => true,
+            TrafficPolicy::Local => endpoints(service).nodes.contains(name),
+        });
+    }
+    let local = serving.iter().filter(|service| service.traffic_policy == TrafficPolicy::Local);
+    let holders: BTreeSet<String> = local.flat_map(|service| &endpoints(service).nodes).map(ToString::to_string).collect();
+    NotAnnounced::NoLocalEndpoint { nodes: holders.into_iter().collect() }
+}
+
+/// Walks the conditions in the order in which a person would fix them.
+fn why_no_candidate(config: &Config, snapshot: &Snapshot, living: &Living, services: &[&Service], group: &Group) -> NotAnnounced {
+    let Some(claim) = group.claims.values().next() else { return NotAnnounced::NotPlaced };
+    let pool = pool_name(config, claim);
+    let of_pool: Vec<&L2Advertisement> = config.l2_advertisements.iter().filter(|ad| ad.pools.contains(&pool)).collect();
+    if of_pool.is_empty() {
+        return NotAnnounced::NoAdvertisement { pool };
+    }
+    let of_service: Vec<&L2Advertisement> = advertisements_of(config, services, claim).collect();
+    if of_service.is_empty() {
+        return NotAnnounced::NoServiceMatch { pool };
+    }
+    let members: Vec<(&Node, &LivingMember)> =
+        living.members.iter().filter_map(|(name, member)| Some((snapshot.nodes.get(name)?.as_ref(), member))).collect();
+    if members.is_empty() {
+        return NotAnnounced::NoMember;
+    }
+    let of_nodes: Vec<&&L2Advertisement> =
+        of_service.iter().filter(|ad| members.iter().any(|(node, _)| matches_any(&ad.node_selectors, &node.labels))).collect();
+    if of_nodes.is_empty() {
+        let selectors: BTreeSet<String> = of_service.iter().flat_map(|ad| &ad.node_selectors).map(ToString::to_string).collect();
+        return NotAnnounced::NoNodeMatch { pool, selector: selectors.into_iter().collect::<Vec<_>>().join(" or ") };
+    }
+    if of_nodes.iter().all(|ad| !ad.interfaces.is_empty()) {
+        let interfaces: BTreeSet<String> = of_nodes.iter().flat_map(|ad| &ad.interfaces).map(ToString::to_string).collect();
+        return NotAnnounced::NoInterface { interfaces: interfaces.into_iter().collect() };
+    }
+    let address = claim.address;
+    let links = members.iter().flat_map(|(_, member)| &member.links).filter(|link| !is_excluded(config, &link.name));
+    let prefixes: BTreeSet<String> = links
+        .flat_map(MemberLink::prefixes)
+        .filter(|prefix| Family::of(prefix.first()) == Family::of(address))
+        .map(|prefix| prefix.to_string())
+        .collect();
+    NotAnnounced::NoLink { address, prefixes: prefixes.into_iter().collect() }
+}

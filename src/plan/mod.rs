@@ -1,0 +1,105 @@
+//! The brain: who announces what, where, and if nobody: why. Pure, and without time.
+//!
+//! Every agent computes the same [`Plan`] from the same facts; [`l2_desired`] cuts out what this node has to do. Ownership needs no
+//! agreement beyond the claims: see [`owner`].
+
+pub mod eligible;
+pub mod group;
+pub mod owner;
+pub mod reason;
+mod serve;
+pub mod task;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use eligible::{Candidate, Candidates};
+pub use group::Group;
+pub use reason::NotAnnounced;
+pub use serve::{OWN_CLASS, Serving, is_served};
+
+use crate::config::Config;
+use crate::facts::{LinkName, Links, Living, NodeName, ServiceKey, Snapshot};
+use crate::l2::desired::{Desired, LinkDesired};
+
+/// Who owns each group of addresses.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// In order of their first Service.
+    pub groups: Vec<GroupPlan>,
+}
+
+/// One group and its owner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupPlan {
+    /// Addresses and Services that move together.
+    pub group: Group,
+    /// The nodes that could announce it, serving endpoints or not.
+    pub candidates: Candidates,
+    /// The node that announces it, or why none does.
+    pub owner: Result<Owner, NotAnnounced>,
+}
+
+/// The node that announces a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// The member.
+    pub node: NodeName,
+    /// The generation of its Lease.
+    pub generation: u32,
+    /// Where it announces each address; an address it has no link for is not listed.
+    pub links: BTreeMap<IpAddr, Vec<LinkName>>,
+}
+
+/// Computes who owns each group.
+pub fn plan(config: &Config, snapshot: &Snapshot, living: &Living) -> Plan {
+    let groups = group::groups(config, snapshot)
+        .into_iter()
+        .map(|group| {
+            let candidates = eligible::candidates(config, snapshot, living, &group);
+            let owner = owner::owner(&group, &candidates);
+            GroupPlan { group, candidates, owner }
+        })
+        .collect();
+    Plan { groups }
+}
+
+impl Plan {
+    /// The group of a Service.
+    pub fn group_of(&self, service: &ServiceKey) -> Option<&GroupPlan> {
+        self.groups.iter().find(|plan| plan.group.services.contains(service))
+    }
+
+    /// How many groups each node owns.
+    pub fn load(&self) -> BTreeMap<NodeName, usize> {
+        let mut load = BTreeMap::new();
+        for owner in self.groups.iter().filter_map(|plan| plan.owner.as_ref().ok()) {
+            *load.entry(owner.node.clone()).or_default() += 1;
+        }
+        load
+    }
+}
+
+/// What node `me` answers for on layer 2. Links that this host does not have (any more) are left out: the member Lease follows.
+pub fn l2_desired(config: &Config, plan: &Plan, links: &Links, me: &NodeName) -> Desired {
+    let mut desired = Desired::default();
+    for plan in &plan.groups {
+        let Ok(owner) = &plan.owner else { continue };
+        if owner.node != *me {
+            continue;
+        }
+        for (address, names) in &owner.links {
+            for link in names.iter().filter_map(|name| links.links.get(name)).filter(|link| link.up) {
+                let entry = desired.links.entry(link.name.clone()).or_insert_with(|| LinkDesired {
+                    index: link.index,
+                    mac: link.mac,
+                    addresses: BTreeMap::new(),
+                    announce_interval: config.settings.announce_interval,
+                });
+                entry.addresses.insert(*address, Arc::from(plan.group.label()));
+            }
+        }
+    }
+    desired
+}

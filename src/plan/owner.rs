@@ -1,0 +1,44 @@
+//! The owner of a group: a pure function every agent computes alike.
+//!
+//! The recorded node while it is eligible and of the same generation, for moving an address breaks established connections; else the
+//! best eligible one. A group that was never recorded waits for the leader, who spreads groups evenly: it was never announced, so
+//! nothing is lost by waiting.
+
+use std::cmp::Reverse;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use super::eligible::{Candidate, Candidates};
+use super::group::Group;
+use super::{NotAnnounced, Owner};
+
+use crate::facts::NodeName;
+
+/// Chooses the owner of `group` among `candidates`.
+pub fn owner(group: &Group, candidates: &Candidates) -> Result<Owner, NotAnnounced> {
+    if !candidates.nodes.values().any(|candidate| candidate.eligible) {
+        return Err(candidates.otherwise.clone());
+    }
+    let placement = group.placement().ok_or(NotAnnounced::NotPlaced)?;
+    let eligible = || candidates.nodes.iter().filter(|(_, candidate)| candidate.eligible);
+    let recorded = eligible().find(|(name, candidate)| **name == placement.node && candidate.generation == placement.generation);
+    let best = || eligible().min_by_key(|(name, candidate)| (rank(candidate), Reverse(weight(group, name))));
+    let (node, candidate) = recorded.or_else(best).ok_or(NotAnnounced::NotPlaced)?;
+    Ok(Owner { node: node.clone(), generation: candidate.generation, links: candidate.links.clone() })
+}
+
+/// Lower is better: preference, then Ready, uncordoned, wired.
+pub fn rank(candidate: &Candidate) -> (Reverse<u32>, bool, bool, bool) {
+    (Reverse(candidate.preference), !candidate.ready, candidate.cordoned, !candidate.wired)
+}
+
+/// The rendezvous weight of `node` for `group`: the same on every build, architecture and node, and spread evenly. When a node
+/// goes, only its own groups move, and they scatter over all others.
+pub fn weight(group: &Group, node: &NodeName) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0, 0);
+    hasher.write(group.name().as_bytes());
+    hasher.write(&[0]);
+    hasher.write(node.as_str().as_bytes());
+    hasher.finish()
+}

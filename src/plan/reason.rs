@@ -1,0 +1,125 @@
+//! Why an address is not announced: a type, told in one place for Events, conditions, logs and `explain`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::config::PoolName;
+
+/// The reason a group is announced by nobody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotAnnounced {
+    /// No agent lives.
+    NoMember,
+    /// No advertisement reaches the pool.
+    NoAdvertisement {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// Advertisements reach the pool, but none of them this Service.
+    NoServiceMatch {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// Node selectors leave no member.
+    NoNodeMatch {
+        /// The pool.
+        pool: PoolName,
+        /// What the first selector asks for.
+        selector: String,
+    },
+    /// None of the named interfaces is up on any member.
+    NoInterface {
+        /// The names.
+        interfaces: Vec<String>,
+    },
+    /// The address is on no member's network.
+    NoLink {
+        /// The address.
+        address: IpAddr,
+        /// The networks the members are on.
+        prefixes: Vec<String>,
+    },
+    /// Every node that could announce it reports `NetworkUnavailable`.
+    NetworkUnavailable,
+    /// No endpoint of the Service serves.
+    NoServingEndpoint {
+        /// Endpoints exist but are not ready.
+        any: bool,
+    },
+    /// `externalTrafficPolicy: Local`, and no node that could announce it has a serving endpoint.
+    NoLocalEndpoint {
+        /// The nodes that have endpoints but cannot announce.
+        nodes: Vec<String>,
+    },
+    /// The leader has not chosen a node yet.
+    NotPlaced,
+}
+
+impl NotAnnounced {
+    /// The reason as one CamelCase word, for conditions, Events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoMember => "NoMember",
+            Self::NoAdvertisement { .. } => "NoAdvertisement",
+            Self::NoServiceMatch { .. } => "NoServiceMatch",
+            Self::NoNodeMatch { .. } => "NoNodeMatch",
+            Self::NoInterface { .. } => "NoInterface",
+            Self::NoLink { .. } => "NoLink",
+            Self::NetworkUnavailable => "NetworkUnavailable",
+            Self::NoServingEndpoint { .. } => "NoServingEndpoint",
+            Self::NoLocalEndpoint { .. } => "NoLocalEndpoint",
+            Self::NotPlaced => "NotPlaced",
+        }
+    }
+}
+
+/// What is wrong and what to do, as the second half of a sentence.
+impl fmt::Display for NotAnnounced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMember => f.write_str("no Lanlord agent is running; look at kubectl get pods -n lanlord -o wide"),
+            Self::NoAdvertisement { pool } => {
+                write!(
+                    f,
+                    "no advertisement reaches pool {pool}; add an L2Advertisement for it, or one without ipAddressPools, which means all"
+                )
+            }
+            Self::NoServiceMatch { pool } => {
+                write!(
+                    f,
+                    "the serviceSelectors of every advertisement of pool {pool} leave this Service out; change its labels or the selectors"
+                )
+            }
+            Self::NoNodeMatch { pool, selector } => {
+                write!(f, "no running node matches the nodeSelectors for pool {pool} ({selector}); label a node or change the selectors")
+            }
+            Self::NoInterface { interfaces } => {
+                write!(f, "no node has interface {} up; correct `interfaces` in the advertisement or connect it", interfaces.join(" or "))
+            }
+            Self::NoLink { address, prefixes } if prefixes.is_empty() => {
+                write!(f, "{address} is on no node's network: the nodes have no network of that family")
+            }
+            Self::NoLink { address, prefixes } => write!(
+                f,
+                "{address} is on no node's network ({}); use a pool inside one of them, or name `interfaces` in an L2Advertisement",
+                prefixes.join(", ")
+            ),
+            Self::NetworkUnavailable => {
+                f.write_str("every node that could announce it has the condition NetworkUnavailable; look at kubectl describe node")
+            }
+            Self::NoServingEndpoint { any: true } => f.write_str("the Service has endpoints, but none is ready; look at its pods"),
+            Self::NoServingEndpoint { any: false } => {
+                f.write_str("the Service has no endpoints; check that its selector matches running pods")
+            }
+            Self::NoLocalEndpoint { nodes } if nodes.is_empty() => {
+                f.write_str("externalTrafficPolicy is Local and no endpoint has a node; use Cluster, or pods instead of plain addresses")
+            }
+            Self::NoLocalEndpoint { nodes } => write!(
+                f,
+                "externalTrafficPolicy is Local and the nodes with ready pods ({}) cannot announce the address; use Cluster, or run a pod on a node that can",
+                nodes.join(", ")
+            ),
+            Self::NotPlaced => f.write_str("a node is being chosen"),
+        }
+    }
+}

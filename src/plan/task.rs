@@ -1,0 +1,91 @@
+//! Joins what the plan reads and publishes what comes out.
+//!
+//! ```text
+//!  Config ─┐
+//!  Snapshot ┼─► plan ─► Arc<Plan>          (leader, status, metrics)
+//!  Living ─┤       └──► Arc<l2::Desired>   (l2, on its own thread)
+//!  Links ──┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Plan, l2_desired, plan};
+use crate::config::Config;
+use crate::facts::{Links, Living, NodeName, Snapshot};
+use crate::l2::desired::Desired;
+
+/// Everything the plan reads. `None` until it was seen once.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// The configuration in force.
+    pub config: watch::Receiver<Option<Arc<Config>>>,
+    /// What the API server says.
+    pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// Who may own addresses.
+    pub living: watch::Receiver<Arc<Living>>,
+    /// This host's links.
+    pub links: watch::Receiver<Arc<Links>>,
+}
+
+/// Where the plan goes.
+#[derive(Debug)]
+pub struct Outputs {
+    /// The whole plan.
+    pub plan: watch::Sender<Arc<Plan>>,
+    /// This node's part on layer 2.
+    pub l2: watch::Sender<Arc<Desired>>,
+}
+
+/// Plans anew whenever an input changes, until `shutdown`; after that the last plan stays published, so that nothing is withdrawn
+/// before the others have taken over.
+///
+/// While configuration or snapshot were never seen, nothing is published: an agent that cannot reach the API server at start says
+/// nothing rather than something wrong.
+pub async fn run(me: NodeName, mut inputs: Inputs, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        let begun = tokio::time::Instant::now();
+        publish(&me, &mut inputs, &outputs);
+        // A burst of changes costs at most a fifth of one core, however large the cluster.
+        tokio::time::sleep(begun.elapsed().saturating_mul(4).min(Duration::from_secs(1))).await;
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            changed = changed(&mut inputs) => changed?,
+        }
+    }
+}
+
+async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
+    tokio::select! {
+        changed = inputs.config.changed() => changed,
+        changed = inputs.snapshot.changed() => changed,
+        changed = inputs.living.changed() => changed,
+        changed = inputs.links.changed() => changed,
+    }
+}
+
+fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs) {
+    let config = inputs.config.borrow_and_update().clone();
+    let snapshot = inputs.snapshot.borrow_and_update().clone();
+    let living = inputs.living.borrow_and_update().clone();
+    let links = inputs.links.borrow_and_update().clone();
+    let (Some(config), Some(snapshot)) = (config, snapshot) else { return };
+    let plan = plan(&config, &snapshot, &living);
+    let desired = l2_desired(&config, &plan, &links, me);
+    set_if_changed(&outputs.l2, desired);
+    set_if_changed(&outputs.plan, plan);
+}
+
+fn set_if_changed<T: PartialEq>(sender: &watch::Sender<Arc<T>>, value: T) {
+    sender.send_if_modified(|current| {
+        let changed = **current != value;
+        if changed {
+            *current = Arc::new(value);
+        }
+        changed
+    });
+}
