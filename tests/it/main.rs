@@ -4,8 +4,15 @@
 mod architecture;
 mod assignment;
 mod config;
+mod config_check;
 mod config_guides;
 mod config_task;
+mod l2;
 mod laws;
+<<<<<<< HEAD
 mod manifests;
+=======
+mod telemetry;
+mod wire;
+>>>>>>> main
 mod world;
