@@ -9,6 +9,10 @@ mod config_guides;
 mod config_task;
 mod l2;
 mod laws;
+<<<<<<< HEAD
+mod manifests;
+=======
 mod telemetry;
 mod wire;
+>>>>>>> main
 mod world;
