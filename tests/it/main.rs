@@ -9,10 +9,7 @@ mod config_guides;
 mod config_task;
 mod l2;
 mod laws;
-<<<<<<< HEAD
 mod manifests;
-=======
 mod telemetry;
 mod wire;
->>>>>>> main
 mod world;
