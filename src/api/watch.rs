@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::{Record, read};
 use super::{Api, chain, convert};
-use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot};
+use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot, is_at_least};
 
 /// Changes that come within so short a time become one Snapshot; the first after a quiet time is published at once.
 const COALESCE: Duration = Duration::from_millis(10);
@@ -246,15 +246,6 @@ struct Store {
     lease_names: BTreeSet<String>,
 }
 
-/// Whether `new` is at least as new as `old`. Versions are numbers that grow (guaranteed since Kubernetes 1.35, true before);
-/// what is no number is taken as it comes.
-fn is_newer(new: &str, old: &str) -> bool {
-    match (new.parse::<u64>(), old.parse::<u64>()) {
-        (Ok(new), Ok(old)) => new >= old,
-        (Ok(_) | Err(_), _) => true,
-    }
-}
-
 impl Store {
     fn is_complete(&self) -> bool {
         self.services.complete && self.slices.complete && self.nodes.complete && self.namespaces.complete && self.leases.complete
@@ -370,7 +361,7 @@ impl Store {
 
     fn put_service(&mut self, service: Service) {
         let before = self.snapshot.services.get(&service.key);
-        if before.is_none_or(|before| is_newer(&service.resource_version, &before.resource_version) && **before != service) {
+        if before.is_none_or(|before| is_at_least(&service.resource_version, &before.resource_version) && **before != service) {
             Arc::make_mut(&mut self.snapshot.services).insert(service.key.clone(), Arc::new(service));
             self.changed = true;
         }
@@ -415,7 +406,7 @@ impl Store {
             Record::Leader(record) => {
                 let before = self.snapshot.leader.as_ref();
                 self.lease_names.insert(super::lease::LEADER.to_owned());
-                if before.is_none_or(|before| is_newer(&record.resource_version, &before.resource_version) && *before != record) {
+                if before.is_none_or(|before| is_at_least(&record.resource_version, &before.resource_version) && *before != record) {
                     self.snapshot.leader = Some(record);
                     self.changed = true;
                 }
@@ -423,7 +414,7 @@ impl Store {
             Record::Member(member) => {
                 self.lease_names.insert(super::lease::member_name(&member.node));
                 let before = self.snapshot.members.get(&member.node);
-                if before.is_none_or(|before| is_newer(&member.resource_version, &before.resource_version) && **before != member) {
+                if before.is_none_or(|before| is_at_least(&member.resource_version, &before.resource_version) && **before != member) {
                     Arc::make_mut(&mut self.snapshot.members).insert(member.node.clone(), Arc::new(member));
                     self.changed = true;
                 }
@@ -431,7 +422,7 @@ impl Store {
             Record::Claim(claim) => {
                 self.lease_names.insert(super::lease::claim_name(claim.address));
                 let before = self.snapshot.claims.get(&claim.address);
-                if before.is_none_or(|before| is_newer(&claim.resource_version, &before.resource_version) && **before != claim) {
+                if before.is_none_or(|before| is_at_least(&claim.resource_version, &before.resource_version) && **before != claim) {
                     Arc::make_mut(&mut self.snapshot.claims).insert(claim.address, Arc::new(claim));
                     self.changed = true;
                 }
@@ -443,7 +434,7 @@ impl Store {
         match item {
             Item::Service(key, _, version) => {
                 let known = self.snapshot.services.get(&key);
-                if known.is_some_and(|known| is_newer(&version, &known.resource_version)) {
+                if known.is_some_and(|known| is_at_least(&version, &known.resource_version)) {
                     Arc::make_mut(&mut self.snapshot.services).remove(&key);
                     self.changed = true;
                 }
@@ -461,7 +452,7 @@ impl Store {
 
     /// Removes what Lease `name` said, unless it is newer than `version`.
     fn remove_lease(&mut self, name: &str, version: Option<&str>) {
-        let is_older = |known: &str| version.is_none_or(|version| is_newer(version, known));
+        let is_older = |known: &str| version.is_none_or(|version| is_at_least(version, known));
         if name == super::lease::LEADER {
             if self.snapshot.leader.as_ref().is_some_and(|leader| is_older(&leader.resource_version)) {
                 self.snapshot.leader = None;
