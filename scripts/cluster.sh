@@ -13,8 +13,10 @@
 # Everything but the kubelet is genuine; tests/cluster/kube/nodelet has its duties and says why. Nothing appears in the
 # machine's own namespace, so clusters of different prefixes run side by side. All state is in the directory DIR.
 #
-# Measured on two cores (Debian 12, others idle): TIMES
+# Measured on two cores (Debian 12, seven runs): `up` 3.9 to 5.1 s until all nodes are Ready, `down` 0.06 s; `agent start`
+# 0.5 s, `backend` on three nodes 0.8 s, `control-plane start` 2.5 s. Three nodes with everything take 410 MB.
 set -euo pipefail
+shopt -s inherit_errexit
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 usage() {
@@ -80,12 +82,13 @@ pid() {
     pid=$(cat "$DIR/run/$1.pid" 2>/dev/null) && alive "$pid" && echo "$pid"
 }
 
-# signal SIGNAL NAME…
+# signal SIGNAL NAME…: a killed process is gone when this returns.
 signal() {
     local name pid
     for name in "${@:2}"; do
         pid=$(pid "$name") || fail "$name is not running"
         kill "-$1" "$pid"
+        [ "$1" != KILL ] || await 5 "$name to end" dead "$pid"
     done
 }
 
@@ -145,6 +148,7 @@ network_up() {
     fi
     ip -n "$PREFIX-sw" link set br0 up
     # A switch does not filter what it forwards.
+    # shellcheck disable=SC2016 # for the inner shell
     in_ns sw sh -c 'for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 >$f; done'
     for node in cp cl $NODES; do add_place "$node"; done
     for node in $TWO_LINKS; do link add "$node" eth1; done
@@ -379,7 +383,7 @@ spec:
   containers: [{name: server, image: nodelet, ports: [{containerPort: $port}, {containerPort: $port, protocol: UDP}]}]
 TEXT
     done | kubectl apply -f - >/dev/null
-    # shellcheck disable=SC2046 # a list of words
+    # shellcheck disable=SC2046,SC2086 # lists of words
     kubectl wait -n "$namespace" --timeout=30s --for=condition=Ready $(printf "pod/$name-%s " $nodes) >/dev/null
 }
 
@@ -425,12 +429,13 @@ agent_start() {
     if [ "${1-}" = --in-cluster ]; then
         settings=(-u KUBECONFIG NODE_NAME="$node" KUBERNETES_SERVICE_HOST=10.96.0.1 KUBERNETES_SERVICE_PORT=443) && shift
     fi
-    [ "${1-}" = -- ] && [ $# -gt 1 ] || fail "agent start DIR NODE [--in-cluster] -- COMMAND…"
+    [[ ${1-} == -- && $# -gt 1 ]] || fail "agent start DIR NODE [--in-cluster] -- COMMAND…"
     shift
     ! pid "agent-$node" >/dev/null || fail "an agent runs on $node already"
     # A container that starts again in the same Pod asks nothing of the API server, which may be down.
     [ -e "$DIR/pods/lanlord.$(cat "$DIR/agent/$node/pod" 2>/dev/null)" ] || agent_prepare "$node"
     # `ip netns exec` has given the command mounts of its own: this one is seen by nobody else.
+    # shellcheck disable=SC2016 # for the inner shell
     start "agent-$node" "$node" sh -c 'mount --bind "$1" /run && shift && exec env "$@"' - "$DIR/agent/$node/run" "${settings[@]}" "$@"
     cp "$DIR/run/agent-$node.pid" "$DIR/pods/lanlord.$(cat "$DIR/agent/$node/pod")"
 }

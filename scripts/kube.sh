@@ -16,7 +16,7 @@ kube-proxy, kubectl), etcd $ETCD, and nodelet, which speaks for a node that has 
   1. the cache, \${XDG_CACHE_HOME:-~/.cache}/lanlord                               at once
   2. \$KUBE_BIN, a directory of yours that holds these programs                    at once
   3. the official release, checked by its SHA-256 sums, if the network allows     about a minute (250 MB)
-  4. a build from the Go modules pinned in tests/cluster/kube (needs Go 1.26)     4 to 9 minutes on two cores, 3 GB of disk
+  4. a build from the Go modules pinned in tests/cluster/kube (needs Go 1.26)     5 minutes on two idle cores, 3 GB of disk
 
 What 3 and 4 find is kept in the cache, under a key of everything it depends on. nodelet is always built here (half a
 minute once, Go's standard library only). Nothing is ever written to the source tree.
@@ -105,7 +105,7 @@ from_release() {
 
 from_modules() {
     local program
-    say "no release to be had; building Kubernetes $KUBERNETES from its Go modules: 4 to 9 minutes on two cores"
+    say "no release to be had; building Kubernetes $KUBERNETES from its Go modules: 5 minutes on two idle cores, up to 9 on busy ones"
     (cd "$source_dir" && CGO_ENABLED=0 go build -trimpath -gcflags="$gcflags" -ldflags="$ldflags" -o "$work/kube" .) >&2
     for program in $PROGRAMS; do ln -sf kube "$work/$program"; done
 }

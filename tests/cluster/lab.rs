@@ -10,7 +10,7 @@ use crate::support::Options;
 const ADDRESSES: [&str; 2] = ["10.77.0.240", "fd77::240"];
 
 fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
 }
 
 fn url(address: &str) -> String {
