@@ -75,9 +75,11 @@ run() {
     summary+=("$(printf '%-12s %5d passed %5d failed %5d s' "$tier" "$ok" "$bad" $((SECONDS - begun)))")
 }
 
+if wanted lab || wanted cluster; then
+    need_root "this"
+fi
 need_rust
 if wanted lab || wanted cluster; then
-    need_root "the tiers lab and cluster (the others: scripts/test.sh --tier formatting --tier lints --tier it)"
     need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux
 fi
 ! wanted cluster || need_go

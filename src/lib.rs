@@ -19,6 +19,8 @@
 
 pub mod addr;
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod facts;
 pub mod l2;
@@ -27,4 +29,5 @@ pub mod machine;
 pub mod membership;
 pub mod net;
 pub mod plan;
+pub mod telemetry;
 pub mod wire;

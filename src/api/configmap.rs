@@ -7,25 +7,19 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, chain};
-use crate::facts::{ConfigMapText, Uid};
-
-/// What is known of the ConfigMap.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Seen {
-    /// The API server has not answered yet.
-    #[default]
-    Unknown,
-    /// It does not exist: a healthy state.
-    Absent,
-    /// It exists.
-    Present(ConfigMapText),
-}
+use crate::facts::{ConfigMapSeen, ConfigMapText, Uid};
 
 /// Follows ConfigMap `namespace/name` until `shutdown`.
 ///
 /// # Errors
 /// Only if the watch ends, which it does not.
-pub async fn run(api: Api, namespace: String, name: String, seen: watch::Sender<Seen>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    api: Api,
+    namespace: String,
+    name: String,
+    seen: watch::Sender<ConfigMapSeen>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let configmaps = kube::Api::<ConfigMap>::namespaced(api.client.clone(), &namespace);
     let stream = watcher(configmaps, watcher::Config::default().fields(&format!("metadata.name={name}"))).default_backoff();
     let mut stream = std::pin::pin!(stream.into_stream());
@@ -40,14 +34,14 @@ pub async fn run(api: Api, namespace: String, name: String, seen: watch::Sender<
             Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) => {
                 found = true;
                 let text = ConfigMapText { uid: Uid(map.metadata.uid.unwrap_or_default().into()), data: map.data.unwrap_or_default() };
-                set(&seen, Seen::Present(text));
+                set(&seen, ConfigMapSeen::Present(text));
             }
-            Ok(watcher::Event::Delete(_)) => set(&seen, Seen::Absent),
+            Ok(watcher::Event::Delete(_)) => set(&seen, ConfigMapSeen::Absent),
             Ok(watcher::Event::Init) => found = false,
             Ok(watcher::Event::InitDone) => {
                 failing = false;
                 if !found {
-                    set(&seen, Seen::Absent);
+                    set(&seen, ConfigMapSeen::Absent);
                 }
             }
             Err(error) => {
@@ -60,7 +54,7 @@ pub async fn run(api: Api, namespace: String, name: String, seen: watch::Sender<
     }
 }
 
-fn set(sender: &watch::Sender<Seen>, value: Seen) {
+fn set(sender: &watch::Sender<ConfigMapSeen>, value: ConfigMapSeen) {
     sender.send_if_modified(|current| {
         let changed = *current != value;
         *current = value;

@@ -149,7 +149,9 @@ fn advertisement(l2: &L2Advertisement) -> EffectiveAdvertisement<'_> {
         node_selectors: selectors(&l2.node_selectors),
         interfaces: l2.interfaces.iter().map(crate::facts::LinkName::as_str).collect(),
         service_selectors: selectors(&l2.service_selectors),
-        preferred_node_selectors: preferred.map(|entry| EffectivePreferred { weight: entry.weight, preference: selector(&entry.selector) }).collect(),
+        preferred_node_selectors: preferred
+            .map(|entry| EffectivePreferred { weight: entry.weight, preference: selector(&entry.selector) })
+            .collect(),
     }
 }
 

@@ -60,7 +60,16 @@ fn pool(entry: &Node, reading: &mut Reading) {
         preferred: Vec::new(),
     });
     let labels = Labels::new();
-    reading.raw.pools.push(RawPool { name, labels, ranges, unreadable, auto_assign, avoid_buggy_ips, allocation: None, implied: Implied::Alone });
+    reading.raw.pools.push(RawPool {
+        name,
+        labels,
+        ranges,
+        unreadable,
+        auto_assign,
+        avoid_buggy_ips,
+        allocation: None,
+        implied: Implied::Alone,
+    });
 }
 
 fn protocol(entry: &Node, fields: &mut Fields<'_>, reading: &mut Reading) -> Option<Protocol> {
@@ -72,7 +81,8 @@ fn protocol(entry: &Node, fields: &mut Fields<'_>, reading: &mut Reading) -> Opt
         "layer2" => Some(Protocol::L2),
         "bgp" => Some(Protocol::Bgp),
         other => {
-            let help = nearest(other, ["layer2", "bgp"]).map_or_else(|| "write `layer2` or `bgp`".to_owned(), |near| format!("did you mean `{near}`?"));
+            let help = nearest(other, ["layer2", "bgp"])
+                .map_or_else(|| "write `layer2` or `bgp`".to_owned(), |near| format!("did you mean `{near}`?"));
             reading.problem(&place, format!("{} is not a protocol", quoted(other)), help);
             None
         }

@@ -16,6 +16,7 @@ mod legacy;
 mod metallb;
 mod native;
 mod oneline;
+pub mod origin;
 mod problem;
 mod raw;
 mod resolve;
@@ -64,11 +65,18 @@ pub fn parse(sources: &[Source]) -> Result<Accepted, Problems> {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn from_configmap(namespace: &str, name: &str, data: &BTreeMap<String, String>) -> Result<Accepted, Problems> {
-    let called = format!("ConfigMap {namespace}/{name}");
-    let sources: Vec<Arc<Source>> = data.iter().map(|(key, text)| Arc::new(Source::key(&called, key, text))).collect();
-    let whole = Arc::new(Source::file(&called, ""));
+    from_keys(&format!("ConfigMap {namespace}/{name}"), data)
+}
+
+/// Reads the keys of a ConfigMap that is called `called`.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn from_keys(called: &str, data: &BTreeMap<String, String>) -> Result<Accepted, Problems> {
+    let sources: Vec<Arc<Source>> = data.iter().map(|(key, text)| Arc::new(Source::key(called, key, text))).collect();
+    let whole = Arc::new(Source::file(called, ""));
     let mut reading = raw::Reading::default();
-    configmap::read(&tree::Node::of_keys(&whole, &sources), &called, &mut reading);
+    configmap::read(&tree::Node::of_keys(&whole, &sources), called, &mut reading);
     accept(reading, &sources)
 }
 

@@ -25,7 +25,16 @@ fn pool(name: At<String>, node: &Node, reading: &mut Reading) {
     let ranges = spec::addresses(node, reading);
     let unreadable = reading.problems.len() > before;
     let (labels, implied) = (Labels::new(), Implied::Always);
-    reading.raw.pools.push(RawPool { name, labels, ranges, unreadable, auto_assign: true, avoid_buggy_ips: false, allocation: None, implied });
+    reading.raw.pools.push(RawPool {
+        name,
+        labels,
+        ranges,
+        unreadable,
+        auto_assign: true,
+        avoid_buggy_ips: false,
+        allocation: None,
+        implied,
+    });
 }
 
 /// The ranges of a text, each with its own place.
@@ -36,18 +45,32 @@ pub(crate) fn ranges(text: Text<'_>, reading: &mut Reading) -> Vec<At<RawRange>>
 /// One range.
 pub(crate) fn range(text: &str, place: &Place, reading: &mut Reading) -> Option<At<RawRange>> {
     match text.parse::<Range>() {
-        Ok(range) => Some(At { value: RawRange { range, text: text.trim().to_owned() }, place: place.clone() }),
+        Ok(range) => {
+            host_bits(text, range, place, reading);
+            Some(At { value: RawRange { range, text: text.trim().to_owned() }, place: place.clone() })
+        }
         Err(error) => {
-            let (message, help) = explain(&error);
+            let (message, help) = explain(text, &error);
             reading.problem(place, message, help);
             None
         }
     }
 }
 
+/// `192.168.1.240/24` is the whole network, which is seldom meant.
+fn host_bits(text: &str, range: Range, place: &Place, reading: &mut Reading) {
+    let Some((address, _)) = text.trim().split_once('/') else { return };
+    if address.parse().is_ok_and(|address: std::net::IpAddr| address != range.first()) {
+        reading.note(place, format!("{} is all of {range}", quoted(text.trim())));
+    }
+}
+
 /// What is wrong with a range, and what to do.
-fn explain(error: &ParseError) -> (String, String) {
+fn explain(text: &str, error: &ParseError) -> (String, String) {
     match error {
+        ParseError::Address(part) if part.is_empty() => {
+            (format!("the range {} lacks one end", quoted(text)), "write both ends, such as 192.168.1.240-192.168.1.250".to_owned())
+        }
         ParseError::Address(part) => (
             format!("{} is not an IP address", quoted(part)),
             "write a range such as 192.168.1.240-192.168.1.250, a prefix such as 192.168.1.240/28, or one address".to_owned(),
@@ -75,20 +98,18 @@ fn entries(text: Text<'_>) -> Vec<(String, Place)> {
         // What word processors make of a hyphen.
         let line = line.split('#').next().unwrap_or_default().replace('–', "-");
         let mut column = 1;
-        let mut open: Option<String> = None;
-        let mut start = 1;
-        for word in line.split([',', ' ', '\t', ';']) {
-            match &mut open {
-                Some(entry) if !word.is_empty() && (word.starts_with('-') || entry.ends_with('-')) => entry.push_str(word),
-                _ if word.is_empty() || word == "-" => {}
-                _ => {
-                    entries.extend(open.replace(word.to_owned()).map(|entry| (entry, text.place(number, start))));
-                    start = column;
+        for part in line.split([',', ';']) {
+            let mut open: Option<(String, u32)> = None;
+            for word in part.split([' ', '\t']) {
+                match &mut open {
+                    Some((entry, _)) if !word.is_empty() && (word.starts_with('-') || entry.ends_with('-')) => entry.push_str(word),
+                    _ if word.is_empty() || word == "-" => {}
+                    _ => entries.extend(open.replace((word.to_owned(), column)).map(|(entry, column)| (entry, text.place(number, column)))),
                 }
+                column += u32::try_from(word.chars().count()).unwrap_or_default() + 1;
             }
-            column += u32::try_from(word.chars().count()).unwrap_or_default() + 1;
+            entries.extend(open.map(|(entry, column)| (entry, text.place(number, column))));
         }
-        entries.extend(open.map(|entry| (entry, text.place(number, start))));
     }
     entries
 }
@@ -165,7 +186,11 @@ fn exclude_interfaces(node: &Node, reading: &mut Reading) {
     } else if let Some(text) = node.as_text() {
         entries(text).into_iter().map(|(value, place)| At { value, place }).collect()
     } else {
-        reading.problem(&node.place, format!("`excludeInterfaces` has to be a list, not {}", node.description()), "write names such as `wlan0` or `veth*`");
+        reading.problem(
+            &node.place,
+            format!("`excludeInterfaces` has to be a list, not {}", node.description()),
+            "write names such as `wlan0` or `veth*`",
+        );
         return;
     };
     for name in names {
@@ -181,5 +206,9 @@ fn exclude_interfaces(node: &Node, reading: &mut Reading) {
 
 /// Whether the kernel would take `name` (`dev_valid_name`, IFNAMSIZ 16).
 pub(crate) fn is_link_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 15 && name != "." && name != ".." && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+    !name.is_empty()
+        && name.len() <= 15
+        && name != "."
+        && name != ".."
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
 }

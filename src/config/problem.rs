@@ -43,13 +43,18 @@ impl fmt::Display for Source {
 pub struct Place {
     /// The source.
     pub source: Arc<Source>,
-    /// From 1.
+    /// From 1; 0: the source as a whole.
     pub line: u32,
     /// From 1, in characters.
     pub column: u32,
 }
 
 impl Place {
+    /// A source as a whole, of which no text is known.
+    pub(crate) fn whole(name: &str) -> Self {
+        Self { source: Arc::new(Source::file(name, "")), line: 0, column: 0 }
+    }
+
     /// `other` as seen from here: only the line where the source is the same.
     pub(crate) fn mention(&self, other: &Self) -> String {
         if self.source.name == other.source.name && self.source.key == other.source.key {
@@ -62,8 +67,9 @@ impl Place {
     /// The line with a mark below the position, for people at a terminal; empty if the line cannot be shown.
     pub fn snippet(&self) -> String {
         const WIDTH: usize = 160;
-        let Some(line) = self.source.text.lines().nth(self.line as usize - 1) else { return String::new() };
-        let column = self.column as usize - 1;
+        let (Some(before), Some(column)) = (self.line.checked_sub(1), self.column.checked_sub(1)) else { return String::new() };
+        let Some(line) = self.source.text.lines().nth(before as usize) else { return String::new() };
+        let column = column as usize;
         if line.trim().is_empty() || column > WIDTH {
             return String::new();
         }
@@ -78,6 +84,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source.key {
+            _ if self.line == 0 => write!(f, "{}", self.source),
             Some(_) => write!(f, "{}, line {}, column {}", self.source, self.line, self.column),
             None => write!(f, "{}:{}:{}", self.source, self.line, self.column),
         }
@@ -143,6 +150,12 @@ impl Problems {
             .map(|problem| format!("{}: {}\n{}  → {}\n", problem.place, problem.message, problem.place.snippet(), problem.help))
             .collect::<Vec<_>>()
             .join("\n")
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn resolve(mut reading: Reading) -> Result<(Config, Vec<Note>), Probl
     if !reading.problems.is_empty() {
         return Err(reading.problems);
     }
-    let reached: Vec<BTreeSet<PoolName>> = raw.advertisements.iter().map(|advertisement| reach(advertisement, &raw, &mut reading)).collect();
+    let reached: Vec<BTreeSet<PoolName>> =
+        raw.advertisements.iter().map(|advertisement| reach(advertisement, &raw, &mut reading)).collect();
     let mut l2_advertisements: Vec<L2Advertisement> = raw
         .advertisements
         .iter()
@@ -62,14 +63,16 @@ pub(crate) fn resolve(mut reading: Reading) -> Result<(Config, Vec<Note>), Probl
 fn unique_names(raw: &Raw, reading: &mut Reading) {
     let mut seen: BTreeMap<(&str, &str), &At<String>> = BTreeMap::new();
     let pools = raw.pools.iter().map(|pool| ("pool", &pool.name));
-    let advertisements = raw.advertisements.iter().filter_map(|advertisement| Some((advertisement.protocol.kind(), advertisement.name.as_ref()?)));
+    let advertisements =
+        raw.advertisements.iter().filter_map(|advertisement| Some((advertisement.protocol.kind(), advertisement.name.as_ref()?)));
     for (what, name) in pools.chain(advertisements) {
         match seen.get(&(what, name.value.as_str())) {
             None => {
                 seen.insert((what, &name.value), name);
             }
             Some(first) => {
-                let message = format!("a second {what} is called {}, the first is in {}", quoted(&name.value), name.place.mention(&first.place));
+                let message =
+                    format!("a second {what} is called {}, the first is in {}", quoted(&name.value), name.place.mention(&first.place));
                 reading.problem(&name.place, message, "give one of the two another name, or merge them");
             }
         }
@@ -85,7 +88,8 @@ fn check_addresses(pool: &RawPool, reading: &mut Reading) {
     for range in &pool.ranges {
         let first = SPECIAL.iter().zip(&special).find(|(_, special)| range.value.range.overlaps(**special));
         if let Some(((prefix, what), _)) = first {
-            let message = format!("{} in pool {} holds addresses of {prefix}, which is {what}", quoted(&range.value.text), quoted(&pool.name.value));
+            let message =
+                format!("{} in pool {} holds addresses of {prefix}, which is {what}", quoted(&range.value.text), quoted(&pool.name.value));
             reading.problem(&range.place, message, "use addresses of your own network");
         }
     }
@@ -183,11 +187,17 @@ fn implied(raw: &Raw, reached: &[BTreeSet<PoolName>], reading: &mut Reading) -> 
             continue;
         }
         if by(Protocol::Bgp) {
-            reading.note(&pool.name.place, format!("pool {called} is advertised over BGP only, which this version does not speak: nobody announces it yet"));
+            reading.note(
+                &pool.name.place,
+                format!("pool {called} is advertised over BGP only, which this version does not speak: nobody announces it yet"),
+            );
         } else if pool.implied == Implied::Always || raw.advertisements.is_empty() {
             implied.insert(name);
         } else {
-            reading.note(&pool.name.place, format!("no advertisement reaches pool {called}, so nobody announces its addresses: add an L2Advertisement that names it"));
+            reading.note(
+                &pool.name.place,
+                format!("no advertisement reaches pool {called}, so nobody announces its addresses: add an L2Advertisement that names it"),
+            );
         }
     }
     implied

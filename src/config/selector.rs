@@ -63,7 +63,11 @@ fn match_expression(node: &Node, reading: &mut Reading) -> Option<Requirement> {
     let mut values = Vec::new();
     for item in fields.list("values", reading) {
         // An empty value is a value.
-        let value = if matches!(&item.value, Value::Scalar(scalar) if scalar.text.is_empty()) { Some(String::new()) } else { text(item, "a value", reading).map(|at| at.value) };
+        let value = if matches!(&item.value, Value::Scalar(scalar) if scalar.text.is_empty()) {
+            Some(String::new())
+        } else {
+            text(item, "a value", reading).map(|at| at.value)
+        };
         values.extend(value);
     }
     values.sort();
@@ -97,7 +101,11 @@ fn with_values(operator: &At<String>, values: Vec<String>, reading: &mut Reading
         ("Exists", true) => Some(Operator::Exists),
         ("DoesNotExist", true) => Some(Operator::DoesNotExist),
         ("In" | "NotIn", true) => {
-            reading.problem(&operator.place, format!("operator `{name}` needs `values`"), "add a list `values:`, or use `Exists` or `DoesNotExist`");
+            reading.problem(
+                &operator.place,
+                format!("operator `{name}` needs `values`"),
+                "add a list `values:`, or use `Exists` or `DoesNotExist`",
+            );
             None
         }
         ("Exists" | "DoesNotExist", false) => {
@@ -117,13 +125,18 @@ fn with_values(operator: &At<String>, values: Vec<String>, reading: &mut Reading
 
 fn is_label_name(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63 && ends(text.chars().next()) && ends(text.chars().next_back()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    text.len() <= 63
+        && ends(text.chars().next())
+        && ends(text.chars().next_back())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// Kubernetes' rules for keys of labels: an optional DNS name and `/`, then up to 63 characters.
 fn wrong_key(key: &str) -> Option<(String, String)> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let prefix_ok = prefix.is_none_or(|prefix| !prefix.is_empty() && prefix.len() <= 253 && prefix.split('.').all(|part| is_label_name(part) && !part.contains('_')));
+    let prefix_ok = prefix.is_none_or(|prefix| {
+        !prefix.is_empty() && prefix.len() <= 253 && prefix.split('.').all(|part| is_label_name(part) && !part.contains('_'))
+    });
     (!prefix_ok || !is_label_name(name)).then(|| {
         (format!("`{}` cannot be the key of a label", key.escape_debug()), "keys look like `zone` or `example.org/zone`".to_owned())
     })

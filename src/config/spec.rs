@@ -13,7 +13,10 @@ use crate::facts::Labels;
 /// Whether `name` can name an object: what Kubernetes allows, and capital letters.
 pub(crate) fn is_name(name: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    name.len() <= 253 && ends(name.chars().next()) && ends(name.chars().next_back()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    name.len() <= 253
+        && ends(name.chars().next())
+        && ends(name.chars().next_back())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// Tells a name that cannot be one.
@@ -79,7 +82,13 @@ pub(crate) fn l2_advertisement(name: Option<At<String>>, place: Place, fields: &
 }
 
 /// What advertisements of both protocols have.
-fn advertisement(protocol: Protocol, name: Option<At<String>>, place: Place, fields: &mut Fields<'_>, reading: &mut Reading) -> RawAdvertisement {
+fn advertisement(
+    protocol: Protocol,
+    name: Option<At<String>>,
+    place: Place,
+    fields: &mut Fields<'_>,
+    reading: &mut Reading,
+) -> RawAdvertisement {
     if let Some(name) = &name {
         check_name(name, "an advertisement", reading);
     }
@@ -100,7 +109,11 @@ fn interfaces(fields: &mut Fields<'_>, reading: &mut Reading) -> Vec<String> {
     let names = fields.texts("interfaces", reading);
     for name in &names {
         if name.value.contains('*') {
-            reading.problem(&name.place, format!("{} has a star, but interfaces are named exactly here", quoted(&name.value)), "list each interface by its full name");
+            reading.problem(
+                &name.place,
+                format!("{} has a star, but interfaces are named exactly here", quoted(&name.value)),
+                "list each interface by its full name",
+            );
         } else if !oneline::is_link_name(&name.value) {
             let message = format!("{} cannot be the name of an interface", quoted(&name.value));
             reading.problem(&name.place, message, "write a name as `ip link` shows it, such as `eth0`");
@@ -151,8 +164,23 @@ impl BgpKind {
     fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Peer => &[
-                "dynamicASN", "peerAddress", "interface", "sourceAddress", "peerPort", "holdTime", "keepaliveTime", "connectTime", "routerID",
-                "nodeSelectors", "password", "passwordSecret", "bfdProfile", "enableGracefulRestart", "ebgpMultiHop", "vrf", "disableMP",
+                "dynamicASN",
+                "peerAddress",
+                "interface",
+                "sourceAddress",
+                "peerPort",
+                "holdTime",
+                "keepaliveTime",
+                "connectTime",
+                "routerID",
+                "nodeSelectors",
+                "password",
+                "passwordSecret",
+                "bfdProfile",
+                "enableGracefulRestart",
+                "ebgpMultiHop",
+                "vrf",
+                "disableMP",
                 "dualStackAddressFamily",
             ],
             Self::Advertisement => &["aggregationLength", "aggregationLengthV6", "localPref", "communities", "peers", "nodeSelectors"],

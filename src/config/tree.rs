@@ -154,7 +154,9 @@ impl<'t> Text<'t> {
         let source: Vec<&str> = self.text.lines().skip(first as usize - 1).take(value.lines().count()).collect();
         let own = source.get(blank as usize)?.chars().take_while(|c| *c == ' ').count();
         let indent = own.checked_sub(spaces)?;
-        let same = |(written, value): (&&str, &str)| value.trim().is_empty() || written.get(indent..).is_some_and(|w| w.trim_end() == value.trim_end());
+        let same = |(written, value): (&&str, &str)| {
+            value.trim().is_empty() || written.get(indent..).is_some_and(|w| w.trim_end() == value.trim_end())
+        };
         if !source.iter().zip(value.lines()).all(same) {
             return None;
         }

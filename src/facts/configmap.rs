@@ -1,14 +1,26 @@
-//! The ConfigMap that holds the configuration, as text.
+//! The ConfigMap that holds the configuration, as the API server has it.
 
 use std::collections::BTreeMap;
 
 use super::Uid;
 
-/// A ConfigMap's data.
+/// What is known of the ConfigMap.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum ConfigMapSeen {
+    /// The API server has not answered yet.
+    #[default]
+    NotYet,
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Present(ConfigMapText),
+}
+
+/// Its content.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigMapText {
-    /// For Events on it.
+    /// `metadata.uid`, for Events about it.
     pub uid: Uid,
-    /// Its keys and texts.
+    /// `data`.
     pub data: BTreeMap<String, String>,
 }

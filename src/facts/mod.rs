@@ -13,7 +13,7 @@ mod service;
 mod snapshot;
 
 pub use claim::{Claim, Holder, Placement};
-pub use configmap::ConfigMapText;
+pub use configmap::{ConfigMapSeen, ConfigMapText};
 pub use event::{Event, EventKind, Subject};
 pub use link::{Link, LinkName, Links, Medium, Role};
 pub use living::{Evidence, Living, LivingMember};

@@ -1,11 +1,11 @@
 //! What the plan wants of layer 2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::addr::MacAddr;
+use crate::addr::{Family, MacAddr};
 use crate::facts::LinkName;
 
 /// Everything this node answers for, link by link. Links without addresses are not listed.
@@ -22,8 +22,18 @@ pub struct LinkDesired {
     pub index: u32,
     /// The link's own MAC, in every answer.
     pub mac: MacAddr,
-    /// The addresses, and whom each is for (the Services, for log lines).
+    /// The MACs of all links of this host: what another of its links in the same LAN says is no conflict.
+    pub own_macs: BTreeSet<MacAddr>,
+    /// The addresses, each with the Services it is for, as people read them in log lines and status (`default/nginx`). Another text
+    /// for the same address announces nothing.
     pub addresses: BTreeMap<IpAddr, Arc<str>>,
-    /// How often an address at rest is announced again (jittered); `None`: never.
+    /// How often an address at rest is announced again (jittered by a quarter); `None`: never.
     pub announce_interval: Option<Duration>,
+}
+
+impl LinkDesired {
+    /// Whether there is anything to answer for in that family.
+    pub fn has(&self, family: Family) -> bool {
+        self.addresses.keys().any(|address| Family::of(*address) == family)
+    }
 }

@@ -1,5 +1,100 @@
 //! Layer 2: answering for addresses by ARP and NDP, and telling the LAN when they move.
 //!
-//! `arp` and `ndp` are machines, one of each per link. `task` owns the sockets of all announcing links.
+//! `arp` and `ndp` are machines, one of each per link; what they have in common is in `owned`. `task` owns the sockets of all
+//! announcing links.
+//!
+//! Giving an address up is silent: there is no packet that says "not here any more", and a wrong one would cut off whoever comes next.
 
+pub mod arp;
 pub mod desired;
+pub mod ndp;
+mod owned;
+pub mod status;
+pub mod task;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::addr::{Family, MacAddr};
+use crate::machine::Machine;
+use desired::LinkDesired;
+
+/// Whether an address is answered for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum State {
+    /// No packet names it.
+    Silent,
+    /// Solicitations are answered and announcements sent.
+    Announcing,
+}
+
+/// Why a [`State`] was entered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Reason {
+    /// It is desired here.
+    Desired,
+    /// It is not desired here any more.
+    Withdrawn,
+    /// The link has another MAC, so everyone has to be told again.
+    MacChanged,
+}
+
+/// Why a packet is sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Purpose {
+    /// Somebody asked.
+    Answer,
+    /// Unasked: takeover and its repetitions, or the refresh of an address at rest.
+    Announcement,
+}
+
+/// What the owner of a layer 2 machine has to do; `P` is the packet of its protocol.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action<P> {
+    /// Send a packet.
+    Send {
+        /// The address it is about.
+        address: IpAddr,
+        /// Answer or announcement.
+        purpose: Purpose,
+        /// Ethernet destination.
+        to: MacAddr,
+        /// The packet.
+        packet: P,
+    },
+    /// Join a solicited-node group (NDP only).
+    JoinGroup(Ipv6Addr),
+    /// Leave a solicited-node group (NDP only).
+    LeaveGroup(Ipv6Addr),
+    /// For the log, the metrics and the status.
+    StateChanged {
+        /// Which address.
+        address: IpAddr,
+        /// Before.
+        from: State,
+        /// Now.
+        to: State,
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody else says that an address we answer for is theirs. At most once in `DEFEND_INTERVAL` per address.
+    Conflict {
+        /// Which address.
+        address: IpAddr,
+        /// Who.
+        mac: MacAddr,
+    },
+}
+
+/// A layer 2 machine as `task` runs it: the machine and the frames it speaks.
+pub trait Protocol: Machine<Desired = LinkDesired, Action = Action<Self::Packet>> {
+    /// What it sends.
+    type Packet;
+    /// Which addresses are its.
+    const FAMILY: Family;
+    /// A machine without addresses; `seed` jitters its announcements.
+    fn new(seed: u64) -> Self;
+    /// Reads a received Ethernet frame; `None`: not for this protocol, or not valid.
+    fn decode(frame: &[u8]) -> Option<Self::Event>;
+    /// Appends the Ethernet frame of `packet`, from the link's own MAC.
+    fn encode(packet: &Self::Packet, from: MacAddr, to: MacAddr, frame: &mut Vec<u8>);
+}

@@ -5,6 +5,7 @@
 //! write; `task` writes it.
 
 pub mod assign;
+pub mod backoff;
 pub mod decide;
 pub mod election;
 pub mod place;

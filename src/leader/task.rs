@@ -1,1 +1,498 @@
-//! Placeholder of the leader task.
+//! Stands for election and, while leading, writes what `decide` says.
+//!
+//! ```text
+//!  Config, Snapshot, Living ─► decide ─► ≤ 16 writes in flight ─► API server ─► api::watch ─► Snapshot
+//!                                             └── answers ─► api::watch (read your writes)
+//! ```
+//!
+//! One Service is never worked on twice at a time, nor again before the Snapshot has what was written last.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::decide::{Decision, Tend, Work, decide};
+use super::election::{Action, Desired, Elector, Event as ElectionEvent};
+use super::reserve::{left_out, reserved};
+use super::tell::Now;
+use crate::api::events::Recorder;
+use crate::api::patch::ServiceStatus;
+use crate::api::watch::Feedback;
+use crate::api::{Api, WriteError};
+use crate::config::Config;
+use crate::facts::{Claim, Event, EventKind, LeaderRecord, Living, NodeName, ServiceKey, Snapshot, Subject};
+use crate::machine::{Driver, Input, Instant, earliest};
+use crate::net::clock;
+
+/// Writes in flight at once: enough to keep an API server busy, few enough to be polite.
+const IN_FLIGHT: usize = 16;
+/// Longest wait for a Snapshot that has what was written.
+const SETTLE: Duration = Duration::from_secs(5);
+/// First wait after a failed write; most failures are lost races, over when the watch has caught up.
+const RETRY: Duration = Duration::from_millis(100);
+/// First wait before a status that someone else changed is written back again.
+const REPAIR: Duration = Duration::from_secs(1);
+/// An edit of the configuration older than this was told by whoever led then.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// What the task reads.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The configuration in force.
+    pub config: watch::Receiver<Option<Arc<Config>>>,
+    /// What the API server says.
+    pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// Who may own addresses.
+    pub living: watch::Receiver<Arc<Living>>,
+    /// Whether this agent is a member: only members lead.
+    pub stand: watch::Receiver<bool>,
+    /// The last edit of the configuration, to be told as an Event on its ConfigMap.
+    pub edit: watch::Receiver<Option<Arc<Edit>>>,
+}
+
+/// An edit of the configuration, accepted or not.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// The ConfigMap.
+    pub subject: Subject,
+    /// Normal if accepted.
+    pub kind: EventKind,
+    /// What to tell; for an accepted edit what is left out is added.
+    pub message: String,
+    /// When this agent saw it.
+    pub at: Instant,
+}
+
+/// What the task tells.
+#[derive(Debug)]
+pub struct Outputs {
+    /// Whether this agent leads.
+    pub leading: watch::Sender<bool>,
+    /// Answers to our writes. An mpsc, for none may be lost: what is decided next rests on it.
+    pub feedback: mpsc::Sender<Feedback>,
+}
+
+/// What came of a piece of work.
+enum Done {
+    Leader(Result<LeaderRecord, WriteError>),
+    Work(ServiceKey, Vec<IpAddr>, Written, Result<(), WriteError>),
+    Tend(IpAddr, Written, Result<(), WriteError>),
+    Told,
+}
+
+/// The versions a Snapshot must have reached before the same thing is looked at again.
+#[derive(Clone, Default, Debug)]
+struct Written {
+    service: Option<(ServiceKey, String)>,
+    claims: Vec<(IpAddr, String)>,
+}
+
+impl Written {
+    fn is_in(&self, snapshot: &Snapshot) -> bool {
+        let reached = |known: &str, written: &str| match (known.parse::<u64>(), written.parse::<u64>()) {
+            (Ok(known), Ok(written)) => known >= written,
+            (Ok(_) | Err(_), _) => known == written,
+        };
+        let service = self
+            .service
+            .as_ref()
+            .is_none_or(|(key, version)| snapshot.services.get(key).is_none_or(|known| reached(&known.resource_version, version)));
+        service
+            && self
+                .claims
+                .iter()
+                .all(|(address, version)| snapshot.claims.get(address).is_some_and(|known| reached(&known.resource_version, version)))
+    }
+}
+
+/// Runs until `resign`, then gives leadership up.
+///
+/// # Errors
+/// None: the API server's weather is waited out.
+pub async fn run(
+    api: Api,
+    node: NodeName,
+    instance: String,
+    seed: u64,
+    mut inputs: Inputs,
+    outputs: Outputs,
+    resign: CancellationToken,
+) -> anyhow::Result<()> {
+    let identity = format!("{node}/{instance}");
+    let elector = Elector::new(identity, fastrand::Rng::with_seed(seed));
+    let recorder = Arc::new(Recorder::new(api.clone(), node.as_str()));
+    let mut leader = Leader {
+        api,
+        recorder,
+        elector: Driver::new(elector),
+        outputs,
+        jobs: JoinSet::new(),
+        busy: BTreeMap::new(),
+        addresses: BTreeMap::new(),
+        failures: Backoff::new(RETRY),
+        repairs: Backoff::new(REPAIR),
+        told: None,
+        queue: Decision::default(),
+        decide_after: Instant::default(),
+    };
+    loop {
+        let world = World::of(&mut inputs);
+        leader.elect(&world);
+        let wake = leader.lead(&world);
+        tokio::select! {
+            biased;
+            () = resign.cancelled() => break,
+            Some(done) = leader.jobs.join_next() => {
+                leader.finished(done?);
+                while let Some(done) = leader.jobs.try_join_next() {
+                    leader.finished(done?);
+                }
+            }
+            changed = changed(&mut inputs) => changed?,
+            () = clock::sleep_until_boottime(leader.elector.poll_timeout()) => {}
+            () = clock::sleep_until(wake) => {}
+        }
+    }
+    leader.resign().await;
+    Ok(())
+}
+
+async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
+    tokio::select! {
+        changed = inputs.config.changed() => changed,
+        changed = inputs.snapshot.changed() => changed,
+        changed = inputs.living.changed() => changed,
+        changed = inputs.stand.changed() => changed,
+        changed = inputs.edit.changed() => changed,
+    }
+}
+
+/// What the leader acts on, at one moment.
+struct World {
+    config: Option<Arc<Config>>,
+    snapshot: Option<Arc<Snapshot>>,
+    living: Arc<Living>,
+    stand: bool,
+    edit: Option<Arc<Edit>>,
+}
+
+impl World {
+    fn of(inputs: &mut Inputs) -> Self {
+        Self {
+            config: inputs.config.borrow_and_update().clone(),
+            snapshot: inputs.snapshot.borrow_and_update().clone(),
+            living: inputs.living.borrow_and_update().clone(),
+            stand: *inputs.stand.borrow_and_update(),
+            edit: inputs.edit.borrow_and_update().clone(),
+        }
+    }
+
+    /// The leader's Lease, and whether its holder's member Lease is no longer held by that instance.
+    fn leader(&self) -> Option<ElectionEvent> {
+        let snapshot = self.snapshot.as_ref()?;
+        let record = snapshot.leader.clone();
+        let holder = record.as_ref().and_then(|record| record.holder.as_deref()).and_then(|holder| holder.rsplit_once('/'));
+        let holder_lost = holder.is_some_and(|(node, instance)| {
+            !self.living.members.contains_key(node)
+                || snapshot.members.get(node).is_none_or(|member| member.instance.as_deref() != Some(instance))
+        });
+        Some(ElectionEvent::Observed { record, holder_lost })
+    }
+}
+
+/// Who holds a key busy: a job, or the wait for its traces.
+enum Busy {
+    Working,
+    Settling { written: Written, until: Instant },
+}
+
+struct Leader {
+    api: Api,
+    recorder: Arc<Recorder>,
+    elector: Driver<Elector>,
+    outputs: Outputs,
+    jobs: JoinSet<Done>,
+    busy: BTreeMap<ServiceKey, Busy>,
+    addresses: BTreeMap<IpAddr, Busy>,
+    failures: Backoff<String>,
+    repairs: Backoff<ServiceKey>,
+    /// The edit told last.
+    told: Option<Arc<Edit>>,
+    /// What was decided and not begun yet, in reverse order.
+    queue: Decision,
+    /// A burst of changes costs at most a fifth of one core.
+    decide_after: Instant,
+}
+
+impl Leader {
+    fn elect(&mut self, world: &World) {
+        let desired = Desired { stand: world.stand && world.config.is_some() };
+        let inputs = std::iter::once(Input::Set(Arc::new(desired))).chain(world.leader().map(Input::Event));
+        self.step(inputs.collect());
+    }
+
+    fn step(&mut self, inputs: Vec<Input<Desired, ElectionEvent>>) {
+        for action in self.elector.step(inputs, clock::boottime()) {
+            match action {
+                Action::Write(record) => {
+                    let api = self.api.clone();
+                    self.jobs.spawn(async move { Done::Leader(api.write_leader(&record).await) });
+                }
+                Action::StateChanged { leading, reason } => {
+                    tracing::info!(leader = leading, reason, "leadership");
+                    self.outputs.leading.send_replace(leading);
+                }
+            }
+        }
+    }
+
+    /// Starts what is to be done; returns when to look again even if nothing happens.
+    fn lead(&mut self, world: &World) -> Option<Instant> {
+        let now = clock::now();
+        let (true, Some(config), Some(snapshot)) = (self.elector.machine().leads(), &world.config, &world.snapshot) else {
+            return None;
+        };
+        self.tell_edit(world.edit.as_ref(), config, snapshot, now);
+        self.busy.retain(|_, busy| is_busy(busy, snapshot, now));
+        self.addresses.retain(|_, busy| is_busy(busy, snapshot, now));
+        if self.queue == Decision::default() {
+            if now < self.decide_after {
+                return Some(self.decide_after);
+            }
+            self.queue = self.decide(config, snapshot, &world.living);
+            self.decide_after = now + clock::now().since(now) * 4;
+        }
+        self.start(now);
+        let settling = self.busy.values().chain(self.addresses.values()).filter_map(|busy| match busy {
+            Busy::Settling { until, .. } => Some(*until),
+            Busy::Working => None,
+        });
+        earliest([settling.min(), self.failures.next(now), self.repairs.next(now)])
+    }
+
+    fn decide(&self, config: &Config, snapshot: &Snapshot, living: &Living) -> Decision {
+        let wall = clock::wall();
+        let seconds = wall.as_second();
+        let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
+        let mut decision = decide(config, snapshot, living, &Now { text, seconds });
+        decision.work.reverse();
+        decision.tend.reverse();
+        decision
+    }
+
+    /// Begins as much of the queue as may be in flight. What has to wait is dropped: it is decided again, on newer facts.
+    fn start(&mut self, now: Instant) {
+        while self.jobs.len() < IN_FLIGHT {
+            if let Some(work) = self.queue.work.pop() {
+                self.start_work(work, now);
+            } else if let Some(tend) = self.queue.tend.pop() {
+                self.start_tend(tend, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn start_work(&mut self, mut work: Work, now: Instant) {
+        let key = work.service.key.clone();
+        let addresses: Vec<IpAddr> = work.take.iter().chain(&work.release).map(|claim| claim.address).collect();
+        let free = !self.busy.contains_key(&key) && !addresses.iter().any(|address| self.addresses.contains_key(address));
+        if !free || !self.failures.is_ready(&key.to_string(), now) || (work.repair && !self.repairs.is_ready(&key, now)) {
+            return;
+        }
+        if work.repair && !self.repairs.attempted(&key, now) {
+            work.events.retain(|event| event.kind == EventKind::Normal);
+        }
+        self.busy.insert(key.clone(), Busy::Working);
+        self.addresses.extend(addresses.iter().map(|address| (*address, Busy::Working)));
+        let (api, recorder, feedback) = (self.api.clone(), self.recorder.clone(), self.outputs.feedback.clone());
+        self.jobs.spawn(async move {
+            let mut written = Written::default();
+            let result = carry_out(&api, &recorder, &feedback, work, &mut written).await;
+            Done::Work(key, addresses, written, result)
+        });
+    }
+
+    fn start_tend(&mut self, tend: Tend, now: Instant) {
+        let (Tend::Replace(claim) | Tend::Delete(claim)) = &tend;
+        let address = claim.address;
+        if self.addresses.contains_key(&address) || !self.failures.is_ready(&address.to_string(), now) {
+            return;
+        }
+        self.addresses.insert(address, Busy::Working);
+        let (api, feedback) = (self.api.clone(), self.outputs.feedback.clone());
+        self.jobs.spawn(async move {
+            let mut written = Written::default();
+            let result = care(&api, &feedback, tend, &mut written).await;
+            Done::Tend(address, written, result)
+        });
+    }
+
+    fn finished(&mut self, done: Done) {
+        let now = clock::now();
+        match done {
+            Done::Told => {}
+            Done::Leader(Ok(record)) => {
+                // A full queue means that the watch task is far behind; it will hear of this Lease from the API server.
+                drop(self.outputs.feedback.try_send(Feedback::Leader(record.clone())));
+                self.step(vec![Input::Event(ElectionEvent::Written(record))]);
+            }
+            Done::Leader(Err(error)) => {
+                tracing::debug!(%error, "the leader's Lease was not written");
+                self.step(vec![Input::Event(ElectionEvent::Failed)]);
+            }
+            Done::Work(key, addresses, written, result) => {
+                self.result(&key.to_string(), &result, now);
+                for address in addresses {
+                    self.addresses.insert(address, Busy::Settling { written: written.clone(), until: now + SETTLE });
+                }
+                self.busy.insert(key, Busy::Settling { written, until: now + SETTLE });
+            }
+            Done::Tend(address, written, result) => {
+                self.result(&address.to_string(), &result, now);
+                self.addresses.insert(address, Busy::Settling { written, until: now + SETTLE });
+            }
+        }
+    }
+
+    fn result(&mut self, what: &str, result: &Result<(), WriteError>, now: Instant) {
+        let what = what.to_owned();
+        match result {
+            Ok(()) => self.failures.clear(&what),
+            // Somebody was faster: the watch tells what there is now.
+            Err(error @ (WriteError::Conflict | WriteError::AlreadyExists | WriteError::NotFound)) => {
+                tracing::debug!(what, %error, "seen too late, looking again");
+                self.failures.attempted(&what, now);
+            }
+            Err(error) => {
+                if self.failures.attempted(&what, now) {
+                    tracing::warn!(what, %error, "could not be written; trying again");
+                }
+            }
+        }
+    }
+
+    /// Confirms or refuses an edit of the configuration with an Event on its ConfigMap.
+    fn tell_edit(&mut self, edit: Option<&Arc<Edit>>, config: &Config, snapshot: &Snapshot, now: Instant) {
+        let Some(edit) = edit else { return };
+        if self.told.as_ref().is_some_and(|told| Arc::ptr_eq(told, edit)) {
+            return;
+        }
+        self.told = Some(edit.clone());
+        if now.since(edit.at) > FRESH {
+            return;
+        }
+        let mut message = edit.message.clone();
+        if edit.kind == EventKind::Normal {
+            let left: Vec<String> =
+                left_out(config, &reserved(snapshot)).iter().take(8).map(|(address, why)| format!("{address} {why}")).collect();
+            if !left.is_empty() {
+                message = format!("{message} (left out: {})", left.join(", "));
+            }
+        }
+        let reason = if edit.kind == EventKind::Normal { "ConfigLoaded" } else { "ConfigRejected" };
+        let event = Event { subject: edit.subject.clone(), kind: edit.kind, reason, message };
+        let recorder = self.recorder.clone();
+        self.jobs.spawn(async move {
+            tell(&recorder, &event).await;
+            Done::Told
+        });
+    }
+
+    async fn resign(mut self) {
+        self.step(vec![Input::Set(Arc::new(Desired { stand: false }))]);
+        // What is under way is finished: each write is safe, and half a piece of work is more work for the next leader.
+        let all = async { while self.jobs.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(2), all).await.is_err() {
+            tracing::warn!("the API server did not answer in time: work is left to the next leader");
+        }
+    }
+}
+
+fn is_busy(busy: &Busy, snapshot: &Snapshot, now: Instant) -> bool {
+    match busy {
+        Busy::Working => true,
+        Busy::Settling { written, until } => now < *until && !written.is_in(snapshot),
+    }
+}
+
+async fn tell(recorder: &Recorder, event: &Event) {
+    if let Err(error) = recorder.publish(event).await {
+        tracing::debug!(reason = event.reason, %error, "Event dropped");
+    }
+}
+
+/// A closed queue means that the agent is shutting down.
+async fn feed(feedback: &mpsc::Sender<Feedback>, answer: Feedback) {
+    drop(feedback.send(answer).await);
+}
+
+/// One Service's work, in the order that makes a late patch of a former leader fail.
+async fn carry_out(
+    api: &Api,
+    recorder: &Recorder,
+    feedback: &mpsc::Sender<Feedback>,
+    work: Work,
+    written: &mut Written,
+) -> Result<(), WriteError> {
+    let key = &work.service.key;
+    for claim in &work.take {
+        write_claim(api, feedback, claim, written).await?;
+    }
+    if let Some(publish) = work.publish {
+        let status = ServiceStatus { ingress: publish.ingress, annotations: publish.annotations, condition: publish.condition };
+        if let Some(service) = api.patch_service_status(&work.service, &status).await? {
+            written.service = Some((key.clone(), service.resource_version.clone()));
+            feed(feedback, Feedback::Service(Box::new(service))).await;
+        }
+    }
+    for claim in &work.release {
+        write_claim(api, feedback, claim, written).await?;
+        tracing::info!(address = %claim.address, service = %key, "released");
+    }
+    for claim in &work.take {
+        let node = claim.placement.as_ref().map(|placement| placement.node.to_string()).unwrap_or_default();
+        tracing::info!(address = %claim.address, service = %key, pool = claim.pool, owner = node, "assigned");
+    }
+    for event in &work.events {
+        tell(recorder, event).await;
+    }
+    Ok(())
+}
+
+async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written: &mut Written) -> Result<(), WriteError> {
+    match tend {
+        Tend::Replace(claim) => {
+            write_claim(api, feedback, &claim, written).await?;
+            match (&claim.placement, &claim.last_holder) {
+                (Some(placement), _) => {
+                    tracing::info!(address = %claim.address, service = services(&claim), owner = %placement.node, "owner recorded")
+                }
+                (None, Some(last)) => tracing::info!(address = %claim.address, service = %last, "released"),
+                (None, None) => {}
+            }
+        }
+        Tend::Delete(claim) => {
+            api.delete_claim(&claim).await?;
+            feed(feedback, Feedback::ClaimDeleted(claim.address)).await;
+        }
+    }
+    Ok(())
+}
+
+fn services(claim: &Claim) -> String {
+    claim.holders.iter().map(|holder| holder.service.to_string()).collect::<Vec<_>>().join(",")
+}
+
+async fn write_claim(api: &Api, feedback: &mpsc::Sender<Feedback>, claim: &Claim, written: &mut Written) -> Result<(), WriteError> {
+    let claim = api.write_claim(claim).await?;
+    written.claims.push((claim.address, claim.resource_version.clone()));
+    feed(feedback, Feedback::Claim(claim)).await;
+    Ok(())
+}

@@ -47,7 +47,7 @@ fn read(clock: libc::clockid_t) -> Instant {
     // SAFETY: the kernel writes one timespec, which lives on this stack.
     let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     assert_eq!(result, 0, "every Linux has this clock");
-    #[expect(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "time since boot is not negative; 32 bits on some platforms")]
+    // Time since boot is not negative; the fields have 32 bits on some platforms.
     let nanos = time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
     Instant::from_nanos(nanos)
 }

@@ -7,6 +7,8 @@
 //! An event is only a reason to look again: the kernel does not announce everything (routes that vanish with their link) and loses
 //! events when its buffer overruns, so the state is always read whole. Nothing is polled.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "enums of the kernel, of which we want a few variants")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;

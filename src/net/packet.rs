@@ -104,6 +104,9 @@ impl PacketSocket {
         socket.set_send_buffer_size(1 << 20)?;
         let ring = Ring::attach(&socket, protocol.frame_size())?;
         socket.bind(&link_address(index, protocol.ethertype()))?;
+        if let Some(error) = socket.take_error()? {
+            return Err(error); // the link is down
+        }
         // SAFETY: `Inner` owns its socket, never replaces it, and is owned by the `AsyncFd`.
         let inner = unsafe { AsyncFd::register_with_interest(Inner { socket, ring }, Interest::READABLE | Interest::ERROR) }?;
         Ok(Self { inner, index })

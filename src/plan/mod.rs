@@ -10,7 +10,7 @@ pub mod reason;
 mod serve;
 pub mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub use group::Group;
 pub use reason::NotAnnounced;
 pub use serve::{OWN_CLASS, Serving, is_served};
 
+use crate::addr::MacAddr;
 use crate::config::Config;
 use crate::facts::{LinkName, Links, Living, NodeName, ServiceKey, Snapshot};
 use crate::l2::desired::{Desired, LinkDesired};
@@ -84,6 +85,7 @@ impl Plan {
 /// What node `me` answers for on layer 2. Links that this host does not have (any more) are left out: the member Lease follows.
 pub fn l2_desired(config: &Config, plan: &Plan, links: &Links, me: &NodeName) -> Desired {
     let mut desired = Desired::default();
+    let own_macs: BTreeSet<MacAddr> = links.links.values().map(|link| link.mac).collect();
     for plan in &plan.groups {
         let Ok(owner) = &plan.owner else { continue };
         if owner.node != *me {
@@ -94,6 +96,7 @@ pub fn l2_desired(config: &Config, plan: &Plan, links: &Links, me: &NodeName) ->
                 let entry = desired.links.entry(link.name.clone()).or_insert_with(|| LinkDesired {
                     index: link.index,
                     mac: link.mac,
+                    own_macs: own_macs.clone(),
                     addresses: BTreeMap::new(),
                     announce_interval: config.settings.announce_interval,
                 });

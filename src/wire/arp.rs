@@ -82,9 +82,9 @@ impl Packet {
         Ok((header, Self::decode(payload)?))
     }
 
-    /// Appends a whole Ethernet frame, from `sha` to `destination`.
-    pub fn encode_frame(&self, destination: MacAddr, frame: &mut Vec<u8>) {
-        ethernet::Header { destination, source: self.sha, ethertype: ETHERTYPE_ARP }.encode(frame);
+    /// Appends a whole Ethernet frame.
+    pub fn encode_frame(&self, source: MacAddr, destination: MacAddr, frame: &mut Vec<u8>) {
+        ethernet::Header { destination, source, ethertype: ETHERTYPE_ARP }.encode(frame);
         self.encode(frame);
     }
 }

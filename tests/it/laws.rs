@@ -1,1 +1,212 @@
-//! Laws of machines (placeholder).
+//! The laws of `machine.rs`, checked for every machine with random scripts. A new machine: implement [`Subject`], add one test.
+
+use std::fmt::Debug;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanlord::addr::{MacAddr, solicited_node};
+use lanlord::l2::arp::{self, Arp};
+use lanlord::l2::desired::LinkDesired;
+use lanlord::l2::ndp::{self, Ndp};
+use lanlord::l2::{Action, Protocol, State};
+use lanlord::machine::{Instant, Machine};
+use lanlord::wire;
+
+/// A machine under the laws, and how to make scripts for it.
+pub(crate) trait Subject {
+    type Machine: Machine<Desired: Debug, Event: Clone + Debug, Action: PartialEq + Debug>;
+
+    /// A fresh machine.
+    fn machine(seed: u64) -> Self::Machine;
+    /// Some desired set, small enough that scripts meet the same things again.
+    fn desired(rng: &mut fastrand::Rng) -> <Self::Machine as Machine>::Desired;
+    /// Some event, likely and unlikely ones.
+    fn event(rng: &mut fastrand::Rng) -> <Self::Machine as Machine>::Event;
+    /// The empty desired set, for protocols (laws 5 and 6); `None` for others.
+    fn nothing() -> Option<<Self::Machine as Machine>::Desired>;
+    /// Whether an action may still come after the empty set has been told to the network. Default: none may.
+    fn is_silence(_action: &<Self::Machine as Machine>::Action) -> bool {
+        false
+    }
+}
+
+/// Seeds × steps per machine.
+const SEEDS: u64 = 60;
+const STEPS: usize = 150;
+
+/// Runs one random script; checks laws 1 and 2 on the way, and 4 by surviving. Returns machine, time, and everything it did.
+fn play<S: Subject>(seed: u64) -> (S::Machine, Instant, Vec<<S::Machine as Machine>::Action>) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (mut machine, mut now) = (S::machine(seed), Instant::from_nanos(1_000_000_000_000));
+    let (mut all, mut out) = (Vec::new(), Vec::new());
+    for _ in 0..STEPS {
+        match rng.u32(0..10) {
+            0 => machine.set(Arc::new(S::desired(&mut rng)), now, &mut out),
+            1..6 => machine.handle(S::event(&mut rng), now, &mut out),
+            6..8 => now = now + Duration::from_micros(rng.u64(0..3_000_000)),
+            _ => now = machine.poll_timeout().unwrap_or(now).max(now),
+        }
+        all.append(&mut out);
+        if machine.poll_timeout().is_some_and(|due| due > now) {
+            machine.handle_timeout(now, &mut out);
+            assert!(out.is_empty(), "law 2: an early timeout did {out:?}");
+        }
+        machine.handle_timeout(now, &mut out);
+        all.append(&mut out);
+        assert!(machine.poll_timeout().is_none_or(|due| due > now), "law 1: the next deadline is not later than now");
+        machine.handle_timeout(now, &mut out);
+        assert!(out.is_empty(), "law 2: a repeated timeout did {out:?}");
+    }
+    (machine, now, all)
+}
+
+/// All laws for one machine.
+pub(crate) fn obeys_the_laws<S: Subject>() {
+    let mut did_something = false;
+    for seed in 0..SEEDS {
+        let (mut machine, mut now, first) = play::<S>(seed);
+        did_something |= !first.is_empty();
+        assert_eq!(first, play::<S>(seed).2, "law 3: seed {seed} acted differently the second time");
+        let mut out = Vec::new();
+        let desired = Arc::new(S::desired(&mut fastrand::Rng::with_seed(seed)));
+        let Some(nothing) = S::nothing() else { continue };
+        machine.set(Arc::clone(&desired), now, &mut out);
+        out.clear();
+        machine.set(desired, now, &mut out);
+        assert!(out.is_empty(), "law 5: the same desired set did {out:?}");
+        machine.set(Arc::new(nothing), now, &mut out);
+        for _ in 0..1000 {
+            let Some(due) = machine.poll_timeout() else { break };
+            now = due;
+            machine.handle_timeout(now, &mut out);
+        }
+        assert_eq!(machine.poll_timeout(), None, "law 6: timers go on without anything desired");
+        out.clear();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for _ in 0..STEPS {
+            machine.handle(S::event(&mut rng), now, &mut out);
+        }
+        assert!(out.iter().all(S::is_silence), "law 6: without anything desired it did {out:?}");
+    }
+    assert!(did_something, "the scripts never made the machine act");
+}
+
+fn mac(rng: &mut fastrand::Rng) -> MacAddr {
+    let few = [MacAddr::ZERO, MacAddr::BROADCAST, MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]), MacAddr([2, 0, 0, 0, 0, 3])];
+    few[rng.usize(..few.len())]
+}
+
+fn v4(rng: &mut fastrand::Rng) -> Ipv4Addr {
+    if rng.u8(..6) == 0 { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::new(10, 0, 0, rng.u8(..8)) }
+}
+
+/// Two addresses of each solicited-node group.
+fn v6(rng: &mut fastrand::Rng) -> Ipv6Addr {
+    if rng.u8(..6) == 0 { Ipv6Addr::UNSPECIFIED } else { Ipv6Addr::new(0xfd00, 0, 0, rng.u16(..2), 0, 0, 0, rng.u16(..4)) }
+}
+
+fn link_desired(rng: &mut fastrand::Rng) -> LinkDesired {
+    let intervals = [None, Some(Duration::ZERO), Some(Duration::from_secs(60))];
+    let addresses = (0..rng.usize(..6)).map(|_| {
+        let address = if rng.bool() { IpAddr::V4(Ipv4Addr::new(10, 0, 0, rng.u8(..8))) } else { v6(rng).into() };
+        (address, Arc::from("default/a"))
+    });
+    let addresses = addresses.collect();
+    let own_macs = (0..rng.usize(..2)).map(|_| mac(rng)).collect();
+    LinkDesired { index: 2, mac: MacAddr([2, 0, 0, 0, 0, rng.u8(..2)]), own_macs, addresses, announce_interval: intervals[rng.usize(..3)] }
+}
+
+struct ArpSubject;
+
+impl Subject for ArpSubject {
+    type Machine = Arp;
+
+    fn machine(seed: u64) -> Arp {
+        Arp::new(seed)
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> LinkDesired {
+        link_desired(rng)
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> arp::Event {
+        let operation = if rng.bool() { wire::arp::Operation::Request } else { wire::arp::Operation::Reply };
+        let packet = wire::arp::Packet { operation, sha: mac(rng), spa: v4(rng), tha: mac(rng), tpa: v4(rng) };
+        arp::Event::Received { destination: mac(rng), packet }
+    }
+
+    fn nothing() -> Option<LinkDesired> {
+        Some(nothing_on_the_link())
+    }
+}
+
+struct NdpSubject;
+
+impl Subject for NdpSubject {
+    type Machine = Ndp;
+
+    fn machine(seed: u64) -> Ndp {
+        Ndp::new(seed)
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> LinkDesired {
+        link_desired(rng)
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> ndp::Event {
+        let (target, option) = (v6(rng), rng.bool().then(|| mac(rng)));
+        let message = if rng.bool() {
+            wire::ndp::Message::NeighborSolicitation { target, source_link_layer_address: option }
+        } else {
+            let [router, solicited, override_] = [rng.bool(), rng.bool(), rng.bool()];
+            wire::ndp::Message::NeighborAdvertisement { router, solicited, override_, target, target_link_layer_address: option }
+        };
+        let packet = wire::ndp::Packet { source: v6(rng), destination: solicited_node(target), message };
+        ndp::Event::Received { source: mac(rng), packet }
+    }
+
+    fn nothing() -> Option<LinkDesired> {
+        Some(nothing_on_the_link())
+    }
+}
+
+fn nothing_on_the_link() -> LinkDesired {
+    let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+    LinkDesired {
+        index: 2,
+        mac,
+        own_macs: Default::default(),
+        addresses: Default::default(),
+        announce_interval: Some(Duration::from_secs(60)),
+    }
+}
+
+#[test]
+fn arp_obeys_the_laws() {
+    obeys_the_laws::<ArpSubject>();
+}
+
+#[test]
+fn ndp_obeys_the_laws() {
+    obeys_the_laws::<NdpSubject>();
+}
+
+#[test]
+fn groups_and_states_of_ndp_always_balance() {
+    for seed in 0..SEEDS {
+        let (mut machine, now, mut all) = play::<NdpSubject>(seed);
+        machine.set(Arc::new(nothing_on_the_link()), now, &mut all);
+        let (mut joined, mut announcing) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        for action in all {
+            match action {
+                Action::JoinGroup(group) => assert!(joined.insert(group), "{group} joined twice"),
+                Action::LeaveGroup(group) => assert!(joined.remove(&group), "{group} left but not joined"),
+                Action::StateChanged { address, to: State::Announcing, .. } => drop(announcing.insert(address)),
+                Action::StateChanged { address, to: State::Silent, .. } => assert!(announcing.remove(&address)),
+                Action::Send { address, .. } | Action::Conflict { address, .. } => assert!(announcing.contains(&address)),
+            }
+        }
+        assert!(joined.is_empty() && announcing.is_empty());
+    }
+}

@@ -4,8 +4,12 @@
 mod architecture;
 mod assignment;
 mod config;
+mod config_check;
 mod config_guides;
 mod config_task;
+mod l2;
 mod laws;
 mod manifests;
+mod telemetry;
+mod wire;
 mod world;

@@ -1,0 +1,427 @@
+//! The wiring diagram: the only module that knows all others. Channels, tasks, the order of shutdown; no decision.
+//!
+//! ```text
+//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own)
+//!   api::watch ─snapshot─┬─► membership ─living─┬─►  │
+//!   config ─config───────┴──────────────────────┴─► leader ─► api ─► API server ─► api::watch
+//!   every task ─status─► telemetry
+//! ```
+//!
+//! Shutdown: the plan freezes (what is announced stays announced), leadership is given up, the member Lease is released, the others
+//! take over, then layer 2 falls silent and the rest ends. A second signal ends everything at once.
+
+mod status;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::api::Api;
+use crate::config;
+use crate::config::Config;
+use crate::config::origin::Origin;
+use crate::facts::{ConfigMapSeen, EventKind, Links, Living, MemberLink, NodeName, Snapshot, Subject};
+use crate::l2;
+use crate::leader;
+use crate::membership;
+use crate::membership::own::State as MemberState;
+use crate::net;
+use crate::plan;
+use crate::plan::Plan;
+use crate::plan::eligible::may_announce;
+use crate::telemetry;
+use crate::telemetry::health::{Health, Heartbeat, Part};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server::{Address, Site};
+
+/// How long this node goes on answering after it left, so that the others can take over first.
+const HAND_OVER: Duration = Duration::from_secs(1);
+
+/// A loop that has not turned for so long is stuck.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// What an agent has to know to start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// The name of the Node it runs on.
+    pub node: NodeName,
+    /// Where the configuration comes from.
+    pub config: Origin,
+    /// The namespace of the Leases.
+    pub namespace: String,
+    /// Where health, metrics and status are served.
+    pub http: SocketAddr,
+    /// A socket for the probes of this very instance; two run side by side during an update.
+    pub health: Option<PathBuf>,
+}
+
+/// Every value that more than one task reads.
+struct Wires {
+    links: watch::Sender<Arc<Links>>,
+    snapshot: watch::Sender<Option<Arc<Snapshot>>>,
+    api: watch::Sender<api::watch::ApiState>,
+    config: watch::Sender<Option<Arc<Config>>>,
+    edit: watch::Sender<Option<Arc<leader::task::Edit>>>,
+    config_problems: watch::Sender<u64>,
+    living: watch::Sender<Arc<Living>>,
+    member: watch::Sender<MemberState>,
+    plan: watch::Sender<Arc<Plan>>,
+    l2: watch::Sender<Arc<l2::desired::Desired>>,
+    l2_status: watch::Sender<Arc<l2::status::Status>>,
+    leading: watch::Sender<bool>,
+}
+
+impl Default for Wires {
+    fn default() -> Self {
+        Self {
+            links: watch::Sender::default(),
+            snapshot: watch::Sender::default(),
+            api: watch::Sender::default(),
+            config: watch::Sender::default(),
+            edit: watch::Sender::default(),
+            config_problems: watch::Sender::default(),
+            living: watch::Sender::default(),
+            member: watch::Sender::new(MemberState::Joining),
+            plan: watch::Sender::default(),
+            l2: watch::Sender::default(),
+            l2_status: watch::Sender::default(),
+            leading: watch::Sender::default(),
+        }
+    }
+}
+
+/// The tokens of an orderly shutdown, in the order in which they are cancelled.
+#[derive(Default)]
+struct Phases {
+    planning: CancellationToken,
+    leading: CancellationToken,
+    membership: CancellationToken,
+    rest: CancellationToken,
+}
+
+/// Runs an agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting (no way to the API, no right to raw sockets), or the first task that ended unasked.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let raised = net::capability::raise_net_raw().context("raising CAP_NET_RAW")?;
+    anyhow::ensure!(raised, "CAP_NET_RAW is missing: run as root, or give the binary the capability (setcap cap_net_raw+p lanlord)");
+    let api = Api::discover(&options.namespace).await?;
+    let instance = format!("{:08x}", fastrand::u32(..));
+    tracing::info!(node = %options.node, instance, version = env!("CARGO_PKG_VERSION"), config = %options.config, "lanlord starts");
+    let wires = Arc::new(Wires::default());
+    let phases = Phases::default();
+    let mut tasks = JoinSet::new();
+    start_sources(&mut tasks, &api, &options, &wires, &phases);
+    let feedback = start_watches(&mut tasks, &api, &wires, &phases);
+    start_membership(&mut tasks, &api, &options, &instance, &wires, &phases, &feedback);
+    start_leader(&mut tasks, &api, &options, &instance, &wires, &phases, feedback);
+    start_plan(&mut tasks, &options, &wires, &phases);
+    let health = Health::new();
+    start_l2(&mut tasks, &wires, &phases, health.heartbeat("l2", STUCK))?;
+    start_telemetry(&mut tasks, &options, &instance, &wires, &phases, &health);
+    supervise(tasks, &wires, &phases).await
+}
+
+type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
+
+fn start_sources(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires, phases: &Phases) {
+    let rest = phases.rest.clone();
+    let links = wires.links.clone();
+    tasks.spawn(async move { ("net::link", net::link::run(links, rest).await) });
+    let (reports, received) = mpsc::unbounded_channel();
+    let outlet = config::task::Outlet { config: wires.config.clone(), reports };
+    let rest = phases.rest.clone();
+    match options.config.clone() {
+        Origin::Path(path) => {
+            tasks.spawn(async move { ("config", config::task::run_file(path, outlet, rest).await) });
+        }
+        Origin::ConfigMap { namespace, name } => {
+            let (seen, watched) = watch::channel(ConfigMapSeen::default());
+            let (api, of, named, until) = (api.clone(), namespace.clone(), name.clone(), rest.clone());
+            tasks.spawn(async move { ("api::configmap", api::configmap::run(api, of, named, seen, until).await) });
+            tasks.spawn(async move { ("config", config::task::run_configmap(&namespace, &name, watched, outlet, rest).await) });
+        }
+    }
+    let (edit, problems, source, rest) = (wires.edit.clone(), wires.config_problems.clone(), options.config.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("config reports", report_edits(received, edit, problems, source, rest).await) });
+}
+
+/// Turns each edit of the configuration into a log line and what the leader has to tell.
+async fn report_edits(
+    mut reports: mpsc::UnboundedReceiver<config::task::Report>,
+    edit: watch::Sender<Option<Arc<leader::task::Edit>>>,
+    count: watch::Sender<u64>,
+    source: Origin,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let report = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            report = reports.recv() => report.context("nobody follows the configuration")?,
+        };
+        count.send_replace(report.outcome.as_ref().err().map_or(0, |problems| problems.len() as u64));
+        let (kind, message) = match &report.outcome {
+            Ok(accepted) => {
+                tracing::info!(source = %report.source, summary = accepted.summary, hash = accepted.config.hash, "configuration loaded");
+                for note in &accepted.notes {
+                    tracing::info!(%note, "configuration note");
+                }
+                (EventKind::Normal, accepted.summary.clone())
+            }
+            Err(problems) => {
+                for problem in problems.iter() {
+                    tracing::error!(%problem, "configuration rejected; the last good one stays in force");
+                }
+                (EventKind::Warning, format!("the last good configuration stays in force: {problems}"))
+            }
+        };
+        if let (Origin::ConfigMap { namespace, name }, Some(uid)) = (&source, report.uid) {
+            let subject = Subject::ConfigMap(namespace.clone(), name.clone(), uid);
+            edit.send_replace(Some(Arc::new(leader::task::Edit { subject, kind, message, at: net::clock::now() })));
+        }
+    }
+}
+
+fn start_watches(tasks: &mut Tasks, api: &Api, wires: &Wires, phases: &Phases) -> mpsc::Sender<api::watch::Feedback> {
+    let (feedback, answers) = mpsc::channel(1024);
+    let outputs = api::watch::Outputs { snapshot: wires.snapshot.clone(), state: wires.api.clone() };
+    let (api, rest) = (api.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("api::watch", api::watch::run(api, answers, outputs, rest).await) });
+    feedback
+}
+
+fn start_membership(
+    tasks: &mut Tasks,
+    api: &Api,
+    options: &Options,
+    instance: &str,
+    wires: &Arc<Wires>,
+    phases: &Phases,
+    feedback: &mpsc::Sender<api::watch::Feedback>,
+) {
+    let desired = derive(tasks, phases, (wires.links.subscribe(), wires.config.subscribe()), |links, config| {
+        Arc::new(lease_text(links, config.as_deref()))
+    });
+    let inputs = membership::task::Inputs { snapshot: wires.snapshot.subscribe(), desired };
+    let outputs = membership::task::Outputs { living: wires.living.clone(), state: wires.member.clone(), feedback: feedback.clone() };
+    let (api, node, instance, leave) = (api.clone(), options.node.clone(), instance.to_owned(), phases.membership.clone());
+    tasks.spawn(async move { ("membership", membership::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, leave).await) });
+}
+
+/// What this node's Lease tells the others of its links.
+fn lease_text(links: &Links, config: Option<&Config>) -> membership::own::Desired {
+    let fallback = Config::default();
+    let known = config.unwrap_or(&fallback);
+    let links_told = links.links.values().filter(|link| may_announce(known, &link.name)).filter_map(MemberLink::of);
+    membership::own::Desired {
+        links: links_told.collect(),
+        gateways: links.gateways.iter().copied().collect::<BTreeSet<_>>(),
+        config: config.map(|config| config.hash.clone()),
+        leave: false,
+    }
+}
+
+fn start_leader(
+    tasks: &mut Tasks,
+    api: &Api,
+    options: &Options,
+    instance: &str,
+    wires: &Wires,
+    phases: &Phases,
+    feedback: mpsc::Sender<api::watch::Feedback>,
+) {
+    let stand = derive(tasks, phases, (wires.member.subscribe(), wires.member.subscribe()), |state, _| *state == MemberState::Member);
+    let inputs = leader::task::Inputs {
+        config: wires.config.subscribe(),
+        snapshot: wires.snapshot.subscribe(),
+        living: wires.living.subscribe(),
+        stand,
+        edit: wires.edit.subscribe(),
+    };
+    let outputs = leader::task::Outputs { leading: wires.leading.clone(), feedback };
+    let (api, node, instance, resign) = (api.clone(), options.node.clone(), instance.to_owned(), phases.leading.clone());
+    tasks.spawn(async move { ("leader", leader::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, resign).await) });
+}
+
+fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phases) {
+    let inputs = plan::task::Inputs {
+        config: wires.config.subscribe(),
+        snapshot: wires.snapshot.subscribe(),
+        living: wires.living.subscribe(),
+        links: wires.links.subscribe(),
+    };
+    let outputs = plan::task::Outputs { plan: wires.plan.clone(), l2: wires.l2.clone() };
+    let (node, planning) = (options.node.clone(), phases.planning.clone());
+    tasks.spawn(async move { ("plan", plan::task::run(node, inputs, outputs, planning).await) });
+}
+
+/// Layer 2 answers within microseconds; decoding a thousand Services must not stand in its way.
+fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartbeat) -> anyhow::Result<()> {
+    let (ended, end) = oneshot::channel();
+    let (desired, status, rest) = (wires.l2.subscribe(), wires.l2_status.clone(), phases.rest.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime for layer 2")?;
+    std::thread::Builder::new()
+        .name("l2".to_owned())
+        .spawn(move || {
+            let result = runtime.block_on(async {
+                tokio::select! {
+                    result = l2::task::run(desired, status, fastrand::u64(..), rest) => result,
+                    () = beat(heartbeat) => Ok(()),
+                }
+            });
+            // Nobody listens only when the process is ending anyway.
+            drop(ended.send(result));
+        })
+        .context("a thread for layer 2")?;
+    tasks.spawn(async move { ("l2", end.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread of layer 2 panicked")))) });
+    Ok(())
+}
+
+/// Shows that this runtime's loop turns.
+async fn beat(heartbeat: Heartbeat) {
+    loop {
+        heartbeat.beat();
+        tokio::time::sleep(STUCK / 10).await;
+    }
+}
+
+fn start_telemetry(tasks: &mut Tasks, options: &Options, instance: &str, wires: &Arc<Wires>, phases: &Phases, health: &Health) {
+    let metrics = Metrics::new();
+    let (node, known) = (options.node.clone(), wires.clone());
+    metrics.on_scrape(move |figures| status::figures(figures, &known, &node));
+    let (node, instance, known) = (options.node.clone(), instance.to_owned(), wires.clone());
+    let status = Arc::new(move || status::json(&known, &node, &instance).to_string());
+    let site = Site { health: health.clone(), metrics, status };
+    let (http, site_too, rest) = (options.http, site.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("telemetry", telemetry::server::run(Address::Tcp(http), site_too, rest).await) });
+    if let Some(path) = options.health.clone() {
+        let rest = phases.rest.clone();
+        tasks.spawn(async move { ("health", telemetry::server::run(Address::Unix(path), site, rest).await) });
+    }
+    let heartbeat = health.heartbeat("main loop", STUCK);
+    let rest = phases.rest.clone();
+    tasks.spawn(async move { ("heartbeat", rest.run_until_cancelled(beat(heartbeat)).await.map_or(Ok(()), Ok)) });
+    report_part(tasks, phases, wires.snapshot.subscribe(), health.part("the first complete answer of the API server"), Option::is_some);
+    report_part(tasks, phases, wires.member.subscribe(), health.part("the member Lease of this node"), |state| {
+        *state != MemberState::Joining
+    });
+}
+
+/// Keeps one part of readiness up to date.
+fn report_part<T: Send + Sync + 'static>(
+    tasks: &mut Tasks,
+    phases: &Phases,
+    mut from: watch::Receiver<T>,
+    part: Part,
+    is_ready: fn(&T) -> bool,
+) {
+    let rest = phases.rest.clone();
+    tasks.spawn(async move {
+        loop {
+            part.set(is_ready(&from.borrow_and_update()));
+            tokio::select! {
+                () = rest.cancelled() => return ("readiness", Ok(())),
+                changed = from.changed() => if let Err(error) = changed { return ("readiness", Err(error.into())) },
+            }
+        }
+    });
+}
+
+/// Keeps a value that is computed from two others.
+fn derive<A, B, T>(
+    tasks: &mut Tasks,
+    phases: &Phases,
+    from: (watch::Receiver<A>, watch::Receiver<B>),
+    compute: fn(&A, &B) -> T,
+) -> watch::Receiver<T>
+where
+    A: Send + Sync + 'static,
+    B: Send + Sync + 'static,
+    T: PartialEq + Send + Sync + 'static,
+{
+    let (mut a, mut b) = from;
+    let first = compute(&a.borrow_and_update(), &b.borrow_and_update());
+    let (sender, receiver) = watch::channel(first);
+    let rest = phases.rest.clone();
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = rest.cancelled() => return ("derived value", Ok(())),
+                changed = a.changed() => if let Err(error) = changed { return ("derived value", Err(error.into())) },
+                changed = b.changed() => if let Err(error) = changed { return ("derived value", Err(error.into())) },
+            }
+            let value = compute(&a.borrow_and_update(), &b.borrow_and_update());
+            sender.send_if_modified(|current| {
+                let changed = *current != value;
+                *current = value;
+                changed
+            });
+        }
+    });
+    receiver
+}
+
+/// Waits for a signal, then ends the phases one after the other; a task that ends unasked ends everything with its error.
+async fn supervise(mut tasks: Tasks, wires: &Wires, phases: &Phases) -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).context("SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = tasks.join_next() => return Err(unasked(ended)),
+    }
+    tracing::info!("lanlord leaves");
+    tokio::select! {
+        result = leave(&mut tasks, wires, phases) => result,
+        _ = terminate.recv() => anyhow::bail!("ended by a second signal"),
+        _ = interrupt.recv() => anyhow::bail!("ended by a second signal"),
+    }
+}
+
+async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Result<()> {
+    phases.planning.cancel();
+    wait_for(tasks, "plan").await?;
+    phases.leading.cancel();
+    wait_for(tasks, "leader").await?;
+    phases.membership.cancel();
+    wait_for(tasks, "membership").await?;
+    let announcing = !wires.l2.borrow().links.is_empty();
+    if *wires.member.borrow() == MemberState::Left && announcing {
+        tracing::info!(answering_for = ?HAND_OVER, "the others take over");
+        tokio::time::sleep(HAND_OVER).await;
+    }
+    phases.rest.cancel();
+    while let Some(ended) = tasks.join_next().await {
+        let (name, result) = ended.context("a task panicked")?;
+        result.with_context(|| format!("{name} while leaving"))?;
+    }
+    tracing::info!("lanlord has left");
+    Ok(())
+}
+
+async fn wait_for(tasks: &mut Tasks, name: &str) -> anyhow::Result<()> {
+    loop {
+        match tasks.join_next().await {
+            Some(Ok((ended, result))) if ended == name => return result.with_context(|| format!("{name} while leaving")),
+            ended => return Err(unasked(ended)),
+        }
+    }
+}
+
+fn unasked(ended: Option<Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Ok((name, Err(error)))) => error.context(format!("{name} ended")),
+        Some(Ok((name, Ok(())))) => anyhow::anyhow!("{name} ended unasked"),
+        Some(Err(error)) => anyhow::Error::from(error).context("a task panicked"),
+        None => anyhow::anyhow!("no task runs"),
+    }
+}

@@ -1,0 +1,32 @@
+//! The verbs of the command line, one file each.
+
+pub mod check;
+pub mod health;
+pub mod run;
+
+use clap::{Parser, Subcommand};
+
+/// LAN addresses for Kubernetes Services of type LoadBalancer
+#[derive(Parser, Clone, Debug)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "Start here: put `addresses: 192.168.1.240-192.168.1.250` into ConfigMap lanlord in namespace lanlord; Services of type
+LoadBalancer get an address each, and `kubectl describe service` tells who announces it, or why nobody does."
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Verb {
+    /// Run the agent.
+    Run(run::Run),
+    /// Check configuration.
+    Check(check::Check),
+    /// Probe an agent.
+    Health(health::Health),
+}

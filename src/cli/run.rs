@@ -1,0 +1,56 @@
+//! `lanlord run`: the agent, one per node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::origin::Origin;
+
+/// Run the agent of one node: assign addresses, answer ARP and NDP for them
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "The Kubernetes API is found in the usual order: the file KUBECONFIG names or ~/.kube/config, else the service
+account of the pod. Raw sockets need CAP_NET_RAW: run as root, or `setcap cap_net_raw+p lanlord`.
+
+Examples:
+  lanlord run --node pi1
+  lanlord run --node pi1 --config /etc/lanlord/lanlord.yaml --http 127.0.0.1:7475")]
+pub struct Run {
+    /// Name of the Node object this agent runs on
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    pub node: String,
+
+    /// Where the configuration is: configmap:NAMESPACE/NAME, or a file or directory; every edit takes effect at once
+    #[arg(long, value_name = "SOURCE", default_value = "configmap:lanlord/lanlord")]
+    pub config: Origin,
+
+    /// Namespace of the Leases that record who has which address
+    #[arg(long, value_name = "NAMESPACE", default_value = "lanlord")]
+    pub namespace: String,
+
+    /// Address of health, metrics and status (status answers this host only)
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "[::]:7475")]
+    pub http: SocketAddr,
+
+    /// Unix socket for `lanlord health`: speaks of this very instance while two run side by side
+    #[arg(long, value_name = "PATH")]
+    pub health_socket: Option<PathBuf>,
+
+    /// Level of log lines: error, warn, info, debug, trace, or a list such as info,lanlord::l2=debug
+    #[arg(long, env = "LANLORD_LOG", value_name = "LEVEL", default_value = "info")]
+    pub log: String,
+
+    /// Form of log lines
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = LogForm::Text)]
+    pub log_format: LogForm,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum LogForm {
+    /// key=value
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}

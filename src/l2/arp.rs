@@ -1,0 +1,117 @@
+//! ARP on one link (RFC 826, RFC 5227): answers for owned IPv4 addresses, announces them, notices who else claims them.
+//!
+//! An announcement is two packets, both broadcast: a request with `tha` 0 and a reply with `tha` = `sha`. Linux ignores the reply
+//! with any other `tha` within a second of the entry's last change (`locktime`), other systems listen to only one of the two forms.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use super::desired::LinkDesired;
+use super::owned::Owned;
+use super::{Protocol, Purpose};
+use crate::addr::{Family, MacAddr};
+use crate::machine::{Instant, Machine};
+use crate::wire::arp::{Operation, Packet};
+
+type Action = super::Action<Packet>;
+
+/// What the link tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A packet came in.
+    Received {
+        /// Its Ethernet destination.
+        destination: MacAddr,
+        /// The packet.
+        packet: Packet,
+    },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Arp {
+    owned: Owned<Ipv4Addr>,
+}
+
+impl Arp {
+    fn answer(&self, packet: Packet, out: &mut Vec<Action>) {
+        let reply = Packet { operation: Operation::Reply, sha: self.owned.mac, spa: packet.tpa, tha: packet.sha, tpa: packet.spa };
+        out.push(Action::Send { address: reply.spa.into(), purpose: Purpose::Answer, to: packet.sha, packet: reply });
+    }
+
+    fn announce(&self, address: Ipv4Addr, out: &mut Vec<Action>) {
+        let mac = self.owned.mac;
+        for (operation, tha) in [(Operation::Request, MacAddr::ZERO), (Operation::Reply, mac)] {
+            let packet = Packet { operation, sha: mac, spa: address, tha, tpa: address };
+            out.push(Action::Send { address: address.into(), purpose: Purpose::Announcement, to: MacAddr::BROADCAST, packet });
+        }
+    }
+}
+
+impl Machine for Arp {
+    type Desired = LinkDesired;
+    type Event = Event;
+    type Action = Action;
+
+    fn set(&mut self, desired: Arc<LinkDesired>, now: Instant, out: &mut Vec<Action>) {
+        let wanted: BTreeSet<Ipv4Addr> = desired.addresses.keys().filter_map(v4).collect();
+        let change = self.owned.set(&desired, &wanted, now);
+        out.extend(change.state_changes());
+        self.handle_timeout(now, out);
+    }
+
+    fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
+        let Event::Received { destination, packet } = event;
+        // A group or nobody as sender is forged; our own MAC is our own frame, reflected by an access point.
+        if packet.sha.is_group() || packet.sha == MacAddr::ZERO || packet.sha == self.owned.mac {
+            return;
+        }
+        if self.owned.contains(packet.spa) {
+            // RFC 5227 §2.4: any ARP packet that gives our address as its sender's is a conflict.
+            if self.owned.tell_conflict(packet.spa, packet.sha, now) {
+                out.push(Action::Conflict { address: packet.spa.into(), mac: packet.sha });
+            }
+            return;
+        }
+        let asked = destination == MacAddr::BROADCAST || destination == self.owned.mac;
+        if asked && packet.operation == Operation::Request && self.owned.contains(packet.tpa) {
+            self.answer(packet, out);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        while let Some(address) = self.owned.due(now) {
+            self.announce(address, out);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.owned.poll_timeout()
+    }
+}
+
+impl Protocol for Arp {
+    type Packet = Packet;
+    const FAMILY: Family = Family::V4;
+
+    fn new(seed: u64) -> Self {
+        Self { owned: Owned::new(seed) }
+    }
+
+    fn decode(frame: &[u8]) -> Option<Event> {
+        let (header, packet) = Packet::decode_frame(frame).ok()?;
+        Some(Event::Received { destination: header.destination, packet })
+    }
+
+    fn encode(packet: &Packet, from: MacAddr, to: MacAddr, frame: &mut Vec<u8>) {
+        packet.encode_frame(from, to, frame);
+    }
+}
+
+fn v4(address: &IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(v4) => Some(*v4),
+        IpAddr::V6(_) => None,
+    }
+}

@@ -1,0 +1,144 @@
+//! NDP on one link (RFC 4861 §7.2, RFC 4862 §5.4): answers for owned IPv6 addresses, announces them, notices who else claims them.
+//!
+//! Everything is sent from the owned address itself, so nothing depends on the link having an address. R is never set: the address is
+//! a host's, and RFC 4861 §7.2.5 lets a change of R remove a default router. O is always set, because we are the owner, and the
+//! target's link-layer address always told: without it the advertisement has no effect on Linux.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::desired::LinkDesired;
+use super::owned::Owned;
+use super::{Protocol, Purpose};
+use crate::addr::{Family, MacAddr, solicited_node};
+use crate::machine::{Instant, Machine};
+use crate::wire::ndp::{Message, Packet};
+
+/// All nodes on the link (RFC 4291 §2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+type Action = super::Action<Packet>;
+
+/// What the link tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A packet came in.
+    Received {
+        /// Its Ethernet source.
+        source: MacAddr,
+        /// The packet.
+        packet: Packet,
+    },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Ndp {
+    owned: Owned<Ipv6Addr>,
+    groups: BTreeSet<Ipv6Addr>,
+}
+
+impl Ndp {
+    fn advertise(&self, target: Ipv6Addr, solicited_by: Option<(Ipv6Addr, MacAddr)>, purpose: Purpose, out: &mut Vec<Action>) {
+        let (destination, to) = solicited_by.unwrap_or((ALL_NODES, MacAddr::of_ipv6_multicast(ALL_NODES)));
+        let message = Message::NeighborAdvertisement {
+            router: false,
+            solicited: solicited_by.is_some(),
+            override_: true,
+            target,
+            target_link_layer_address: Some(self.owned.mac),
+        };
+        out.push(Action::Send { address: target.into(), purpose, to, packet: Packet { source: target, destination, message } });
+    }
+
+    fn solicited(&mut self, from: Ipv6Addr, mac: MacAddr, target: Ipv6Addr, now: Instant, out: &mut Vec<Action>) {
+        if self.owned.contains(from) {
+            self.claimed(from, mac, now, out);
+        } else if self.owned.contains(target) {
+            // RFC 4861 §7.2.4: who has no address yet (a DAD probe) is told through the group, without S.
+            let solicited_by = (!from.is_unspecified()).then_some((from, mac));
+            self.advertise(target, solicited_by, Purpose::Answer, out);
+        }
+    }
+
+    fn claimed(&mut self, address: Ipv6Addr, mac: MacAddr, now: Instant, out: &mut Vec<Action>) {
+        if self.owned.tell_conflict(address, mac, now) {
+            out.push(Action::Conflict { address: address.into(), mac });
+        }
+    }
+
+    /// Joins what is newly needed and leaves what no address needs any more; addresses share groups.
+    fn follow_groups(&mut self, out: &mut Vec<Action>) {
+        let needed: BTreeSet<Ipv6Addr> = self.owned.iter().map(solicited_node).collect();
+        out.extend(self.groups.difference(&needed).map(|group| Action::LeaveGroup(*group)));
+        out.extend(needed.difference(&self.groups).map(|group| Action::JoinGroup(*group)));
+        self.groups = needed;
+    }
+}
+
+impl Machine for Ndp {
+    type Desired = LinkDesired;
+    type Event = Event;
+    type Action = Action;
+
+    fn set(&mut self, desired: Arc<LinkDesired>, now: Instant, out: &mut Vec<Action>) {
+        let wanted: BTreeSet<Ipv6Addr> = desired.addresses.keys().filter_map(v6).collect();
+        let change = self.owned.set(&desired, &wanted, now);
+        out.extend(change.state_changes());
+        // Before the announcements: they make everyone ask.
+        self.follow_groups(out);
+        self.handle_timeout(now, out);
+    }
+
+    fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
+        let Event::Received { source, packet } = event;
+        let mac = match packet.message {
+            Message::NeighborSolicitation { source_link_layer_address: option, .. }
+            | Message::NeighborAdvertisement { target_link_layer_address: option, .. } => option.unwrap_or(source),
+        };
+        // A group or nobody as sender is forged; our own MAC is our own frame, reflected by an access point.
+        if mac.is_group() || mac == MacAddr::ZERO || mac == self.owned.mac {
+            return;
+        }
+        match packet.message {
+            Message::NeighborSolicitation { target, .. } => self.solicited(packet.source, mac, target, now, out),
+            Message::NeighborAdvertisement { target, .. } => self.claimed(target, mac, now, out),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        while let Some(address) = self.owned.due(now) {
+            self.advertise(address, None, Purpose::Announcement, out);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.owned.poll_timeout()
+    }
+}
+
+impl Protocol for Ndp {
+    type Packet = Packet;
+    const FAMILY: Family = Family::V6;
+
+    fn new(seed: u64) -> Self {
+        Self { owned: Owned::new(seed), groups: BTreeSet::new() }
+    }
+
+    fn decode(frame: &[u8]) -> Option<Event> {
+        let (header, packet) = Packet::decode_frame(frame).ok()?;
+        Some(Event::Received { source: header.source, packet })
+    }
+
+    fn encode(packet: &Packet, from: MacAddr, to: MacAddr, frame: &mut Vec<u8>) {
+        packet.encode_frame(from, to, frame);
+    }
+}
+
+fn v6(address: &IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(v6) => Some(*v6),
+        IpAddr::V4(_) => None,
+    }
+}

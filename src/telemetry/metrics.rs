@@ -1,0 +1,340 @@
+//! Every metric of the program: one struct of plain figures, and the names under which they are shown.
+//!
+//! Names and labels are MetalLB's where the meaning is the same, so that its dashboards and alerts work; the rest is `lanlord_*`.
+//! Tasks replace whole sets of figures: a pool or Service that is gone leaves no stale series behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::facts::{NodeName, ServiceKey};
+
+/// What `/metrics` answers with.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Addresses of a pool, or those in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count {
+    /// IPv4.
+    pub v4: u128,
+    /// IPv6.
+    pub v6: u128,
+}
+
+/// One pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolFigures {
+    /// Addresses that can be assigned.
+    pub usable: Count,
+    /// Addresses that are.
+    pub in_use: Count,
+}
+
+/// An address this node announces.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Announced {
+    /// For this Service.
+    pub service: ServiceKey,
+    /// `layer2` or `bgp`.
+    pub protocol: &'static str,
+    /// This node.
+    pub node: NodeName,
+    /// The address.
+    pub ip: IpAddr,
+}
+
+/// ARP and NDP of one address, since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Layer2Figures {
+    /// Requests heard.
+    pub received: u64,
+    /// Answers sent.
+    pub responses: u64,
+    /// Announcements sent.
+    pub gratuitous: u64,
+}
+
+/// Everything `/metrics` shows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Figures {
+    /// By name; only the leader knows them.
+    pub pools: BTreeMap<String, PoolFigures>,
+    /// What this node announces.
+    pub announced: BTreeSet<Announced>,
+    /// By address.
+    pub layer2: BTreeMap<IpAddr, Layer2Figures>,
+    /// A valid configuration was read at least once.
+    pub config_loaded: bool,
+    /// The newest configuration is not valid, and the last good one is in force.
+    pub config_stale: bool,
+    /// Problems of the newest configuration.
+    pub config_problems: u64,
+    /// This instance is the leader.
+    pub leader: bool,
+    /// Living members.
+    pub members: u64,
+    /// Services that wait for an address.
+    pub services_pending: u64,
+    /// Services with an address.
+    pub services_assigned: u64,
+    /// The API server answers.
+    pub api_reachable: bool,
+    /// Writes to the API server by (verb, resource, outcome).
+    pub api_writes: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    /// Kubernetes Events that were not written.
+    pub events_dropped: u64,
+}
+
+type Refresh = Box<dyn Fn(&mut Figures) + Send + Sync>;
+
+#[derive(Default)]
+struct State {
+    figures: Figures,
+    refresh: Vec<Refresh>,
+}
+
+/// The figures, shared by all tasks. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<Mutex<State>>);
+
+impl Metrics {
+    /// All figures unset.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces figures.
+    pub fn update(&self, change: impl FnOnce(&mut Figures)) {
+        change(&mut self.state().figures);
+    }
+
+    /// Before each answer, `refresh` brings figures up to date that are kept elsewhere. It must not wait.
+    pub fn on_scrape(&self, refresh: impl Fn(&mut Figures) + Send + Sync + 'static) {
+        self.state().refresh.push(Box::new(refresh));
+    }
+
+    /// The text of `/metrics`.
+    pub fn text(&self) -> String {
+        let figures = {
+            let State { figures, refresh } = &mut *self.state();
+            refresh.iter().for_each(|refresh| refresh(figures));
+            figures.clone()
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(figures));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes everything");
+        text
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One metric being written.
+struct Rows<'a, 'b> {
+    encoder: &'a mut DescriptorEncoder<'b>,
+}
+
+impl Rows<'_, '_> {
+    fn gauges<L: EncodeLabelSet>(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (L, f64)>) -> fmt::Result {
+        self.plain(name, help, MetricType::Gauge, rows)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn bool(&mut self, name: &str, help: &str, value: bool) -> fmt::Result {
+        self.gauge(name, help, f64::from(u8::from(value)))
+    }
+
+    /// MetalLB's counters whose name does not end in `_total`: a counter of OpenMetrics would be renamed, and dashboards look for
+    /// the name, so their type is told as unknown.
+    fn untyped<L: EncodeLabelSet>(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (L, f64)>) -> fmt::Result {
+        self.plain(name, help, MetricType::Unknown, rows)
+    }
+
+    fn plain<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        type_: MetricType,
+        rows: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut metric = self.encoder.encode_descriptor(name, help, None, type_)?;
+        for (labels, value) in rows {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)
+    }
+
+    fn counters<L: EncodeLabelSet>(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (L, f64)>) -> fmt::Result {
+        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut rows = Rows { encoder: &mut encoder };
+        self.pools(&mut rows)?;
+        self.layer2(&mut rows)?;
+        self.state(&mut rows)?;
+        process(&mut rows)
+    }
+}
+
+impl Figures {
+    fn pools(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
+        let both = |count: Count| count.v4.saturating_add(count.v6);
+        let pools = |figure: fn(&PoolFigures) -> Count, part: fn(Count) -> u128| {
+            self.pools.iter().map(move |(pool, figures)| ([("pool", pool.clone())], part(figure(figures)) as f64))
+        };
+        rows.gauges("metallb_allocator_addresses_total", "Addresses that can be assigned", pools(|p| p.usable, both))?;
+        rows.gauges("metallb_allocator_ipv4_addresses_total", "IPv4 addresses that can be assigned", pools(|p| p.usable, |c| c.v4))?;
+        rows.gauges("metallb_allocator_ipv6_addresses_total", "IPv6 addresses that can be assigned", pools(|p| p.usable, |c| c.v6))?;
+        rows.gauges("metallb_allocator_addresses_in_use_total", "Addresses in use", pools(|p| p.in_use, both))?;
+        rows.gauges("metallb_allocator_ipv4_addresses_in_use_total", "IPv4 addresses in use", pools(|p| p.in_use, |c| c.v4))?;
+        rows.gauges("metallb_allocator_ipv6_addresses_in_use_total", "IPv6 addresses in use", pools(|p| p.in_use, |c| c.v6))
+    }
+
+    fn layer2(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
+        let announced = self.announced.iter().map(|announced| {
+            let labels = [
+                ("service", announced.service.to_string()),
+                ("protocol", announced.protocol.to_owned()),
+                ("node", announced.node.to_string()),
+                ("ip", announced.ip.to_string()),
+            ];
+            (labels, 1.0)
+        });
+        rows.gauges("metallb_speaker_announced", "Addresses announced by this node", announced)?;
+        let of = |figure: fn(&Layer2Figures) -> u64| {
+            self.layer2.iter().map(move |(ip, figures)| ([("ip", ip.to_string())], figure(figures) as f64))
+        };
+        rows.untyped("metallb_layer2_requests_received", "ARP and NDP requests heard", of(|f| f.received))?;
+        rows.untyped("metallb_layer2_responses_sent", "ARP and NDP answers sent", of(|f| f.responses))?;
+        rows.untyped("metallb_layer2_gratuitous_sent", "ARP and NDP announcements sent", of(|f| f.gratuitous))
+    }
+
+    fn state(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
+        rows.bool("metallb_k8s_client_config_loaded_bool", "1 if a valid configuration was read at least once", self.config_loaded)?;
+        rows.bool("metallb_k8s_client_config_stale_bool", "1 if the newest configuration is not valid", self.config_stale)?;
+        rows.gauge("lanlord_config_problems", "Problems of the newest configuration", self.config_problems as f64)?;
+        rows.bool("lanlord_leader", "1 if this instance is the leader", self.leader)?;
+        rows.gauge("lanlord_members", "Living members", self.members as f64)?;
+        rows.gauge("lanlord_services_assigned", "Services with an address", self.services_assigned as f64)?;
+        rows.gauge("lanlord_services_pending", "Services that wait for an address", self.services_pending as f64)?;
+        rows.bool("lanlord_api_reachable", "1 if the API server answers", self.api_reachable)?;
+        let writes = self
+            .api_writes
+            .iter()
+            .map(|((verb, resource, outcome), count)| ([("verb", *verb), ("resource", *resource), ("outcome", *outcome)], *count as f64));
+        rows.counters("lanlord_api_writes", "Writes to the API server", writes)?;
+        rows.counter("lanlord_events_dropped", "Kubernetes Events that were not written", self.events_dropped as f64)?;
+        rows.gauges("lanlord_build_info", "1, with the version", [([("version", env!("CARGO_PKG_VERSION"))], 1.0)])
+    }
+}
+
+/// Under the names every Prometheus client has for them.
+fn process(rows: &mut Rows<'_, '_>) -> fmt::Result {
+    if let Some(bytes) = resident_memory() {
+        rows.gauge("process_resident_memory_bytes", "Resident memory (VmRSS)", bytes as f64)?;
+    }
+    if let Some(seconds) = cpu_seconds() {
+        rows.counter("process_cpu_seconds", "CPU time, user and system", seconds)?;
+    }
+    Ok(())
+}
+
+/// In bytes.
+pub fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(kib.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// `utime` and `stime` of proc_pid_stat(5), in ticks of 1/100 s on every Linux architecture we build for.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may contain anything; the fields after it are the 3rd and on.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some((ticks()? + ticks()?) as f64 / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_the_names_and_labels_of_metallb() {
+        let metrics = Metrics::new();
+        metrics.update(|figures| {
+            let usable = Count { v4: 11, v6: 2 };
+            figures.pools.insert("a".to_owned(), PoolFigures { usable, in_use: Count { v4: 3, v6: 0 } });
+            figures.announced.insert(Announced {
+                service: ServiceKey::new("default", "nginx"),
+                protocol: "layer2",
+                node: NodeName::new("pi1"),
+                ip: "192.168.1.240".parse().unwrap(),
+            });
+            figures.layer2.insert("192.168.1.240".parse().unwrap(), Layer2Figures { received: 7, responses: 6, gratuitous: 5 });
+            figures.api_writes.insert(("patch", "leases", "ok"), 4);
+        });
+        let text = metrics.text();
+        for line in [
+            "# TYPE metallb_allocator_addresses_total gauge",
+            "metallb_allocator_addresses_total{pool=\"a\"} 13.0",
+            "metallb_allocator_ipv6_addresses_total{pool=\"a\"} 2.0",
+            "metallb_allocator_addresses_in_use_total{pool=\"a\"} 3.0",
+            "metallb_speaker_announced{service=\"default/nginx\",protocol=\"layer2\",node=\"pi1\",ip=\"192.168.1.240\"} 1.0",
+            "metallb_layer2_requests_received{ip=\"192.168.1.240\"} 7.0",
+            "metallb_layer2_gratuitous_sent{ip=\"192.168.1.240\"} 5.0",
+            "metallb_k8s_client_config_loaded_bool 0.0",
+            "lanlord_api_writes_total{verb=\"patch\",resource=\"leases\",outcome=\"ok\"} 4.0",
+            "lanlord_events_dropped_total 0.0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_is_gone_leaves_no_series() {
+        let metrics = Metrics::new();
+        metrics.update(|figures| figures.pools = BTreeMap::from([("old".to_owned(), PoolFigures::default())]));
+        assert!(metrics.text().contains("old"));
+        metrics.update(|figures| figures.pools = BTreeMap::new());
+        assert!(!metrics.text().contains("old"));
+    }
+
+    #[test]
+    fn figures_kept_elsewhere_are_fetched_for_each_answer() {
+        let metrics = Metrics::new();
+        metrics.on_scrape(|figures| figures.events_dropped += 1);
+        assert!(metrics.text().contains("lanlord_events_dropped_total 1.0"));
+        assert!(metrics.text().contains("lanlord_events_dropped_total 2.0"));
+        assert!(resident_memory().unwrap() > 1 << 20);
+        assert!(metrics.text().contains("process_cpu_seconds_total"));
+    }
+}

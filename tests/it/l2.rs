@@ -1,0 +1,253 @@
+//! The ARP and NDP machines: scripts of events and the exact actions they bring.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanlord::addr::{MacAddr, solicited_node};
+use lanlord::l2::arp::{self, Arp};
+use lanlord::l2::desired::LinkDesired;
+use lanlord::l2::ndp::{self, Ndp};
+use lanlord::l2::{Action, Protocol, Purpose, Reason, State};
+use lanlord::machine::{Instant, Machine};
+use lanlord::wire::arp::{Operation, Packet};
+use lanlord::wire::ndp::{Message, Packet as NdpPacket};
+
+const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0a]);
+const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0b]);
+const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0c]);
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 240);
+const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200);
+const CLIENT_IP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x100);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC: MacAddr = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
+const START: Instant = Instant::from_nanos(1_000_000_000);
+
+fn desired<const N: usize>(addresses: [IpAddr; N]) -> LinkDesired {
+    let addresses = addresses.into_iter().map(|address| (address, Arc::from("default/nginx"))).collect();
+    LinkDesired { index: 2, mac: OWN, own_macs: BTreeSet::from([OWN]), addresses, announce_interval: Some(Duration::from_secs(60)) }
+}
+
+fn set<P: Protocol>(machine: &mut P, desired: LinkDesired, now: Instant) -> Vec<Action<P::Packet>> {
+    let mut out = Vec::new();
+    machine.set(Arc::new(desired), now, &mut out);
+    out
+}
+
+fn handle<P: Protocol>(machine: &mut P, event: P::Event) -> Vec<Action<P::Packet>> {
+    let mut out = Vec::new();
+    machine.handle(event, START, &mut out);
+    out
+}
+
+/// Lets time pass until the next deadline; returns it and what happened.
+fn next<P: Protocol>(machine: &mut P) -> (Instant, Vec<Action<P::Packet>>) {
+    let (now, mut out) = (machine.poll_timeout().expect("a timer runs"), Vec::new());
+    machine.handle_timeout(now, &mut out);
+    (now, out)
+}
+
+fn owning<P: Protocol, const N: usize>(addresses: [IpAddr; N]) -> P {
+    let mut machine = P::new(1);
+    set(&mut machine, desired(addresses), START);
+    machine
+}
+
+fn changed<P>(address: impl Into<IpAddr>, from: State, to: State, reason: Reason) -> Action<P> {
+    Action::StateChanged { address: address.into(), from, to, reason }
+}
+
+fn request(destination: MacAddr, sha: MacAddr, spa: Ipv4Addr, tpa: Ipv4Addr) -> arp::Event {
+    arp::Event::Received { destination, packet: Packet { operation: Operation::Request, sha, spa, tha: MacAddr::ZERO, tpa } }
+}
+
+fn reply(sha: MacAddr, spa: Ipv4Addr, tpa: Ipv4Addr) -> arp::Event {
+    arp::Event::Received { destination: OWN, packet: Packet { operation: Operation::Reply, sha, spa, tha: OWN, tpa } }
+}
+
+fn answer(tpa: Ipv4Addr) -> Action<Packet> {
+    let packet = Packet { operation: Operation::Reply, sha: OWN, spa: VIP, tha: CLIENT, tpa };
+    Action::Send { address: VIP.into(), purpose: Purpose::Answer, to: CLIENT, packet }
+}
+
+/// Both forms: every system listens to at least one.
+fn announcement(address: Ipv4Addr, sha: MacAddr) -> [Action<Packet>; 2] {
+    [(Operation::Request, MacAddr::ZERO), (Operation::Reply, sha)].map(|(operation, tha)| Action::Send {
+        address: address.into(),
+        purpose: Purpose::Announcement,
+        to: MacAddr::BROADCAST,
+        packet: Packet { operation, sha, spa: address, tha, tpa: address },
+    })
+}
+
+#[test]
+fn a_takeover_is_announced_at_once_then_in_steps_of_1100_ms_then_about_once_a_minute() {
+    let mut arp = Arp::new(1);
+    let [a, b] = announcement(VIP, OWN);
+    assert_eq!(
+        set(&mut arp, desired([VIP.into()]), START),
+        [changed(VIP, State::Silent, State::Announcing, Reason::Desired), a.clone(), b.clone()]
+    );
+    for step in 1..5 {
+        assert_eq!(next(&mut arp), (START + Duration::from_millis(1100) * step, vec![a.clone(), b.clone()]));
+    }
+    let mut last = START + Duration::from_millis(4400);
+    for _ in 0..100 {
+        let (now, actions) = next(&mut arp);
+        assert_eq!(actions, [a.clone(), b.clone()]);
+        assert!((45..=75).contains(&now.since(last).as_secs()), "{:?}", now.since(last));
+        last = now;
+    }
+}
+
+#[test]
+fn without_an_interval_an_address_at_rest_is_silent_until_asked() {
+    let mut arp = Arp::new(1);
+    set(&mut arp, LinkDesired { announce_interval: None, ..desired([VIP.into()]) }, START);
+    for _ in 1..5 {
+        next(&mut arp);
+    }
+    assert_eq!(arp.poll_timeout(), None);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)]);
+    set(&mut arp, desired([VIP.into()]), START);
+    assert!(arp.poll_timeout().is_some(), "a new interval applies to what is owned already");
+}
+
+#[test]
+fn requests_are_answered_to_the_one_who_asked_broadcast_unicast_and_probe() {
+    let mut arp: Arp = owning([VIP.into()]);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)]);
+    assert_eq!(handle(&mut arp, request(OWN, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)]);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, Ipv4Addr::UNSPECIFIED, VIP)), [answer(Ipv4Addr::UNSPECIFIED)]);
+}
+
+#[test]
+fn what_does_not_ask_for_an_owned_address_is_not_answered() {
+    let mut arp: Arp = owning([VIP.into(), VIP6.into()]);
+    for event in [
+        request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, Ipv4Addr::new(192, 0, 2, 241)),
+        request(OTHER, CLIENT, CLIENT_IP, VIP),
+        request(MacAddr::BROADCAST, OWN, CLIENT_IP, VIP),
+        request(MacAddr::BROADCAST, MacAddr::BROADCAST, CLIENT_IP, VIP),
+        request(MacAddr::BROADCAST, MacAddr::ZERO, CLIENT_IP, VIP),
+        request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, CLIENT_IP),
+        reply(CLIENT, CLIENT_IP, VIP),
+    ] {
+        assert_eq!(handle(&mut arp, event), [], "{event:?}");
+    }
+}
+
+#[test]
+fn a_foreign_claim_is_told_once_in_ten_seconds_and_our_own_links_never_conflict() {
+    let mut arp: Arp = owning([VIP.into()]);
+    let conflict = Action::Conflict { address: VIP.into(), mac: OTHER };
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, OTHER, VIP, VIP)), std::slice::from_ref(&conflict));
+    assert_eq!(handle(&mut arp, reply(OTHER, VIP, VIP)), []);
+    let mut out = Vec::new();
+    arp.handle(reply(OTHER, VIP, CLIENT_IP), START + Duration::from_secs(10), &mut out);
+    assert_eq!(out, [conflict]);
+    let mut arp = Arp::new(1);
+    set(&mut arp, LinkDesired { own_macs: BTreeSet::from([OWN, OTHER]), ..desired([VIP.into()]) }, START);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, OTHER, VIP, VIP)), []);
+}
+
+#[test]
+fn a_withdrawn_address_falls_silent_at_once_and_the_rest_goes_on() {
+    let other = Ipv4Addr::new(192, 0, 2, 241);
+    let mut arp: Arp = owning([VIP.into(), other.into()]);
+    let withdrawn = changed(VIP, State::Announcing, State::Silent, Reason::Withdrawn);
+    assert_eq!(set(&mut arp, desired([other.into()]), START), [withdrawn]);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), []);
+    assert_eq!(next(&mut arp).1, announcement(other, OWN));
+    let again = set(&mut arp, desired([VIP.into(), other.into()]), START);
+    assert_eq!(again[0], changed(VIP, State::Silent, State::Announcing, Reason::Desired));
+    assert_eq!(again[1..], announcement(VIP, OWN));
+}
+
+#[test]
+fn another_service_for_the_same_address_announces_nothing_and_another_mac_announces_everything() {
+    let mut arp: Arp = owning([VIP.into()]);
+    let mut renamed = desired([VIP.into()]);
+    renamed.addresses.insert(VIP.into(), "media/jellyfin".into());
+    assert_eq!(set(&mut arp, renamed.clone(), START), []);
+    let [a, b] = announcement(VIP, OTHER);
+    let moved = changed(VIP, State::Announcing, State::Announcing, Reason::MacChanged);
+    assert_eq!(set(&mut arp, LinkDesired { mac: OTHER, ..renamed }, START), [moved, a, b]);
+}
+
+#[test]
+fn many_addresses_are_announced_in_small_portions() {
+    let addresses: [IpAddr; 1000] = std::array::from_fn(|i| Ipv4Addr::from(0x0a00_0000 + u32::try_from(i).unwrap()).into());
+    let mut arp = Arp::new(1);
+    let sent = |actions: &[Action<Packet>]| actions.iter().filter(|action| matches!(action, Action::Send { .. })).count();
+    let mut total = sent(&set(&mut arp, desired(addresses), START));
+    assert_eq!(total, 128);
+    while total < 2000 {
+        let (now, actions) = next(&mut arp);
+        assert!(now <= START + Duration::from_millis(40), "everything is announced within 40 ms");
+        assert!(sent(&actions) <= 128);
+        total += sent(&actions);
+    }
+}
+
+fn solicitation(from: Ipv6Addr, source: MacAddr, option: Option<MacAddr>, destination: Ipv6Addr) -> ndp::Event {
+    let message = Message::NeighborSolicitation { target: VIP6, source_link_layer_address: option };
+    ndp::Event::Received { source, packet: NdpPacket { source: from, destination, message } }
+}
+
+fn advertisement(purpose: Purpose, to: MacAddr, destination: Ipv6Addr, solicited: bool) -> Action<NdpPacket> {
+    let message =
+        Message::NeighborAdvertisement { router: false, solicited, override_: true, target: VIP6, target_link_layer_address: Some(OWN) };
+    Action::Send { address: VIP6.into(), purpose, to, packet: NdpPacket { source: VIP6, destination, message } }
+}
+
+#[test]
+fn the_group_is_joined_before_the_first_advertisement_and_left_with_the_last_address() {
+    let mut ndp = Ndp::new(1);
+    let group = solicited_node(VIP6);
+    assert_eq!(
+        set(&mut ndp, desired([VIP6.into(), VIP.into()]), START),
+        [
+            changed(VIP6, State::Silent, State::Announcing, Reason::Desired),
+            Action::JoinGroup(group),
+            advertisement(Purpose::Announcement, ALL_NODES_MAC, ALL_NODES, false),
+        ]
+    );
+    let same_group: Ipv6Addr = "fd78::200".parse().unwrap();
+    assert_eq!(solicited_node(same_group), group);
+    let taken_over = set(&mut ndp, desired([same_group.into()]), START);
+    assert!(!taken_over.iter().any(|action| matches!(action, Action::JoinGroup(_) | Action::LeaveGroup(_))));
+    assert_eq!(
+        set(&mut ndp, desired([]), START),
+        [changed(same_group, State::Announcing, State::Silent, Reason::Withdrawn), Action::LeaveGroup(group)]
+    );
+    assert_eq!(ndp.poll_timeout(), None);
+}
+
+#[test]
+fn solicitations_are_answered_multicast_unicast_without_option_and_dad_probe() {
+    let mut ndp: Ndp = owning([VIP6.into()]);
+    let to_client = [advertisement(Purpose::Answer, CLIENT, CLIENT_IP6, true)];
+    assert_eq!(handle(&mut ndp, solicitation(CLIENT_IP6, OTHER, Some(CLIENT), solicited_node(VIP6))), to_client);
+    assert_eq!(handle(&mut ndp, solicitation(CLIENT_IP6, CLIENT, None, VIP6)), to_client);
+    let to_all = [advertisement(Purpose::Answer, ALL_NODES_MAC, ALL_NODES, false)];
+    assert_eq!(handle(&mut ndp, solicitation(Ipv6Addr::UNSPECIFIED, CLIENT, None, solicited_node(VIP6))), to_all);
+    assert_eq!(handle(&mut ndp, solicitation(CLIENT_IP6, OWN, None, VIP6)), []);
+    set(&mut ndp, desired([]), START);
+    assert_eq!(handle(&mut ndp, solicitation(CLIENT_IP6, CLIENT, None, VIP6)), []);
+}
+
+#[test]
+fn a_foreign_advertisement_for_an_owned_address_is_a_conflict() {
+    let mut ndp: Ndp = owning([VIP6.into()]);
+    let message =
+        Message::NeighborAdvertisement { router: false, solicited: false, override_: true, target: VIP6, target_link_layer_address: None };
+    let event = ndp::Event::Received { source: OTHER, packet: NdpPacket { source: VIP6, destination: ALL_NODES, message } };
+    assert_eq!(handle(&mut ndp, event), [Action::Conflict { address: VIP6.into(), mac: OTHER }]);
+    assert_eq!(handle(&mut ndp, event), []);
+    let mut ndp: Ndp = owning([VIP6.into()]);
+    let claim = solicitation(VIP6, OTHER, Some(OTHER), solicited_node(VIP6));
+    assert_eq!(handle(&mut ndp, claim), [Action::Conflict { address: VIP6.into(), mac: OTHER }]);
+}

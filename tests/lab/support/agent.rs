@@ -1,0 +1,124 @@
+//! The real `l2::task` and `net::link` inside a namespace, with the smallest plan there is: given addresses on given links, as long as
+//! the link is up.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lanlord::facts::{Links, Role};
+use lanlord::l2::desired::{Desired, LinkDesired};
+use lanlord::l2::status::{LinkStatus, Status};
+use lanlord::l2::task;
+use lanlord::net::link;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Namespace, eventually};
+
+type Wanted = Vec<(String, Vec<IpAddr>)>;
+
+/// Runs until dropped.
+pub(crate) struct Agent {
+    wanted: watch::Sender<Wanted>,
+    links: watch::Receiver<Arc<Links>>,
+    status: watch::Receiver<Arc<Status>>,
+    shutdown: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Agent {
+    pub(crate) fn start(namespace: &Namespace) -> Self {
+        let shutdown = CancellationToken::new();
+        let (wanted, wanted_in) = watch::channel(Wanted::new());
+        let (links_out, links) = watch::channel(Arc::default());
+        let (status_out, status) = watch::channel(Arc::default());
+        let (token, links_in, entrance) = (shutdown.clone(), links.clone(), namespace.entrance());
+        let thread = std::thread::spawn(move || {
+            entrance.enter();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (desired_out, desired) = watch::channel(Arc::default());
+            let all = async {
+                tokio::try_join!(
+                    link::run(links_out, token.clone()),
+                    task::run(desired, status_out, 7, token.clone()),
+                    plan(links_in, wanted_in, desired_out, token.clone()),
+                )
+            };
+            runtime.block_on(all).unwrap();
+        });
+        Self { wanted, links, status, shutdown, thread: Some(thread) }
+    }
+
+    /// Announces exactly these addresses on `link` (and nothing elsewhere), and waits until it is so.
+    #[track_caller]
+    pub(crate) fn announce(&self, link: &str, addresses: &[&str]) {
+        self.want(link, addresses);
+        eventually("the addresses are announced", || {
+            addresses.iter().all(|address| self.status().of(address.parse().unwrap()).any(|(name, _)| name.as_str() == link))
+                && self.status().links.values().map(|link| link.addresses.len()).sum::<usize>() == addresses.len()
+        });
+    }
+
+    /// Like [`Agent::announce`] without waiting.
+    pub(crate) fn want(&self, link: &str, addresses: &[&str]) {
+        self.wanted.send_replace(vec![(link.to_owned(), addresses.iter().map(|address| address.parse().unwrap()).collect())]);
+    }
+
+    pub(crate) fn links(&self) -> Arc<Links> {
+        Arc::clone(&self.links.borrow())
+    }
+
+    pub(crate) fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status.borrow())
+    }
+
+    /// Whether `address` is answered for anywhere.
+    pub(crate) fn announces(&self, address: &str) -> bool {
+        self.status().of(address.parse().unwrap()).next().is_some()
+    }
+
+    /// The first port of `link`.
+    pub(crate) fn port(&self, link: &str) -> Option<Arc<LinkStatus>> {
+        self.status().links.iter().find(|((name, _), _)| name.as_str() == link).map(|(_, status)| Arc::clone(status))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            ended.unwrap().unwrap();
+        }
+    }
+}
+
+async fn plan(
+    mut links: watch::Receiver<Arc<Links>>,
+    mut wanted: watch::Receiver<Wanted>,
+    desired: watch::Sender<Arc<Desired>>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let found = Arc::clone(&links.borrow_and_update());
+        let mut by_link = BTreeMap::new();
+        for (name, addresses) in &*wanted.borrow_and_update() {
+            let Some(link) = found.links.get(name.as_str()).filter(|link| link.up && link.role == Role::Own) else { continue };
+            if addresses.is_empty() {
+                continue;
+            }
+            let addresses = addresses.iter().map(|address| (*address, Arc::from("default/nginx"))).collect();
+            let own_macs = found.links.values().map(|link| link.mac).collect();
+            let announce_interval = Some(Duration::from_secs(60));
+            by_link.insert(link.name.clone(), LinkDesired { index: link.index, mac: link.mac, own_macs, addresses, announce_interval });
+        }
+        desired.send_replace(Arc::new(Desired { links: by_link }));
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            _ = links.changed() => {}
+            changed = wanted.changed() => if changed.is_err() { shutdown.cancelled().await },
+        }
+    }
+}
