@@ -98,7 +98,7 @@ fn the_rights_are_exactly_these() {
             "/services,namespaces,nodes [] get,list,watch",
             "discovery.k8s.io/endpointslices [] get,list,watch",
             "/services/status [] patch",
-            "events.k8s.io/events [] create,patch",
+            "/events [] create",
         ]
     );
     assert_eq!(
