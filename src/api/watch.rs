@@ -42,8 +42,8 @@ const PAGE: u32 = 200;
 pub enum Feedback {
     /// An address Lease was written.
     Claim(Claim),
-    /// An address Lease was deleted.
-    ClaimDeleted(IpAddr),
+    /// This address Lease was deleted.
+    ClaimDeleted(Claim),
     /// A Service was patched.
     Service(Box<Service>),
     /// Our member Lease was written.
@@ -242,8 +242,10 @@ struct Store {
     /// Each slice's share, by Service; and whose each slice is.
     shares: BTreeMap<ServiceKey, BTreeMap<Arc<str>, Endpoints>>,
     slice_of: BTreeMap<Arc<str>, ServiceKey>,
-    /// The Lease `leader` exists but its record may be older than what we know.
+    /// The Leases the store has something from.
     lease_names: BTreeSet<String>,
+    /// Versions of the address Leases that we deleted, until the watch says so too.
+    deleted: BTreeMap<IpAddr, String>,
 }
 
 impl Store {
@@ -268,9 +270,10 @@ impl Store {
     fn feedback(&mut self, answer: Feedback) {
         match answer {
             Feedback::Claim(claim) => self.put_record(Record::Claim(claim)),
-            Feedback::ClaimDeleted(address) => {
-                Arc::make_mut(&mut self.snapshot.claims).remove(&address);
+            Feedback::ClaimDeleted(claim) => {
+                Arc::make_mut(&mut self.snapshot.claims).remove(&claim.address);
                 self.changed = true;
+                self.deleted.insert(claim.address, claim.resource_version);
             }
             Feedback::Service(service) => self.put_service(*service),
             Feedback::Member(member) => self.put_record(Record::Member(member)),
@@ -420,6 +423,11 @@ impl Store {
                 }
             }
             Record::Claim(claim) => {
+                // The last version of a Lease that we deleted may still be on its way to us.
+                if self.deleted.get(&claim.address).is_some_and(|last| is_at_least(last, &claim.resource_version)) {
+                    return;
+                }
+                self.deleted.remove(&claim.address);
                 self.lease_names.insert(super::lease::claim_name(claim.address));
                 let before = self.snapshot.claims.get(&claim.address);
                 if before.is_none_or(|before| is_at_least(&claim.resource_version, &before.resource_version) && **before != claim) {
@@ -464,6 +472,7 @@ impl Store {
                 self.changed = true;
             }
         } else if let Some(address) = super::lease::claim_address(name)
+            && self.deleted.remove(&address).is_none()
             && self.snapshot.claims.get(&address).is_some_and(|claim| is_older(&claim.resource_version))
         {
             Arc::make_mut(&mut self.snapshot.claims).remove(&address);
@@ -506,6 +515,17 @@ mod tests {
         assert_eq!(store.snapshot.claims.len(), 1, "a deletion before our write");
         store.apply(Update::Delete(Item::Lease(name, None, "10".to_owned())));
         assert!(store.snapshot.claims.is_empty());
+    }
+
+    #[test]
+    fn the_last_version_of_a_lease_we_deleted_does_not_bring_it_back() {
+        let mut store = Store::default();
+        lease(&mut store, claim("10.0.0.1", "a", "5"));
+        store.feedback(Feedback::ClaimDeleted(claim("10.0.0.1", "a", "7")));
+        lease(&mut store, claim("10.0.0.1", "a", "7"));
+        assert!(store.snapshot.claims.is_empty());
+        lease(&mut store, claim("10.0.0.1", "b", "9"));
+        assert_eq!(store.snapshot.claims.len(), 1, "made anew by somebody");
     }
 
     #[test]

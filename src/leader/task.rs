@@ -476,7 +476,7 @@ async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written:
         }
         Tend::Delete(claim) => {
             api.delete_claim(&claim).await?;
-            feed(feedback, Feedback::ClaimDeleted(claim.address)).await;
+            feed(feedback, Feedback::ClaimDeleted(claim)).await;
         }
     }
     Ok(())
