@@ -178,7 +178,7 @@ async fn report_edits(
                 (EventKind::Normal, accepted.summary.clone())
             }
             Err(problems) => {
-                for problem in problems.iter() {
+                for problem in problems {
                     tracing::error!(%problem, "configuration rejected; the last good one stays in force");
                 }
                 (EventKind::Warning, format!("the last good configuration stays in force: {problems}"))
@@ -415,11 +415,9 @@ async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Res
 }
 
 async fn wait_for(tasks: &mut Tasks, name: &str) -> anyhow::Result<()> {
-    loop {
-        match tasks.join_next().await {
-            Some(Ok((ended, result))) if ended == name => return result.with_context(|| format!("{name} while leaving")),
-            ended => return Err(unasked(ended)),
-        }
+    match tasks.join_next().await {
+        Some(Ok((ended, result))) if ended == name => result.with_context(|| format!("{name} while leaving")),
+        ended => Err(unasked(ended)),
     }
 }
 

@@ -162,7 +162,7 @@ fn read_claim(address: IpAddr, lease: Lease) -> Result<Claim, String> {
         pool: annotations.remove(POOL).unwrap_or_default(),
         placement: node.map(|node| Placement { node: NodeName::new(&node), generation }),
         last_holder: annotations.remove(LAST_HOLDER).and_then(|holder| ServiceKey::parse(&holder)),
-        freed: annotations.remove(FREED).and_then(|time| time.parse::<Timestamp>().ok()).map(|time| time.as_second()),
+        freed: annotations.remove(FREED).and_then(|time| time.parse::<Timestamp>().ok()).map(Timestamp::as_second),
         resource_version: lease.metadata.resource_version.unwrap_or_default(),
     })
 }
@@ -348,9 +348,9 @@ impl Api {
 mod tests {
     use super::*;
 
-    fn again(lease: Lease) -> Record {
+    fn again(lease: &Lease) -> Record {
         // Through JSON, as the API server sees it.
-        let json = serde_json::to_string(&lease).unwrap();
+        let json = serde_json::to_string(lease).unwrap();
         read(serde_json::from_str(&json).unwrap()).unwrap().unwrap()
     }
 
@@ -366,10 +366,10 @@ mod tests {
                 freed: None,
                 resource_version: "12".to_owned(),
             };
-            assert_eq!(again(claim_lease(&claim, Timestamp::UNIX_EPOCH)), Record::Claim(claim.clone()));
+            assert_eq!(again(&claim_lease(&claim, Timestamp::UNIX_EPOCH)), Record::Claim(claim.clone()));
             let free =
                 Claim { holders: Vec::new(), placement: None, last_holder: Some(ServiceKey::new("a", "b")), freed: Some(99), ..claim };
-            assert_eq!(again(claim_lease(&free, Timestamp::UNIX_EPOCH)), Record::Claim(free));
+            assert_eq!(again(&claim_lease(&free, Timestamp::UNIX_EPOCH)), Record::Claim(free));
         }
     }
 
@@ -398,9 +398,9 @@ mod tests {
         };
         let lease = member_lease(&member, &Uid("n".into()), Timestamp::UNIX_EPOCH);
         assert_eq!(lease.spec.as_ref().unwrap().holder_identity.as_deref(), Some("pi1.lan/6f2a"));
-        assert_eq!(again(lease), Record::Member(member.clone()));
+        assert_eq!(again(&lease), Record::Member(member.clone()));
         let left = Member { instance: None, config: None, ..member };
-        assert_eq!(again(member_lease(&left, &Uid("n".into()), Timestamp::UNIX_EPOCH)), Record::Member(left));
+        assert_eq!(again(&member_lease(&left, &Uid("n".into()), Timestamp::UNIX_EPOCH)), Record::Member(left));
     }
 
     #[test]
