@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use serde::{Deserialize, Serialize};
 
-use super::{Api, WriteError, bounded};
+use super::{Api, REQUEST_TIMEOUT, WriteError, bounded};
 use crate::facts::{Claim, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Placement, ServiceKey, Uid};
 
 /// The name of the leader's Lease.
@@ -283,9 +283,9 @@ impl Api {
         let params = PostParams::default();
         let name = lease.metadata.name.clone().unwrap_or_default();
         let written = if lease.metadata.resource_version.is_some() {
-            bounded(self.leases().replace(&name, &params, &lease)).await?
+            self.write("update", "leases", self.leases().replace(&name, &params, &lease)).await?
         } else {
-            bounded(self.leases().create(&params, &lease)).await?
+            self.write("create", "leases", self.leases().create(&params, &lease)).await?
         };
         read(written).map_err(WriteError::Invalid)?.ok_or_else(|| WriteError::Invalid(format!("{name} is no Lease of ours")))
     }
@@ -308,15 +308,25 @@ impl Api {
     pub async fn delete_claim(&self, claim: &Claim) -> Result<(), WriteError> {
         let preconditions = Preconditions { resource_version: Some(claim.resource_version.clone()), uid: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        bounded(self.leases().delete(&claim_name(claim.address), &params)).await.map(drop)
+        self.write("delete", "leases", self.leases().delete(&claim_name(claim.address), &params)).await.map(drop)
     }
 
-    /// Creates or replaces a member Lease, owned by the Node of `node_uid`.
+    /// Creates or replaces the member Lease of our own node, owned by the Node of `node_uid`. One that exists but cannot be read
+    /// (a Snapshot does not have it) is written anew.
     ///
     /// # Errors
     /// As [`Api::write_claim`].
     pub async fn write_member(&self, member: &Member, node_uid: &Uid) -> Result<Member, WriteError> {
-        match self.write_lease(member_lease(member, node_uid, Timestamp::now())).await? {
+        let mut lease = member_lease(member, node_uid, Timestamp::now());
+        let mut written = self.write_lease(lease.clone()).await;
+        if written == Err(WriteError::AlreadyExists) {
+            let there = bounded(REQUEST_TIMEOUT, self.leases().get(&member_name(&member.node))).await?;
+            lease.metadata.resource_version = there.metadata.resource_version.clone();
+            if read(there).is_err() {
+                written = self.write_lease(lease).await;
+            }
+        }
+        match written? {
             Record::Member(member) => Ok(member),
             Record::Leader(_) | Record::Claim(_) => Err(WriteError::Invalid("another Lease came back".to_owned())),
         }
