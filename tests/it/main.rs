@@ -10,6 +10,7 @@ mod config_task;
 mod l2;
 mod laws;
 mod manifests;
+mod plan;
 mod telemetry;
 mod wire;
 mod world;
