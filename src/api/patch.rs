@@ -11,8 +11,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::convert::{self, CONDITION};
-use super::{Api, WriteError};
-use crate::facts::{AnnouncedCondition, Service};
+use super::{Api, REQUEST_TIMEOUT, WriteError, bounded};
+use crate::facts::{AnnouncedCondition, Holder, Service};
 
 /// What to write; `None` leaves as it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,5 +55,15 @@ impl Api {
         let params = PatchParams::default();
         let written = self.write("patch", "services/status", services.patch_status(&service.key.name, &params, &patch)).await?;
         Ok(convert::service(written))
+    }
+
+    /// Asks the API server itself, not a watch, whether a Service is no longer there, or no longer of `type: LoadBalancer`.
+    ///
+    /// # Errors
+    /// The API server did not answer.
+    pub async fn is_gone(&self, holder: &Holder) -> Result<bool, WriteError> {
+        let services = kube::Api::<ServiceObject>::namespaced(self.client.clone(), &holder.service.namespace);
+        let known = bounded(REQUEST_TIMEOUT, services.get_opt(&holder.service.name)).await?;
+        Ok(known.and_then(convert::service).is_none_or(|service| service.uid != holder.uid))
     }
 }

@@ -1,8 +1,12 @@
 //! What the leader has to write so that the API server says what assignment and plan say.
 //!
-//! Order matters within the work of one Service: claims are taken first, then the Service is patched, then claims are given back. A
-//! claim of a Service that still exists is given back only after a patch that changed the Service, so that a late patch of a former
-//! leader, made for the old resourceVersion, is refused.
+//! Three rules keep an address off two Services whoever leads, however old what he sees (`tests/it/leaders.rs` plays it):
+//! 1. An address that a patch adds to a status is claimed by a write just before, also one that seems to be held already: leaders that
+//!    see old claims fail there.
+//! 2. A claim of a Service that still exists is given back only after a patch that changed the Service, so that a late patch of a
+//!    former leader, made for the old resourceVersion, is refused.
+//! 3. A claim whose Service is not seen is given back or taken over only after the API server itself said that the Service is gone:
+//!    Services and claims come through different watches, and the claim of a new Service may be seen before the Service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,7 +14,7 @@ use std::sync::Arc;
 
 use super::assign::{Assignment, assign};
 use super::place::place;
-use super::tell::{Now, POOL, Publish, RELEASED, events, publish};
+use super::tell::{Now, POOL, Publish, RELEASED, events, farewell, publish};
 use crate::config::Config;
 use crate::facts::{Claim, Event, Holder, Living, NodeName, Placement, Service, ServiceKey, Snapshot};
 use crate::plan::eligible::candidates;
@@ -35,7 +39,9 @@ pub struct Decision {
 pub struct Work {
     /// The Service as it was seen: its uid and resourceVersion guard the patch.
     pub service: Arc<Service>,
-    /// Claims to create (empty `resource_version`) or take over.
+    /// Holders of the claims to take over that are not seen: the API server is asked first whether they are gone.
+    pub gone: Vec<Holder>,
+    /// Then claims to create (empty `resource_version`), to take over, or to hold once more.
     pub take: Vec<Claim>,
     /// Then the status.
     pub publish: Option<Publish>,
@@ -50,10 +56,29 @@ pub struct Work {
 /// Care of claims that no Service waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Tend {
-    /// Record a new placement or pool, or that the address is free.
+    /// Record a new placement or pool.
     Replace(Claim),
-    /// Forget the address: it is in no pool any more, or too many are remembered.
+    /// Give the address back if these holders are gone.
+    Release(Claim, Vec<Holder>),
+    /// Forget the address if its holders are gone: it is in no pool any more, or too many are remembered.
     Delete(Claim),
+}
+
+impl Tend {
+    /// The claim to be written.
+    pub fn claim(&self) -> &Claim {
+        let (Self::Replace(claim) | Self::Release(claim, _) | Self::Delete(claim)) = self;
+        claim
+    }
+
+    /// Those of whom the API server has to say that they are gone.
+    pub fn gone(&self) -> &[Holder] {
+        match self {
+            Self::Replace(_) => &[],
+            Self::Release(_, gone) => gone,
+            Self::Delete(claim) => &claim.holders,
+        }
+    }
 }
 
 /// Compares what should be with what is.
@@ -68,6 +93,7 @@ pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, now: &Now) 
             decider.serve(service, assignment);
         }
     }
+    decider.part();
     decider.sweep();
     decider.decision
 }
@@ -112,6 +138,11 @@ impl<'a> Decider<'a> {
         let new: Vec<IpAddr> =
             assignment.addresses.iter().filter(|address| !kept.iter().any(|claim| claim.address == **address)).copied().collect();
         let mut take: Vec<Claim> = new.iter().map(|address| self.claim(service, *address)).collect();
+        let overwritten = new.iter().filter_map(|address| self.snapshot.claims.get(address));
+        let gone = overwritten.flat_map(|claim| claim.holders.iter().cloned()).collect();
+        let added = kept.iter().filter(|claim| !service.ingress.contains(&claim.address));
+        let again: Vec<Claim> = added.map(|claim| Claim::clone(claim)).collect();
+        self.written.extend(again.iter().map(|claim| claim.address));
         let unchanged = new.is_empty() && given_up.is_empty();
         let known = self.groups.get(&service.key).copied().filter(|_| unchanged);
         let owner = match known {
@@ -121,15 +152,22 @@ impl<'a> Decider<'a> {
         let mut publish = publish(self.config, service, assignment, &owner, self.now);
         let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
         let told = events(self.config, service, assignment, &owner, &publish, repair);
+        take.extend(again);
         let release: Vec<Claim> = given_up.iter().map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
         if let Some(claim) = release.first() {
-            publish.annotations.insert(RELEASED.to_owned(), Some(format!("{} at {}", claim.address, self.now.text)));
+            publish.annotations.insert(RELEASED.to_owned(), Some(self.released(service, claim.address)));
         }
         self.written.extend(take.iter().chain(&release).map(|claim| claim.address));
         let publish = differs(service, &publish).then_some(publish);
         if !take.is_empty() || publish.is_some() || !release.is_empty() {
-            self.decision.work.push(Work { service: service.clone(), take, publish, release, events: told, repair });
+            self.decision.work.push(Work { service: service.clone(), gone, take, publish, release, events: told, repair });
         }
+    }
+
+    /// What annotation `released` says now: never what it said before, even within one second.
+    fn released(&self, service: &Service, address: IpAddr) -> String {
+        let text = format!("{address} at {}", self.now.text);
+        if service.annotations.get(RELEASED) == Some(&text) { format!("{text} again") } else { text }
     }
 
     /// A claim on `address` for `service`, over whatever free claim is there.
@@ -189,16 +227,43 @@ impl<'a> Decider<'a> {
         Claim { holders, placement: None, last_holder, freed: Some(self.now.seconds), ..claim.clone() }
     }
 
+    /// Gives back what Services held that are to be left alone now, once their status does not show it any more. One that is being
+    /// deleted keeps its claims until it is gone.
+    fn part(&mut self) {
+        for (key, claims) in std::mem::take(&mut self.held) {
+            let Some(service) = self.snapshot.services.get(key).filter(|service| is_served(self.config, service) == Serving::Foreign)
+            else {
+                continue;
+            };
+            let unshown = claims.iter().filter(|claim| !service.ingress.contains(&claim.address));
+            let release: Vec<Claim> = unshown.map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
+            let Some(first) = release.first() else { continue };
+            let publish = farewell(service, self.released(service, first.address), self.now);
+            self.written.extend(release.iter().map(|claim| claim.address));
+            let (service, publish) = (service.clone(), Some(publish));
+            self.decision.work.push(Work {
+                service,
+                gone: Vec::new(),
+                take: Vec::new(),
+                publish,
+                release,
+                events: Vec::new(),
+                repair: false,
+            });
+        }
+    }
+
     /// Claims that no work of this decision writes: give back those of vanished Services, forget what need not be remembered.
     fn sweep(&mut self) {
         let mut free: Vec<&Arc<Claim>> = Vec::new();
         for claim in self.snapshot.claims.values().filter(|claim| !self.written.contains(&claim.address)) {
             let in_pool = self.config.pool_of(claim.address).is_some();
-            let gone = |holder: &Holder| !self.keeps(holder, claim.address);
+            let gone = |holder: &Holder| !exists(self.snapshot, holder);
             if claim.holders.iter().any(gone) {
                 let left = self.without(claim, gone);
                 let delete = left.holders.is_empty() && !in_pool;
-                self.decision.tend.push(if delete { Tend::Delete(Claim::clone(claim)) } else { Tend::Replace(left) });
+                let gone = claim.holders.iter().filter(|holder| gone(holder)).cloned().collect();
+                self.decision.tend.push(if delete { Tend::Delete(Claim::clone(claim)) } else { Tend::Release(left, gone) });
             } else if claim.holders.is_empty() && !in_pool {
                 self.decision.tend.push(Tend::Delete(Claim::clone(claim)));
             } else if claim.holders.is_empty() {
@@ -208,16 +273,6 @@ impl<'a> Decider<'a> {
         free.sort_by_key(|claim| claim.freed);
         let surplus = free.len().saturating_sub(REMEMBERED);
         self.decision.tend.extend(free.into_iter().take(surplus).map(|claim| Tend::Delete(Claim::clone(claim))));
-    }
-
-    /// Whether `holder` keeps `address`: a Service that is ours until its own work gives it up, one that is being deleted until it is
-    /// gone, one that is to be left alone as long as its status shows the address.
-    fn keeps(&self, holder: &Holder, address: IpAddr) -> bool {
-        let Some(service) = self.snapshot.services.get(&holder.service).filter(|service| service.uid == holder.uid) else { return false };
-        match is_served(self.config, service) {
-            Serving::Ours | Serving::Deleting => true,
-            Serving::Foreign => service.ingress.contains(&address),
-        }
     }
 }
 

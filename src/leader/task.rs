@@ -26,7 +26,7 @@ use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
 use crate::config::Config;
-use crate::facts::{Claim, Event, EventKind, LeaderRecord, Living, NodeName, ServiceKey, Snapshot, Subject, is_at_least};
+use crate::facts::{Claim, Event, EventKind, Holder, LeaderRecord, Living, NodeName, ServiceKey, Snapshot, Subject, is_at_least};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 
@@ -316,8 +316,7 @@ impl Leader {
     }
 
     fn start_tend(&mut self, tend: Tend, now: Instant) {
-        let (Tend::Replace(claim) | Tend::Delete(claim)) = &tend;
-        let address = claim.address;
+        let address = tend.claim().address;
         if self.addresses.contains_key(&address) || !self.failures.is_ready(&address.to_string(), now) {
             return;
         }
@@ -444,6 +443,7 @@ async fn carry_out(
     written: &mut Written,
 ) -> Result<(), WriteError> {
     let key = &work.service.key;
+    check_gone(api, &work.gone).await?;
     for claim in &work.take {
         write_claim(api, feedback, claim, written).await?;
     }
@@ -469,8 +469,9 @@ async fn carry_out(
 }
 
 async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written: &mut Written) -> Result<(), WriteError> {
+    check_gone(api, tend.gone()).await?;
     match tend {
-        Tend::Replace(claim) => {
+        Tend::Replace(claim) | Tend::Release(claim, _) => {
             write_claim(api, feedback, &claim, written).await?;
             match (&claim.placement, &claim.last_holder) {
                 (Some(placement), _) => {
@@ -483,6 +484,16 @@ async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written:
         Tend::Delete(claim) => {
             api.delete_claim(&claim).await?;
             feed(feedback, Feedback::ClaimDeleted(claim)).await;
+        }
+    }
+    Ok(())
+}
+
+/// A Service that is there after all was only not seen yet: as with any lost race, the watch has to catch up.
+async fn check_gone(api: &Api, holders: &[Holder]) -> Result<(), WriteError> {
+    for holder in holders {
+        if !api.is_gone(holder).await? {
+            return Err(WriteError::Conflict);
         }
     }
     Ok(())

@@ -54,6 +54,16 @@ pub fn publish(config: &Config, service: &Service, assignment: &Assignment, owne
     Publish { ingress: ingress(service, assignment), annotations, condition }
 }
 
+/// The last word on a Service that is to be left alone from now on: `released` says what it had.
+pub fn farewell(service: &Service, released: String, now: &Now) -> Publish {
+    let before = service.condition.as_ref().filter(|before| !before.announced);
+    let since = before.map_or_else(|| now.text.clone(), |before| before.since.clone());
+    let message = "Lanlord leaves this Service alone (its class, or the annotation lanlord.dev/ignore)".to_owned();
+    let condition = AnnouncedCondition { announced: false, reason: "NotServed".to_owned(), message, since };
+    let annotations = [(ANNOUNCED, None), (POOL, None), (RELEASED, Some(released))].map(|(key, value)| (key.to_owned(), value)).into();
+    Publish { ingress: None, annotations, condition }
+}
+
 /// The ingress to write. What was put there by someone else is not wiped for a Service we have nothing for.
 fn ingress(service: &Service, assignment: &Assignment) -> Option<Vec<IpAddr>> {
     let ours = !assignment.addresses.is_empty() || !assignment.lost.is_empty() || service.annotations.contains_key(POOL);

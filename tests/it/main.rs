@@ -9,6 +9,7 @@ mod config_guides;
 mod config_task;
 mod l2;
 mod laws;
+mod leaders;
 mod manifests;
 mod plan;
 mod telemetry;

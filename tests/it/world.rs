@@ -7,8 +7,8 @@ use std::sync::Arc;
 use lanlord::addr::{Family, MacAddr};
 use lanlord::config::{Config, L2Advertisement, Pool, PoolName, Settings};
 use lanlord::facts::{
-    Claim, Endpoints, FamilyPolicy, Labels, Living, Medium, Member, MemberLink, Node, NodeName, Service, ServiceKey, Snapshot,
-    TrafficPolicy, Uid,
+    Claim, Endpoints, FamilyPolicy, Holder, Labels, LeaderRecord, Living, Medium, Member, MemberLink, Node, NodeName, Service, ServiceKey,
+    Snapshot, TrafficPolicy, Uid,
 };
 use lanlord::leader::decide::{Decision, Tend, Work, decide};
 use lanlord::leader::tell::Now;
@@ -197,8 +197,9 @@ impl World {
     }
 
     pub(crate) fn tend(&mut self, tend: Tend) -> Option<()> {
+        self.are_gone(tend.gone())?;
         match tend {
-            Tend::Replace(claim) => self.write_claim(claim),
+            Tend::Replace(claim) | Tend::Release(claim, _) => self.write_claim(claim),
             Tend::Delete(claim) => {
                 let current = self.snapshot.claims.get(&claim.address)?;
                 if current.resource_version != claim.resource_version {
@@ -210,6 +211,12 @@ impl World {
         }
     }
 
+    /// What the API server says when asked for these Services; `None`: one is there.
+    pub(crate) fn are_gone(&self, holders: &[Holder]) -> Option<()> {
+        let is_there = |holder: &Holder| self.snapshot.services.get(&holder.service).is_some_and(|service| service.uid == holder.uid);
+        (!holders.iter().any(is_there)).then_some(())
+    }
+
     /// Compare-and-swap, as the API server does it; `None`: refused.
     pub(crate) fn write_claim(&mut self, mut claim: Claim) -> Option<()> {
         let current = self.snapshot.claims.get(&claim.address).map(|claim| claim.resource_version.clone()).unwrap_or_default();
@@ -219,6 +226,17 @@ impl World {
         claim.resource_version = self.next_version();
         Arc::make_mut(&mut self.snapshot.claims).insert(claim.address, Arc::new(claim));
         Some(())
+    }
+
+    /// Compare-and-swap of the leader's Lease.
+    pub(crate) fn write_leader(&mut self, mut record: LeaderRecord) -> Option<LeaderRecord> {
+        let current = self.snapshot.leader.as_ref().map(|leader| leader.resource_version.clone()).unwrap_or_default();
+        if current != record.resource_version {
+            return None;
+        }
+        record.resource_version = self.next_version();
+        self.snapshot.leader = Some(record.clone());
+        Some(record)
     }
 
     pub(crate) fn publish(&mut self, work: &Work) -> Option<()> {
@@ -247,6 +265,7 @@ impl World {
 
     /// One Service's work, step by step; `None`: a step was refused and the rest dropped.
     pub(crate) fn carry_out(&mut self, work: Work) -> Option<Vec<String>> {
+        self.are_gone(&work.gone)?;
         for claim in work.take.clone() {
             self.write_claim(claim)?;
         }
