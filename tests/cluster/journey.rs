@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::Cluster;
 use crate::support::Options;
+use crate::support::service::url;
 
 const LINE: &str = "10.77.0.240-10.77.0.250, fd77::240-fd77::24f";
 
@@ -76,4 +77,150 @@ fn what_is_said_of_it(cluster: &Cluster) {
     assert!(node.log().contains("msg=announcing address=10.77.0.240 service=default/web link=eth0"), "{}", node.log());
     let assigned = cluster.nodes().filter(|node| node.log().contains("msg=assigned address=10.77.0.240 service=default/web")).count();
     assert_eq!(assigned, 1, "one of them leads");
+}
+
+#[test]
+fn journey_of_a_service_that_was_there_before_the_configuration_and_of_its_owner_leaving_in_order() {
+    let cluster = Cluster::start(&Options::default());
+    cluster.backend("web", &["n1", "n2", "n3"]);
+    cluster.start_agents();
+    cluster.load_balancer("web", "ipFamilyPolicy: RequireDualStack");
+    let remedy = "create configmap lanlord -n lanlord --from-literal=addresses=";
+    cluster.wait_until(10, "an Event says what to do", || {
+        cluster.events("web").iter().any(|event| event.starts_with("AllocationFailed: ") && event.contains(&format!("kubectl {remedy}")))
+    });
+    assert_eq!(cluster.condition("web")[..2], ["False", "AllocationFailed"]);
+    cluster.kubectl(&format!("{remedy}{LINE}").splitn(6, ' ').collect::<Vec<_>>());
+    cluster.wait_announced("web");
+    let first = cluster.wait_owner("web", "the Service is announced", |_| true);
+    let told = format!("IPAllocated: assigned 10.77.0.240 and fd77::240 from pool default, announced by {first} on eth0 (layer2)");
+    assert!(cluster.events("web").contains(&told), "{told} in {:?}", cluster.events("web"));
+    cluster.wait_reachable("web");
+
+    cluster.node(&first).agent_stop();
+    let old = cluster.node(&first).mac("eth0");
+    // The client asks nobody: it is told.
+    let known = |ip: &IpAddr| cluster.client.run(&["ip", "neigh", "show", "to", &ip.to_string(), "dev", "eth0"]).expect("ip neigh show");
+    cluster.wait_until(5, "the client's entries have moved without a question", || {
+        cluster.addresses("web").iter().map(known).all(|entry| entry.contains("lladdr 02:77:") && !entry.contains(&old))
+    });
+    cluster.wait_reachable("web");
+    let second = cluster.wait_owner("web", "another node announces it", |node| node != first);
+    cluster.wait_until(10, "an Event names the node", || {
+        cluster.events("web").iter().any(|event| event.starts_with("nodeAssigned: ") && event.contains(&format!("node \"{second}\"")))
+    });
+    assert!(cluster.node(&first).log().contains("msg=\"lanlord has left\""), "{}", cluster.node(&first).log());
+
+    cluster.node(&first).agent_start("configmap:lanlord/lanlord");
+    cluster.wait_until(10, "the others know it is back", || {
+        cluster.node(&second).metrics().is_ok_and(|metrics| metrics.contains("lanlord_members 3"))
+    });
+    // The next Service goes to the node that has nothing: everybody counts with it again, and web stays.
+    cluster.load_balancer("next", "ipFamilyPolicy: RequireDualStack");
+    cluster.wait_owner("next", "another Service is announced, by a node without one", |node| node != second);
+    cluster.wait_owner("web", "it stays where it is", |node| node == second);
+    let moves = cluster.events("web").iter().filter(|event| event.starts_with("nodeAssigned: ")).count();
+    assert_eq!(moves, 1, "{:?}", cluster.events("web"));
+}
+
+#[test]
+fn journey_with_external_traffic_policy_local() {
+    let cluster = Cluster::start(&Options::default());
+    cluster.configure("addresses", LINE);
+    for node in ["n2", "n3"] {
+        cluster.node(node).agent_start("configmap:lanlord/lanlord");
+    }
+    cluster.backend("web", &["n1"]);
+    cluster.load_balancer("web", "externalTrafficPolicy: Local, ipFamilyPolicy: RequireDualStack");
+    let silent_because = |reason: &str, words: &str| {
+        cluster.wait_until(10, &format!("not announced: {reason}, {words}"), || {
+            let [status, why, message] = cluster.condition("web");
+            (status.as_str(), why.as_str()) == ("False", reason) && message.contains(words)
+        });
+        cluster.wait_until(5, "nobody answers", || cluster.addresses("web").iter().all(|ip| cluster.client.owner_of(*ip).is_none()));
+        assert!(cluster.announcer("web").is_none());
+    };
+    silent_because("NoLocalEndpoint", "the nodes with ready pods (n1) cannot announce");
+    let client_is_seen = |owner: &str| {
+        for (ip, client) in cluster.addresses("web").into_iter().zip(["10.77.0.100", "fd77::100"]) {
+            let expected = format!("pod=web-{owner} node={owner} client={client}");
+            cluster.wait_until(10, &expected, || cluster.client.http(&url(ip)).as_ref() == Ok(&expected));
+        }
+    };
+    for (from, to) in [("n1", "n2"), ("n2", "n3")] {
+        cluster.backend("web", &[to]);
+        cluster.kubectl(&["delete", "pod", &format!("web-{from}"), "--wait=false"]);
+        cluster.wait_owner("web", "the owner is where the endpoint is", |node| node == to);
+        client_is_seen(to);
+    }
+    cluster.kubectl(&["delete", "pod", "web-n3"]);
+    silent_because("NoServingEndpoint", "the Service has no endpoints; check that its selector matches running pods");
+    cluster.backend("web", &["n2"]);
+    cluster.wait_announced("web");
+    client_is_seen("n2");
+}
+
+/// MetalLB's documents: one pool for everybody on n1, one for who asks for it on nodes of a rack.
+fn metallb(interface: &str) -> String {
+    format!(
+        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: lan, namespace: metallb-system}}\n\
+         spec: {{addresses: [10.77.0.240-10.77.0.245, 'fd77::240-fd77::245']}}\n---\n\
+         apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: rack, namespace: metallb-system}}\n\
+         spec: {{addresses: [10.77.0.250/32], autoAssign: false}}\n---\n\
+         apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: lan, namespace: metallb-system}}\n\
+         spec: {{ipAddressPools: [lan], interfaces: [{interface}], nodeSelectors: [{{matchLabels: {{kubernetes.io/hostname: n1}}}}]}}\n---\n\
+         apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{name: rack, namespace: metallb-system}}\n\
+         spec: {{ipAddressPools: [rack], nodeSelectors: [{{matchExpressions: [{{key: rack, operator: In, values: [nine]}}]}}]}}\n"
+    )
+}
+
+#[test]
+fn journey_with_the_documents_of_metallb_on_chosen_nodes() {
+    let cluster = Cluster::start(&Options { proxy_mode_of: vec![("n1", "iptables")], ..Options::default() });
+    cluster.backend("web", &["n1", "n2", "n3"]);
+    cluster.configure("metallb.yaml", &metallb("eth0"));
+    for node in cluster.nodes() {
+        node.agent_start_in_cluster("configmap:lanlord/lanlord");
+    }
+    cluster.load_balancer("web", "ipFamilyPolicy: RequireDualStack");
+    cluster.load_balancer("asks", "ipFamilyPolicy: SingleStack");
+    cluster.kubectl(&["annotate", "service", "asks", "metallb.io/address-pool=rack"]);
+    cluster.wait_owner("web", "the node of the selector announces it, through kube-proxy in iptables mode", |node| node == "n1");
+    cluster.wait_reachable("web");
+    let asks_says = |reason: &str, words: &str| {
+        cluster.wait_until(10, &format!("asks: {reason}, {words}"), || {
+            let [status, why, message] = cluster.condition("asks");
+            (status.as_str(), why.as_str()) == ("False", reason) && message.contains(words)
+        });
+    };
+    asks_says("NoNodeMatch", "no running node matches the nodeSelectors for pool rack (rack=nine)");
+    assert_eq!(cluster.addresses("asks"), [address("10.77.0.250")]);
+    assert_eq!(cluster.client.owner_of(address("10.77.0.250")), None);
+    cluster.kubectl(&["label", "node", "n2", "rack=nine"]);
+    cluster.wait_owner("asks", "the node with the label announces it", |node| node == "n2");
+    cluster.wait_reachable("asks");
+
+    cluster.configure("metallb.yaml", &metallb("eth7"));
+    cluster.wait_until(10, "an interface that no node has", || cluster.condition("web")[1] == "NoInterface");
+    assert!(cluster.condition("web")[2].contains("eth7"), "{:?}", cluster.condition("web"));
+    cluster.wait_until(5, "nobody answers", || cluster.addresses("web").iter().all(|ip| cluster.client.owner_of(*ip).is_none()));
+}
+
+#[test]
+fn journey_away_from_a_node_that_is_out_of_service_and_from_one_that_is_deleted() {
+    let cluster = Cluster::start(&Options::default());
+    cluster.configure("addresses", LINE);
+    cluster.backend("web", &["n1", "n2", "n3"]);
+    cluster.start_agents();
+    cluster.load_balancer("web", "ipFamilyPolicy: RequireDualStack");
+    let first = cluster.wait_owner("web", "it is announced", |_| true);
+    // As of a node that is switched off: nobody there hears of the taint.
+    cluster.node(&first).agent_pause();
+    cluster.kubectl(&["taint", "node", &first, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"]);
+    let second = cluster.wait_owner("web", "it is announced by a node in service", |node| node != first);
+    cluster.wait_reachable("web");
+    cluster.node(&second).agent_pause();
+    cluster.kubectl(&["delete", "node", &second]);
+    cluster.wait_owner("web", "it is announced by the node that is left", |node| node != first && node != second);
+    cluster.wait_reachable("web");
 }

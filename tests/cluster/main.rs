@@ -7,4 +7,5 @@
 
 mod journey;
 mod lab;
+mod links;
 mod support;

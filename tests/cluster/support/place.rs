@@ -170,7 +170,8 @@ fn lanlord() -> String {
     std::env::var("LANLORD_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lanlord").to_owned())
 }
 
-fn run_in(namespace: &str, command: &[&str]) -> Result<String, String> {
+/// What a command prints in a network namespace, or its complaint.
+pub(crate) fn run_in(namespace: &str, command: &[&str]) -> Result<String, String> {
     let output = Command::new("ip").args(["netns", "exec", namespace]).args(command).stdin(Stdio::null()).output();
     result(&output.expect("ip runs"))
 }

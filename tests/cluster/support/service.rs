@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::process::Command;
-use std::process::Stdio;
 
 use serde_json::Value;
 use serde_json::json;
 
 use crate::support::cluster::Cluster;
+use crate::support::place::run_in;
 
 /// What the switch notes: on which port somebody answered for which address.
 const WATCH: &str = "table bridge watch {
@@ -122,23 +121,21 @@ impl Cluster {
     pub(crate) fn answering_ports(&self, address: IpAddr) -> Vec<String> {
         let file = self.directory.join("watch.nft");
         fs::write(&file, format!("table bridge watch\ndelete table bridge watch\n{WATCH}\n")).expect("a file of ours");
-        self.script_in("sw", &["nft", "-f", &file.to_string_lossy()]);
+        self.switch(&["nft", "-f", &file.to_string_lossy()]);
         for _ in 0..3 {
             self.client.mac_of(address);
         }
         let set = if address.is_ipv4() { "v4" } else { "v6" };
-        let seen = self.script_in("sw", &["nft", "list", "set", "bridge", "watch", set]);
+        let seen = self.switch(&["nft", "list", "set", "bridge", "watch", set]);
         let entries = seen.split(['{', '}', ',']).map(str::trim);
         let ports = entries.filter_map(|entry| entry.strip_suffix(&format!(" . {address}")));
         ports.map(|port| port.trim_matches('"').to_owned()).collect()
     }
 
-    /// What a command prints in a namespace of the cluster that is no node.
+    /// What a command prints on the switch.
     #[track_caller]
-    fn script_in(&self, place: &str, command: &[&str]) -> String {
-        let output = Command::new("ip").args(["netns", "exec", &self.namespace(place)]).args(command).stdin(Stdio::null()).output();
-        super::cluster::result(&output.expect("ip runs"))
-            .unwrap_or_else(|complaint| panic!("{} on {place}: {complaint}", command.join(" ")))
+    pub(crate) fn switch(&self, command: &[&str]) -> String {
+        run_in(&self.namespace("sw"), command).unwrap_or_else(|complaint| panic!("{} on the switch: {complaint}", command.join(" ")))
     }
 }
 
