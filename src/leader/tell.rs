@@ -132,7 +132,7 @@ pub fn events(
         let (verb, which) = if adopted { ("kept", &assignment.addresses) } else { ("assigned", &new) };
         let announced = match owner {
             Ok(owner) => format!("announced by {}", by(&assignment.addresses, owner)),
-            Err(why) => format!("not announced: {why}"),
+            Err(why) => format!("not announced yet: {why}"),
         };
         events.push(event(EventKind::Normal, "IPAllocated", format!("{verb} {} from pool {pools}, {announced}", list(which))));
     } else if let (Ok(owner), true) = (owner, changed && condition.announced) {
