@@ -6,4 +6,5 @@
 //! with `LANLORD_KEEP=1` the cluster of a failed test stays up for a look.
 
 mod lab;
+mod restarts;
 mod support;
