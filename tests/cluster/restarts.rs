@@ -150,7 +150,7 @@ fn two_leaders_never_put_one_address_on_two_services() {
     assert_nothing_is_shared(&cluster);
     let addresses = cluster.addresses();
     leader.agent_resume();
-    cluster.wait_until(20, "the old leader sees that it leads no more", || leader.log().contains("another instance holds the Lease"));
+    cluster.wait_until(20, "the old leader knows that it leads no more", || leader.log().contains("leader=false"));
     assert_nothing_is_shared(&cluster);
     assert_eq!(cluster.addresses(), addresses, "nothing moved");
 
