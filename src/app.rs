@@ -127,7 +127,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     start_plan(&mut tasks, &options, &wires, &phases);
     let health = Health::new();
     start_l2(&mut tasks, &wires, &phases, health.heartbeat("l2", STUCK))?;
-    start_telemetry(&mut tasks, &options, &instance, &wires, &phases, &health);
+    start_telemetry(&mut tasks, &api, &options, &instance, &wires, &phases, &health);
     supervise(tasks, &wires, &phases).await
 }
 
@@ -146,8 +146,8 @@ fn start_sources(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires,
         }
         Origin::ConfigMap { namespace, name } => {
             let (seen, watched) = watch::channel(ConfigMapSeen::default());
-            let (api, of, named, until) = (api.clone(), namespace.clone(), name.clone(), rest.clone());
-            tasks.spawn(async move { ("api::configmap", api::configmap::run(api, of, named, seen, until).await) });
+            let (api, of, named, state, until) = (api.clone(), namespace.clone(), name.clone(), wires.api.clone(), rest.clone());
+            tasks.spawn(async move { ("api::configmap", api::configmap::run(api, of, named, seen, state, until).await) });
             tasks.spawn(async move { ("config", config::task::run_configmap(&namespace, &name, watched, outlet, rest).await) });
         }
     }
@@ -178,7 +178,7 @@ async fn report_edits(
                 (EventKind::Normal, accepted.summary.clone())
             }
             Err(problems) => {
-                for problem in problems.iter() {
+                for problem in problems {
                     tracing::error!(%problem, "configuration rejected; the last good one stays in force");
                 }
                 (EventKind::Warning, format!("the last good configuration stays in force: {problems}"))
@@ -294,10 +294,14 @@ async fn beat(heartbeat: Heartbeat) {
     }
 }
 
-fn start_telemetry(tasks: &mut Tasks, options: &Options, instance: &str, wires: &Arc<Wires>, phases: &Phases, health: &Health) {
+fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &str, wires: &Arc<Wires>, phases: &Phases, health: &Health) {
     let metrics = Metrics::new();
-    let (node, known) = (options.node.clone(), wires.clone());
-    metrics.on_scrape(move |figures| status::figures(figures, &known, &node));
+    let (node, known, api) = (options.node.clone(), wires.clone(), api.clone());
+    metrics.on_scrape(move |figures| {
+        status::figures(figures, &known, &node);
+        figures.api_writes = api.writes();
+        figures.events_dropped = api.events_dropped();
+    });
     let (node, instance, known) = (options.node.clone(), instance.to_owned(), wires.clone());
     let status = Arc::new(move || status::json(&known, &node, &instance).to_string());
     let site = Site { health: health.clone(), metrics, status };
@@ -411,11 +415,9 @@ async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Res
 }
 
 async fn wait_for(tasks: &mut Tasks, name: &str) -> anyhow::Result<()> {
-    loop {
-        match tasks.join_next().await {
-            Some(Ok((ended, result))) if ended == name => return result.with_context(|| format!("{name} while leaving")),
-            ended => return Err(unasked(ended)),
-        }
+    match tasks.join_next().await {
+        Some(Ok((ended, result))) if ended == name => result.with_context(|| format!("{name} while leaving")),
+        ended => Err(unasked(ended)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Written once, on transitions; one that is refused is dropped and counted, for a load balancer must not wait for its diary.
 
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event as EventObject, EventSource, ObjectReference};
@@ -10,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 
-use super::{Api, WriteError, bounded};
+use super::{Api, WriteError};
 use crate::facts::{Event, EventKind, Subject};
 
 /// Longest message the API server takes.
@@ -48,13 +49,18 @@ impl Recorder {
     /// # Errors
     /// Why it was dropped; nothing to be done about it.
     pub async fn publish(&self, event: &Event) -> Result<(), WriteError> {
-        if !self.token() {
-            return Err(WriteError::Invalid("too many Events at once".to_owned()));
+        let written = if self.token() { self.write(event).await } else { Err(WriteError::Invalid("too many Events at once".to_owned())) };
+        if written.is_err() {
+            self.api.events_dropped.fetch_add(1, Ordering::Relaxed);
         }
+        written
+    }
+
+    async fn write(&self, event: &Event) -> Result<(), WriteError> {
         let object = self.object(event, Timestamp::now());
         let namespace = object.metadata.namespace.clone().unwrap_or_default();
         let events = kube::Api::<EventObject>::namespaced(self.api.client.clone(), &namespace);
-        bounded(events.create(&PostParams::default(), &object)).await.map(drop)
+        self.api.write("create", "events", events.create(&PostParams::default(), &object)).await.map(drop)
     }
 
     fn object(&self, event: &Event, now: Timestamp) -> EventObject {

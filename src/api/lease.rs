@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use serde::{Deserialize, Serialize};
 
-use super::{Api, WriteError, bounded};
+use super::{Api, REQUEST_TIMEOUT, WriteError, bounded};
 use crate::facts::{Claim, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Placement, ServiceKey, Uid};
 
 /// The name of the leader's Lease.
@@ -162,7 +162,7 @@ fn read_claim(address: IpAddr, lease: Lease) -> Result<Claim, String> {
         pool: annotations.remove(POOL).unwrap_or_default(),
         placement: node.map(|node| Placement { node: NodeName::new(&node), generation }),
         last_holder: annotations.remove(LAST_HOLDER).and_then(|holder| ServiceKey::parse(&holder)),
-        freed: annotations.remove(FREED).and_then(|time| time.parse::<Timestamp>().ok()).map(|time| time.as_second()),
+        freed: annotations.remove(FREED).and_then(|time| time.parse::<Timestamp>().ok()).map(Timestamp::as_second),
         resource_version: lease.metadata.resource_version.unwrap_or_default(),
     })
 }
@@ -283,9 +283,9 @@ impl Api {
         let params = PostParams::default();
         let name = lease.metadata.name.clone().unwrap_or_default();
         let written = if lease.metadata.resource_version.is_some() {
-            bounded(self.leases().replace(&name, &params, &lease)).await?
+            self.write("update", "leases", self.leases().replace(&name, &params, &lease)).await?
         } else {
-            bounded(self.leases().create(&params, &lease)).await?
+            self.write("create", "leases", self.leases().create(&params, &lease)).await?
         };
         read(written).map_err(WriteError::Invalid)?.ok_or_else(|| WriteError::Invalid(format!("{name} is no Lease of ours")))
     }
@@ -308,15 +308,25 @@ impl Api {
     pub async fn delete_claim(&self, claim: &Claim) -> Result<(), WriteError> {
         let preconditions = Preconditions { resource_version: Some(claim.resource_version.clone()), uid: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        bounded(self.leases().delete(&claim_name(claim.address), &params)).await.map(drop)
+        self.write("delete", "leases", self.leases().delete(&claim_name(claim.address), &params)).await.map(drop)
     }
 
-    /// Creates or replaces a member Lease, owned by the Node of `node_uid`.
+    /// Creates or replaces the member Lease of our own node, owned by the Node of `node_uid`. One that exists but cannot be read
+    /// (a Snapshot does not have it) is written anew.
     ///
     /// # Errors
     /// As [`Api::write_claim`].
     pub async fn write_member(&self, member: &Member, node_uid: &Uid) -> Result<Member, WriteError> {
-        match self.write_lease(member_lease(member, node_uid, Timestamp::now())).await? {
+        let mut lease = member_lease(member, node_uid, Timestamp::now());
+        let mut written = self.write_lease(lease.clone()).await;
+        if written == Err(WriteError::AlreadyExists) {
+            let there = bounded(REQUEST_TIMEOUT, self.leases().get(&member_name(&member.node))).await?;
+            lease.metadata.resource_version = there.metadata.resource_version.clone();
+            if read(there).is_err() {
+                written = self.write_lease(lease).await;
+            }
+        }
+        match written? {
             Record::Member(member) => Ok(member),
             Record::Leader(_) | Record::Claim(_) => Err(WriteError::Invalid("another Lease came back".to_owned())),
         }
@@ -338,9 +348,9 @@ impl Api {
 mod tests {
     use super::*;
 
-    fn again(lease: Lease) -> Record {
+    fn again(lease: &Lease) -> Record {
         // Through JSON, as the API server sees it.
-        let json = serde_json::to_string(&lease).unwrap();
+        let json = serde_json::to_string(lease).unwrap();
         read(serde_json::from_str(&json).unwrap()).unwrap().unwrap()
     }
 
@@ -356,10 +366,10 @@ mod tests {
                 freed: None,
                 resource_version: "12".to_owned(),
             };
-            assert_eq!(again(claim_lease(&claim, Timestamp::UNIX_EPOCH)), Record::Claim(claim.clone()));
+            assert_eq!(again(&claim_lease(&claim, Timestamp::UNIX_EPOCH)), Record::Claim(claim.clone()));
             let free =
                 Claim { holders: Vec::new(), placement: None, last_holder: Some(ServiceKey::new("a", "b")), freed: Some(99), ..claim };
-            assert_eq!(again(claim_lease(&free, Timestamp::UNIX_EPOCH)), Record::Claim(free));
+            assert_eq!(again(&claim_lease(&free, Timestamp::UNIX_EPOCH)), Record::Claim(free));
         }
     }
 
@@ -388,9 +398,9 @@ mod tests {
         };
         let lease = member_lease(&member, &Uid("n".into()), Timestamp::UNIX_EPOCH);
         assert_eq!(lease.spec.as_ref().unwrap().holder_identity.as_deref(), Some("pi1.lan/6f2a"));
-        assert_eq!(again(lease), Record::Member(member.clone()));
+        assert_eq!(again(&lease), Record::Member(member.clone()));
         let left = Member { instance: None, config: None, ..member };
-        assert_eq!(again(member_lease(&left, &Uid("n".into()), Timestamp::UNIX_EPOCH)), Record::Member(left));
+        assert_eq!(again(&member_lease(&left, &Uid("n".into()), Timestamp::UNIX_EPOCH)), Record::Member(left));
     }
 
     #[test]

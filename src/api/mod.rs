@@ -4,12 +4,17 @@
 
 pub mod configmap;
 pub mod convert;
+mod dial;
 pub mod events;
+mod heartbeat;
 pub mod lease;
 pub mod patch;
 pub mod watch;
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,7 +29,12 @@ pub struct Api {
     pub(crate) client: kube::Client,
     /// The namespace of our Leases.
     pub(crate) namespace: String,
+    writes: Arc<Mutex<BTreeMap<Write, u64>>>,
+    pub(crate) events_dropped: Arc<AtomicU64>,
 }
+
+/// One sort of write: verb, resource, and `ok` or the [`WriteError`] in one word.
+pub type Write = (&'static str, &'static str, &'static str);
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,8 +60,8 @@ pub enum WriteError {
     /// No answer in time; the write may have happened all the same.
     #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
     Timeout,
-    /// No connection.
-    #[error("the API server cannot be reached: {0}")]
+    /// No connection, or the server is in trouble.
+    #[error("the API server cannot be used: {0}")]
     Unreachable(String),
     /// The API server does not accept it.
     #[error("refused: {0}")]
@@ -59,15 +69,45 @@ pub enum WriteError {
 }
 
 impl From<kube::Error> for WriteError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all that is not the API server's own answer means the same: it was not reached")]
     fn from(error: kube::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&kube::Error> for WriteError {
+    fn from(error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.is_already_exists() => Self::AlreadyExists,
             kube::Error::Api(status) if status.is_conflict() => Self::Conflict,
             kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
-            kube::Error::Api(status) if status.is_forbidden() || status.code == 401 => Self::Forbidden(status.message),
-            kube::Error::Api(status) => Self::Invalid(status.message),
-            other => Self::Unreachable(chain(&other)),
+            kube::Error::Api(status) if status.is_forbidden() || status.code == 401 => Self::Forbidden(status.message.clone()),
+            // Deleted and created again under its name: as much too late as a stale version.
+            kube::Error::Api(status) if status.is_invalid() && status.message.contains("metadata.uid") => Self::Conflict,
+            kube::Error::Api(status) if status.code == 429 || status.code >= 500 => Self::Unreachable(status.message.clone()),
+            kube::Error::Api(status) => Self::Invalid(status.message.clone()),
+            other => Self::Unreachable(chain(other)),
         }
+    }
+}
+
+impl WriteError {
+    /// One word, for metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::AlreadyExists => "already_exists",
+            Self::NotFound => "not_found",
+            Self::Forbidden(_) => "forbidden",
+            Self::Timeout => "timeout",
+            Self::Unreachable(_) => "unreachable",
+            Self::Invalid(_) => "invalid",
+        }
+    }
+
+    /// The server as a whole cannot be used at the moment; the request itself may be all right.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Unreachable(_))
     }
 }
 
@@ -85,8 +125,8 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Bounds one request.
-pub(crate) async fn bounded<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
-    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+pub(crate) async fn bounded<T>(limit: Duration, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
+    match tokio::time::timeout(limit, request).await {
         Ok(answer) => answer.map_err(WriteError::from),
         Err(_) => Err(WriteError::Timeout),
     }
@@ -111,6 +151,29 @@ impl Api {
 
     /// With a client made elsewhere.
     pub fn new(client: kube::Client, namespace: &str) -> Self {
-        Self { client, namespace: namespace.to_owned() }
+        Self { client, namespace: namespace.to_owned(), writes: Arc::default(), events_dropped: Arc::default() }
+    }
+
+    /// Writes since the start, by sort.
+    pub fn writes(&self) -> BTreeMap<Write, u64> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Events that were not written since the start.
+    pub fn events_dropped(&self) -> u64 {
+        self.events_dropped.load(Ordering::Relaxed)
+    }
+
+    /// A write, bounded and counted.
+    pub(crate) async fn write<T>(
+        &self,
+        verb: &'static str,
+        resource: &'static str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, WriteError> {
+        let answer = bounded(REQUEST_TIMEOUT, request).await;
+        let outcome = answer.as_ref().map_or_else(WriteError::word, |_| "ok");
+        *self.writes.lock().unwrap_or_else(PoisonError::into_inner).entry((verb, resource, outcome)).or_default() += 1;
+        answer
     }
 }

@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::convert::{self, CONDITION};
-use super::{Api, WriteError, bounded};
+use super::{Api, WriteError};
 use crate::facts::{AnnouncedCondition, Service};
 
 /// What to write; `None` leaves as it is.
@@ -53,7 +53,7 @@ impl Api {
         let services = kube::Api::<ServiceObject>::namespaced(self.client.clone(), &service.key.namespace);
         let patch = Patch::Strategic(body(service, status));
         let params = PatchParams::default();
-        let written = bounded(services.patch_status(&service.key.name, &params, &patch)).await?;
+        let written = self.write("patch", "services/status", services.patch_status(&service.key.name, &params, &patch)).await?;
         Ok(convert::service(written))
     }
 }

@@ -16,20 +16,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{BoxStream, SelectAll, StreamExt};
+use futures::stream::{BoxStream, SelectAll, Stream, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node as NodeObject, Service as ServiceObject};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::runtime::watcher::{Config, Event};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::dial::dial;
 use super::lease::{Record, read};
-use super::{Api, chain, convert};
+use super::{Api, convert, heartbeat};
 use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot, is_at_least};
 
 /// Changes that come within so short a time become one Snapshot; the first after a quiet time is published at once.
@@ -52,11 +53,39 @@ pub enum Feedback {
     Leader(LeaderRecord),
 }
 
-/// Which watches fail, and why; empty while all is well.
+/// What this process knows of the API server.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ApiState {
-    /// By resource.
+    /// Whether it answers.
+    pub contact: Contact,
+    /// Watches that fail (by resource) and why: what a Snapshot says of those may be old.
     pub failing: BTreeMap<&'static str, String>,
+}
+
+/// Whether the API server answers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Contact {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    /// It answers.
+    Reachable {
+        /// First answer.
+        since: Timestamp,
+    },
+    /// It does not answer, or only says that it cannot work.
+    Unreachable {
+        /// First failure.
+        since: Timestamp,
+        /// What went wrong then.
+        error: String,
+    },
+}
+
+impl Contact {
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
 }
 
 /// Where the watches publish.
@@ -83,51 +112,55 @@ enum Update {
     Delete(Item),
     Init(&'static str),
     InitDone(&'static str),
-    Failed(&'static str, String),
 }
 
 type Updates = BoxStream<'static, Update>;
 
-fn updates<K>(kind: &'static str, api: kube::Api<K>, slim: impl Fn(K) -> Item + Send + 'static) -> Updates
+fn updates<K>(
+    kind: &'static str,
+    events: impl Stream<Item = Event<K>> + Send + 'static,
+    slim: impl Fn(K) -> Item + Send + 'static,
+) -> Updates
 where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K: 'static,
 {
-    watcher(api, watcher::Config::default().page_size(PAGE))
-        .default_backoff()
+    events
         .map(move |event| match event {
-            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => Update::Apply(slim(object)),
-            Ok(watcher::Event::Delete(object)) => Update::Delete(slim(object)),
-            Ok(watcher::Event::Init) => Update::Init(kind),
-            Ok(watcher::Event::InitDone) => Update::InitDone(kind),
-            Err(error) => Update::Failed(kind, chain(&error)),
+            Event::Apply(object) | Event::InitApply(object) => Update::Apply(slim(object)),
+            Event::Delete(object) => Update::Delete(slim(object)),
+            Event::Init => Update::Init(kind),
+            Event::InitDone => Update::InitDone(kind),
         })
         .boxed()
 }
 
 const KINDS: [&str; 5] = ["services", "endpointslices", "nodes", "namespaces", "leases"];
 
-fn streams(api: &Api) -> SelectAll<Updates> {
+fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
     let client = || api.client.clone();
+    let pages = || Config::default().page_size(PAGE);
+    // Services become LoadBalancers and cease to be: with this selector the server tells both as if created and deleted.
+    let balanced = pages().fields("spec.type=LoadBalancer");
     let version = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.resource_version.clone().unwrap_or_default();
     let [services, slices, nodes, namespaces, leases] = KINDS;
     let mut all = SelectAll::new();
-    all.push(updates(services, kube::Api::<ServiceObject>::all(client()), move |object| {
+    all.push(updates(services, dial(services, kube::Api::<ServiceObject>::all(client()), balanced, state), move |object| {
         let key = ServiceKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
         let version = version(&object.metadata);
         Item::Service(key, convert::service(object), version)
     }));
-    all.push(updates(slices, kube::Api::<EndpointSlice>::all(client()), |object| {
+    all.push(updates(slices, dial(slices, kube::Api::<EndpointSlice>::all(client()), pages(), state), |object| {
         let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
         Item::Slice(name, convert::endpoints(object))
     }));
-    all.push(updates(nodes, kube::Api::<NodeObject>::all(client()), |object| {
+    all.push(updates(nodes, dial(nodes, kube::Api::<NodeObject>::all(client()), pages(), state), |object| {
         let node = convert::node(object);
         Item::Node(node.name.clone(), Box::new(node))
     }));
-    all.push(updates(namespaces, kube::Api::<PartialObjectMeta<Namespace>>::all(client()), |object| {
+    all.push(updates(namespaces, dial(namespaces, kube::Api::<PartialObjectMeta<Namespace>>::all(client()), pages(), state), |object| {
         Item::Namespace(object.name_any(), object.metadata.labels.unwrap_or_default())
     }));
-    all.push(updates(leases, kube::Api::<Lease>::namespaced(client(), &api.namespace), move |object| {
+    all.push(updates(leases, dial(leases, kube::Api::<Lease>::namespaced(client(), &api.namespace), pages(), state), move |object| {
         let (name, version) = (object.name_any(), version(&object.metadata));
         let record = read(object).unwrap_or_else(|problem| {
             tracing::warn!(problem, "a Lease cannot be read and is left out; correct or delete it");
@@ -143,9 +176,10 @@ fn streams(api: &Api) -> SelectAll<Updates> {
 /// # Errors
 /// Only if all watches end, which they do not.
 pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut streams = streams(&api);
+    let mut streams = streams(&api, &outputs.state);
+    let heartbeat = heartbeat::run(&api, &outputs.state);
+    let mut heartbeat = std::pin::pin!(heartbeat);
     let mut store = Store::default();
-    let mut state = ApiState::default();
     let mut quiet_until = Instant::now();
     let mut publish_at: Option<Instant> = None;
     loop {
@@ -159,6 +193,7 @@ pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outp
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
+            () = &mut heartbeat => {}
             () = timer => {
                 publish_at = None;
                 let begun = Instant::now();
@@ -169,7 +204,6 @@ pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outp
             Some(answer) = feedback.recv() => store.feedback(answer),
             update = streams.next() => {
                 let update = update.ok_or_else(|| anyhow::anyhow!("all watches ended"))?;
-                report(&update, &mut state, &outputs.state);
                 store.apply(update);
             }
         }
@@ -178,25 +212,6 @@ pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outp
             publish_at = publish_at.or_else(|| Some(quiet_until.max(Instant::now())));
         }
     }
-}
-
-/// Logs when a watch begins to fail and when it recovers.
-fn report(update: &Update, state: &mut ApiState, sender: &watch::Sender<ApiState>) {
-    match update {
-        Update::Failed(kind, error) => {
-            if state.failing.insert(kind, error.clone()).is_none() {
-                tracing::warn!(resource = kind, error, "cannot watch the API server; everything announced stays announced");
-            }
-        }
-        Update::InitDone(kind) => {
-            if state.failing.remove(kind).is_none() {
-                return;
-            }
-            tracing::info!(resource = kind, "watching the API server again");
-        }
-        Update::Apply(_) | Update::Delete(_) | Update::Init(_) => return,
-    }
-    sender.send_replace(state.clone());
 }
 
 /// A keyed collection that forgets, at the end of a list, what the list did not have.
@@ -263,7 +278,6 @@ impl Store {
             Update::Delete(item) => self.remove(item),
             Update::Init(kind) => self.begin(kind),
             Update::InitDone(kind) => self.end(kind),
-            Update::Failed(..) => {}
         }
     }
 
@@ -396,7 +410,8 @@ impl Store {
         if self.snapshot.endpoints.get(service) == sum.as_ref() {
             return;
         }
-        self.changed = true;
+        // Most Services are no LoadBalancer: their pods may come and go without waking anybody.
+        self.changed |= self.snapshot.services.contains_key(service);
         let endpoints = Arc::make_mut(&mut self.snapshot.endpoints);
         match sum {
             Some(sum) => endpoints.insert(service.clone(), sum),

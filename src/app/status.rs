@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Wires;
 use crate::addr::Family;
+use crate::api::watch::Contact;
 use crate::config::Pool;
 use crate::facts::{NodeName, ServiceKey, Snapshot};
 use crate::telemetry::metrics::{Announced, Count, Figures, Layer2Figures, PoolFigures};
@@ -17,7 +18,7 @@ pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     figures.config_problems = *wires.config_problems.borrow();
     figures.leader = *wires.leading.borrow();
     figures.members = wires.living.borrow().members.len() as u64;
-    figures.api_reachable = wires.api.borrow().failing.is_empty();
+    figures.api_reachable = matches!(wires.api.borrow().contact, Contact::Reachable { .. });
     let assigned = snapshot.services.values().filter(|service| !service.ingress.is_empty()).count() as u64;
     figures.services_assigned = assigned;
     figures.services_pending = snapshot.services.len() as u64 - assigned;

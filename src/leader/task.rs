@@ -468,7 +468,7 @@ async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written:
             write_claim(api, feedback, &claim, written).await?;
             match (&claim.placement, &claim.last_holder) {
                 (Some(placement), _) => {
-                    tracing::info!(address = %claim.address, service = services(&claim), owner = %placement.node, "owner recorded")
+                    tracing::info!(address = %claim.address, service = services(&claim), owner = %placement.node, "owner recorded");
                 }
                 (None, Some(last)) => tracing::info!(address = %claim.address, service = %last, "released"),
                 (None, None) => {}

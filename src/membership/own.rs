@@ -197,7 +197,7 @@ impl OwnLease {
         match (self.state, holder) {
             (State::Joining, _) if self.is_mine() => self.become_(State::Member, "took the node's Lease", out),
             (State::Member, Some(holder)) if holder != self.instance => {
-                self.become_(State::Superseded, "a newer instance took the Lease", out)
+                self.become_(State::Superseded, "a newer instance took the Lease", out);
             }
             (State::Member, None) if self.desired.leave => self.become_(State::Left, "released the Lease", out),
             (State::Member, None) => self.become_(State::Joining, "the Lease was taken away", out),

@@ -93,7 +93,7 @@ fn candidate(config: &Config, services: &[&Service], group: &Group, node: &Node,
         let preferred = advertisements.iter().flat_map(|ad| &ad.preferred_node_selectors);
         preference += preferred.filter(|preferred| preferred.selector.matches(&node.labels)).map(|preferred| preferred.weight).sum::<u32>();
     }
-    (!links.is_empty()).then(|| Candidate {
+    (!links.is_empty()).then_some(Candidate {
         generation: member.generation,
         links,
         preference,

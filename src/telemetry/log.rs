@@ -15,7 +15,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 pub const LEVEL_VARIABLE: &str = "LANLORD_LOG";
 
 /// Libraries that tell each request, or tell again on each attempt what we tell once.
-const QUIET: &str = "kube_client=error,kube_runtime=off,hyper=warn,hyper_util=warn,tower=warn,rustls=warn,netlink_proto=warn";
+const QUIET: &str = "kube_client=off,kube_runtime=off,hyper=warn,hyper_util=warn,tower=warn,rustls=warn,netlink_proto=warn";
 
 /// How lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

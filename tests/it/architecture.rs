@@ -185,6 +185,7 @@ fn every_file_is_reached_by_a_mod_line() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "sizes are for people: `cargo test sizes -- --nocapture`")]
 fn sizes_are_printed_for_whoever_looks() {
     let mut sizes: Vec<(usize, String)> =
         sources().iter().map(|source| (source.text.lines().count(), source.path.display().to_string())).collect();

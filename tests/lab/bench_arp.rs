@@ -1,5 +1,6 @@
 //! How fast ARP is answered, beside the kernel's own answer in the same run; and how many answers are lost under load. Prints, asserts
 //! nothing. `scripts/bench-arp.sh` runs it.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
