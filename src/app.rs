@@ -257,7 +257,9 @@ fn start_leader(
 }
 
 fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phases) {
+    let member = (wires.member.subscribe(), wires.member.subscribe());
     let inputs = plan::task::Inputs {
+        superseded: derive(tasks, phases, member, |state, _| *state == MemberState::Superseded),
         config: wires.config.subscribe(),
         snapshot: wires.snapshot.subscribe(),
         living: wires.living.subscribe(),
