@@ -160,6 +160,11 @@ impl Cluster {
         command
     }
 
+    /// A file in the directory of this cluster.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// What the agent on this node has printed, all its lives.
     pub(crate) fn log(&self, node: &str) -> String {
         fs::read_to_string(self.directory.join(format!("log/agent-{node}.log"))).unwrap_or_default()

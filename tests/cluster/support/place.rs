@@ -1,6 +1,8 @@
 //! The machines of the LAN: nodes with their agents, and the client.
 
+use std::fs::File;
 use std::net::IpAddr;
+use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::thread;
@@ -36,6 +38,18 @@ impl Node<'_> {
     #[track_caller]
     pub(crate) fn agent_command(&self, command: &[&str], options: &[&str]) {
         self.cluster.script(&["agent", "start"], &[&[self.name], options, &["--"], command].concat());
+    }
+
+    /// Starts a second lanlord beside the first, as an update with surge does.
+    #[track_caller]
+    pub(crate) fn agent_beside(&self, config: &str) -> Child {
+        let kubeconfig = self.cluster.path(&format!("agent/{}/kubeconfig", self.name));
+        let log =
+            File::options().append(true).open(self.cluster.path(&format!("log/agent-{}.log", self.name))).expect("the first one's log");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.cluster.namespace(self.name), &lanlord(), "run", "--node", self.name]);
+        command.args(["--config", config, "--http", "127.0.0.1:7476"]).env("KUBECONFIG", kubeconfig);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("ip runs")
     }
 
     /// SIGTERM; returns when it has ended.
