@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::{Record, read};
 use super::{Api, chain, convert};
-use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot};
+use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot, is_at_least};
 
 /// Changes that come within so short a time become one Snapshot; the first after a quiet time is published at once.
 const COALESCE: Duration = Duration::from_millis(10);
@@ -42,8 +42,8 @@ const PAGE: u32 = 200;
 pub enum Feedback {
     /// An address Lease was written.
     Claim(Claim),
-    /// An address Lease was deleted.
-    ClaimDeleted(IpAddr),
+    /// This address Lease was deleted.
+    ClaimDeleted(Claim),
     /// A Service was patched.
     Service(Box<Service>),
     /// Our member Lease was written.
@@ -242,17 +242,10 @@ struct Store {
     /// Each slice's share, by Service; and whose each slice is.
     shares: BTreeMap<ServiceKey, BTreeMap<Arc<str>, Endpoints>>,
     slice_of: BTreeMap<Arc<str>, ServiceKey>,
-    /// The Lease `leader` exists but its record may be older than what we know.
+    /// The Leases the store has something from.
     lease_names: BTreeSet<String>,
-}
-
-/// Whether `new` is at least as new as `old`. Versions are numbers that grow (guaranteed since Kubernetes 1.35, true before);
-/// what is no number is taken as it comes.
-fn is_newer(new: &str, old: &str) -> bool {
-    match (new.parse::<u64>(), old.parse::<u64>()) {
-        (Ok(new), Ok(old)) => new >= old,
-        (Ok(_) | Err(_), _) => true,
-    }
+    /// Versions of the address Leases that we deleted, until the watch says so too.
+    deleted: BTreeMap<IpAddr, String>,
 }
 
 impl Store {
@@ -277,9 +270,10 @@ impl Store {
     fn feedback(&mut self, answer: Feedback) {
         match answer {
             Feedback::Claim(claim) => self.put_record(Record::Claim(claim)),
-            Feedback::ClaimDeleted(address) => {
-                Arc::make_mut(&mut self.snapshot.claims).remove(&address);
+            Feedback::ClaimDeleted(claim) => {
+                Arc::make_mut(&mut self.snapshot.claims).remove(&claim.address);
                 self.changed = true;
+                self.deleted.insert(claim.address, claim.resource_version);
             }
             Feedback::Service(service) => self.put_service(*service),
             Feedback::Member(member) => self.put_record(Record::Member(member)),
@@ -370,7 +364,7 @@ impl Store {
 
     fn put_service(&mut self, service: Service) {
         let before = self.snapshot.services.get(&service.key);
-        if before.is_none_or(|before| is_newer(&service.resource_version, &before.resource_version) && **before != service) {
+        if before.is_none_or(|before| is_at_least(&service.resource_version, &before.resource_version) && **before != service) {
             Arc::make_mut(&mut self.snapshot.services).insert(service.key.clone(), Arc::new(service));
             self.changed = true;
         }
@@ -415,7 +409,7 @@ impl Store {
             Record::Leader(record) => {
                 let before = self.snapshot.leader.as_ref();
                 self.lease_names.insert(super::lease::LEADER.to_owned());
-                if before.is_none_or(|before| is_newer(&record.resource_version, &before.resource_version) && *before != record) {
+                if before.is_none_or(|before| is_at_least(&record.resource_version, &before.resource_version) && *before != record) {
                     self.snapshot.leader = Some(record);
                     self.changed = true;
                 }
@@ -423,15 +417,20 @@ impl Store {
             Record::Member(member) => {
                 self.lease_names.insert(super::lease::member_name(&member.node));
                 let before = self.snapshot.members.get(&member.node);
-                if before.is_none_or(|before| is_newer(&member.resource_version, &before.resource_version) && **before != member) {
+                if before.is_none_or(|before| is_at_least(&member.resource_version, &before.resource_version) && **before != member) {
                     Arc::make_mut(&mut self.snapshot.members).insert(member.node.clone(), Arc::new(member));
                     self.changed = true;
                 }
             }
             Record::Claim(claim) => {
+                // The last version of a Lease that we deleted may still be on its way to us.
+                if self.deleted.get(&claim.address).is_some_and(|last| is_at_least(last, &claim.resource_version)) {
+                    return;
+                }
+                self.deleted.remove(&claim.address);
                 self.lease_names.insert(super::lease::claim_name(claim.address));
                 let before = self.snapshot.claims.get(&claim.address);
-                if before.is_none_or(|before| is_newer(&claim.resource_version, &before.resource_version) && **before != claim) {
+                if before.is_none_or(|before| is_at_least(&claim.resource_version, &before.resource_version) && **before != claim) {
                     Arc::make_mut(&mut self.snapshot.claims).insert(claim.address, Arc::new(claim));
                     self.changed = true;
                 }
@@ -443,7 +442,7 @@ impl Store {
         match item {
             Item::Service(key, _, version) => {
                 let known = self.snapshot.services.get(&key);
-                if known.is_some_and(|known| is_newer(&version, &known.resource_version)) {
+                if known.is_some_and(|known| is_at_least(&version, &known.resource_version)) {
                     Arc::make_mut(&mut self.snapshot.services).remove(&key);
                     self.changed = true;
                 }
@@ -461,7 +460,7 @@ impl Store {
 
     /// Removes what Lease `name` said, unless it is newer than `version`.
     fn remove_lease(&mut self, name: &str, version: Option<&str>) {
-        let is_older = |known: &str| version.is_none_or(|version| is_newer(version, known));
+        let is_older = |known: &str| version.is_none_or(|version| is_at_least(version, known));
         if name == super::lease::LEADER {
             if self.snapshot.leader.as_ref().is_some_and(|leader| is_older(&leader.resource_version)) {
                 self.snapshot.leader = None;
@@ -473,6 +472,7 @@ impl Store {
                 self.changed = true;
             }
         } else if let Some(address) = super::lease::claim_address(name)
+            && self.deleted.remove(&address).is_none()
             && self.snapshot.claims.get(&address).is_some_and(|claim| is_older(&claim.resource_version))
         {
             Arc::make_mut(&mut self.snapshot.claims).remove(&address);
@@ -515,6 +515,17 @@ mod tests {
         assert_eq!(store.snapshot.claims.len(), 1, "a deletion before our write");
         store.apply(Update::Delete(Item::Lease(name, None, "10".to_owned())));
         assert!(store.snapshot.claims.is_empty());
+    }
+
+    #[test]
+    fn the_last_version_of_a_lease_we_deleted_does_not_bring_it_back() {
+        let mut store = Store::default();
+        lease(&mut store, claim("10.0.0.1", "a", "5"));
+        store.feedback(Feedback::ClaimDeleted(claim("10.0.0.1", "a", "7")));
+        lease(&mut store, claim("10.0.0.1", "a", "7"));
+        assert!(store.snapshot.claims.is_empty());
+        lease(&mut store, claim("10.0.0.1", "b", "9"));
+        assert_eq!(store.snapshot.claims.len(), 1, "made anew by somebody");
     }
 
     #[test]

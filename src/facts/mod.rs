@@ -11,6 +11,7 @@ mod node;
 mod selector;
 mod service;
 mod snapshot;
+mod version;
 
 pub use claim::{Claim, Holder, Placement};
 pub use configmap::{ConfigMapSeen, ConfigMapText};
@@ -22,3 +23,4 @@ pub use node::{Node, NodeName};
 pub use selector::{Labels, Operator, Requirement, Selector};
 pub use service::{AnnouncedCondition, Endpoints, FamilyPolicy, Protocol, Service, ServiceKey, ServicePort, TrafficPolicy, Uid};
 pub use snapshot::{LeaderRecord, Snapshot};
+pub use version::is_at_least;

@@ -67,12 +67,15 @@ mod tests {
         assert!(!backoff.is_ready(&"a", at(0)) && backoff.is_ready(&"a", at(1)) && backoff.is_ready(&"b", at(0)));
         assert!(!backoff.attempted(&"a", at(1)));
         assert_eq!(backoff.next(at(1)), Some(at(3)));
-        let mut now = 3;
+        let mut now = at(3);
         for _ in 0..12 {
-            backoff.attempted(&"a", at(now));
-            now += 300;
+            assert!(!backoff.attempted(&"a", now));
+            let next = backoff.next(now).unwrap();
+            assert!(next.since(now) <= LONGEST);
+            now = next;
         }
-        assert_eq!(backoff.next(at(now - 300)), Some(at(now)));
-        assert!(backoff.attempted(&"a", at(now + 300)), "quiet for as long as the last wait: the first in a row again");
+        assert!(!backoff.attempted(&"a", now));
+        assert_eq!(backoff.next(now), Some(now + LONGEST));
+        assert!(backoff.attempted(&"a", now + LONGEST * 2), "quiet for as long as the last wait: the first in a row again");
     }
 }

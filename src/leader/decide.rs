@@ -120,7 +120,7 @@ impl<'a> Decider<'a> {
         };
         let mut publish = publish(self.config, service, assignment, &owner, self.now);
         let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
-        let told = events(self.config, service, assignment, &publish, repair);
+        let told = events(self.config, service, assignment, &owner, &publish, repair);
         let release: Vec<Claim> = given_up.iter().map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
         if let Some(claim) = release.first() {
             publish.annotations.insert(RELEASED.to_owned(), Some(format!("{} at {}", claim.address, self.now.text)));

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::facts::LeaderRecord;
+use crate::facts::{LeaderRecord, is_at_least};
 use crate::machine::{Instant, Machine, earliest};
 
 /// `leaseDuration`: how long others wait for a silent holder (design §4).
@@ -15,6 +15,8 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(30);
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(20);
 /// `retryPeriod`: how often a holder renews.
 pub const RETRY_PERIOD: Duration = Duration::from_secs(10);
+/// After a write, for how long at most an observation that does not have it yet is taken for an old one.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Longest wait before taking a free Lease, so that not all members write at once.
 const SPREAD: Duration = Duration::from_millis(200);
 
@@ -76,6 +78,8 @@ pub struct Elector {
     record: Option<LeaderRecord>,
     holder_lost: bool,
     writing: bool,
+    /// The version written last, until it was observed or the time is over.
+    settling: Option<(String, Instant)>,
     /// Others: when the record seen last expires.
     expires_at: Option<Instant>,
     /// When to try to take the Lease.
@@ -98,6 +102,7 @@ impl Elector {
             record: None,
             holder_lost: false,
             writing: false,
+            settling: None,
             expires_at: None,
             acquire_at: None,
             retry_at: None,
@@ -137,6 +142,11 @@ impl Elector {
             self.state = State::Following;
             out.push(Action::StateChanged { leading: false, reason });
         }
+    }
+
+    fn is_old(&self, seen: Option<&LeaderRecord>, now: Instant) -> bool {
+        let Some((written, until)) = &self.settling else { return false };
+        now < *until && !seen.is_some_and(|seen| is_at_least(&seen.resource_version, written))
     }
 
     /// Plans an attempt at once if nobody ever held the Lease, else a little later than at once.
@@ -180,7 +190,9 @@ impl Machine for Elector {
 
     fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
         match event {
+            Event::Observed { record, .. } if self.is_old(record.as_ref(), now) => return,
             Event::Observed { record, holder_lost } => {
+                self.settling = None;
                 let changed =
                     !self.observed || self.record.as_ref().map(|r| &r.resource_version) != record.as_ref().map(|r| &r.resource_version);
                 self.observed = true;
@@ -197,6 +209,7 @@ impl Machine for Elector {
                 self.writing = false;
                 self.observed = true;
                 self.holder_lost = false;
+                self.settling = Some((record.resource_version.clone(), now + SETTLE));
                 self.record = Some(record);
                 if self.is_mine() && self.stand {
                     self.lead(now, "took the Lease", out);
@@ -347,6 +360,14 @@ mod tests {
         let mut elector = leading("1");
         let out = observe(&mut elector, Some(record(Some("b/1"), "2")), false, at(3));
         assert_eq!(out, [Action::StateChanged { leading: false, reason: "another instance holds the Lease" }]);
+    }
+
+    #[test]
+    fn what_was_before_our_own_write_is_not_taken_for_what_is_now() {
+        let mut elector = leading("5");
+        assert_eq!(observe(&mut elector, None, false, at(1)), []);
+        assert_eq!(observe(&mut elector, Some(record(Some("b/1"), "4")), false, at(1)), []);
+        assert!(elector.leads());
     }
 
     #[test]

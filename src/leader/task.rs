@@ -26,7 +26,7 @@ use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
 use crate::config::Config;
-use crate::facts::{Claim, Event, EventKind, LeaderRecord, Living, NodeName, ServiceKey, Snapshot, Subject};
+use crate::facts::{Claim, Event, EventKind, LeaderRecord, Living, NodeName, ServiceKey, Snapshot, Subject, is_at_least};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 
@@ -95,19 +95,15 @@ struct Written {
 
 impl Written {
     fn is_in(&self, snapshot: &Snapshot) -> bool {
-        let reached = |known: &str, written: &str| match (known.parse::<u64>(), written.parse::<u64>()) {
-            (Ok(known), Ok(written)) => known >= written,
-            (Ok(_) | Err(_), _) => known == written,
-        };
         let service = self
             .service
             .as_ref()
-            .is_none_or(|(key, version)| snapshot.services.get(key).is_none_or(|known| reached(&known.resource_version, version)));
+            .is_none_or(|(key, version)| snapshot.services.get(key).is_none_or(|known| is_at_least(&known.resource_version, version)));
         service
             && self
                 .claims
                 .iter()
-                .all(|(address, version)| snapshot.claims.get(address).is_some_and(|known| reached(&known.resource_version, version)))
+                .all(|(address, version)| snapshot.claims.get(address).is_some_and(|known| is_at_least(&known.resource_version, version)))
     }
 }
 
@@ -480,7 +476,7 @@ async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written:
         }
         Tend::Delete(claim) => {
             api.delete_claim(&claim).await?;
-            feed(feedback, Feedback::ClaimDeleted(claim.address)).await;
+            feed(feedback, Feedback::ClaimDeleted(claim)).await;
         }
     }
     Ok(())

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::assign::Assignment;
-use super::refusal::Lost;
 use crate::config::Config;
-use crate::facts::{AnnouncedCondition, Event, EventKind, Service, Subject};
+use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Service, Subject};
 use crate::plan::{NotAnnounced, Owner};
 
 /// Annotation: who announces what, where, since when. For people; never read back as truth.
@@ -64,11 +63,18 @@ fn ingress(service: &Service, assignment: &Assignment) -> Option<Vec<IpAddr>> {
 
 /// `192.168.1.240 by pi1 on eth0 (layer2)`
 fn announcement(addresses: &[IpAddr], owner: &Owner) -> String {
-    let links: BTreeSet<&str> =
-        addresses.iter().filter_map(|address| owner.links.get(address)).flatten().map(|link| link.as_str()).collect();
-    let links: Vec<&str> = links.into_iter().collect();
     let announced: Vec<IpAddr> = addresses.iter().filter(|address| owner.links.contains_key(address)).copied().collect();
-    format!("{} by {} on {} (layer2)", list(&announced), owner.node, links.join(" and "))
+    format!("{} by {}", list(&announced), by(addresses, owner))
+}
+
+/// `pi1 on eth0 (layer2)`
+fn by(addresses: &[IpAddr], owner: &Owner) -> String {
+    format!("{} on {} (layer2)", owner.node, links(addresses, owner))
+}
+
+fn links(addresses: &[IpAddr], owner: &Owner) -> String {
+    let links: BTreeSet<&str> = addresses.iter().filter_map(|address| owner.links.get(address)).flatten().map(LinkName::as_str).collect();
+    links.into_iter().collect::<Vec<_>>().join(" and ")
 }
 
 fn list(addresses: &[IpAddr]) -> String {
@@ -86,12 +92,19 @@ fn condition_text(assignment: &Assignment, owner: &Result<Owner, NotAnnounced>) 
             let silent = if silent.is_empty() { String::new() } else { format!("; {} is on none of its networks", list(&silent)) };
             (true, "Announcing", format!("{}{silent}{unmet}", announcement(addresses, owner)))
         }
-        (Err(why), _) => (false, why.reason(), format!("{} is assigned but not announced: {why}{unmet}", list(addresses))),
+        (Err(why), _) => (false, why.reason(), format!("{} not announced: {why}{unmet}", list(addresses))),
     }
 }
 
 /// The Events for the step from what the Service says now to `publish`: none at rest, one for a plain assignment.
-pub fn events(config: &Config, service: &Service, assignment: &Assignment, publish: &Publish, repair: bool) -> Vec<Event> {
+pub fn events(
+    config: &Config,
+    service: &Service,
+    assignment: &Assignment,
+    owner: &Result<Owner, NotAnnounced>,
+    publish: &Publish,
+    repair: bool,
+) -> Vec<Event> {
     let event =
         |kind, reason, message| Event { subject: Subject::Service(service.key.clone(), service.uid.clone()), kind, reason, message };
     let condition = &publish.condition;
@@ -108,7 +121,7 @@ pub fn events(config: &Config, service: &Service, assignment: &Assignment, publi
         events.push(event(EventKind::Warning, "StatusOverwritten", message));
     }
     for (address, why) in &assignment.lost {
-        events.push(event(EventKind::Normal, "ClearAssignment", format!("{address} is released: it {}", verb(why))));
+        events.push(event(EventKind::Normal, "ClearAssignment", format!("{address} is released: it {why}")));
     }
     let new: Vec<IpAddr> = assignment.addresses.iter().filter(|address| !service.ingress.contains(address)).copied().collect();
     let adopted = !service.annotations.contains_key(POOL) && new.is_empty() && !assignment.addresses.is_empty();
@@ -117,10 +130,16 @@ pub fn events(config: &Config, service: &Service, assignment: &Assignment, publi
             assignment.addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.as_str()).collect();
         let pools = pools.into_iter().collect::<Vec<_>>().join(" and ");
         let (verb, which) = if adopted { ("kept", &assignment.addresses) } else { ("assigned", &new) };
-        let message = format!("{verb} {} from pool {pools}; {}", list(which), condition.message);
-        events.push(event(EventKind::Normal, "IPAllocated", message));
-    } else if changed && condition.announced {
-        events.push(event(EventKind::Normal, "nodeAssigned", format!("announcing {}", condition.message)));
+        let announced = match owner {
+            Ok(owner) => format!("announced by {}", by(&assignment.addresses, owner)),
+            Err(why) => format!("not announced: {why}"),
+        };
+        events.push(event(EventKind::Normal, "IPAllocated", format!("{verb} {} from pool {pools}, {announced}", list(which))));
+    } else if let (Ok(owner), true) = (owner, changed && condition.announced) {
+        // MetalLB's words, which people search for, and more.
+        let (links, addresses) = (links(&assignment.addresses, owner), list(&assignment.addresses));
+        let message = format!("announcing from node {:?} with protocol \"layer2\" on {links}: {addresses}", owner.node.as_str());
+        events.push(event(EventKind::Normal, "nodeAssigned", message));
     } else if changed && !assignment.addresses.is_empty() {
         events.push(event(EventKind::Warning, "NotAnnounced", condition.message.clone()));
     }
@@ -128,8 +147,4 @@ pub fn events(config: &Config, service: &Service, assignment: &Assignment, publi
         events.push(event(EventKind::Warning, "AllocationFailed", refusal.to_string()));
     }
     events
-}
-
-fn verb(why: &Lost) -> String {
-    why.to_string()
 }

@@ -9,13 +9,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::facts::{Member, MemberLink, NodeName};
+use crate::facts::{Member, MemberLink, NodeName, is_at_least};
 use crate::machine::{Instant, Machine, earliest};
 
 /// Changes of links and configuration are gathered for so long before they are written: boot changes several things at once.
 const GATHER: Duration = Duration::from_millis(100);
 /// Two writes for such changes are at least so far apart: a flapping link must not become a storm of writes.
 const SPACING: Duration = Duration::from_secs(1);
+
+/// After a write, for how long at most an observation that does not have it yet is taken for an old one.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// What the Lease should say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -90,6 +93,8 @@ pub struct OwnLease {
     writing: bool,
     /// When to write; at most one write is under way.
     write_at: Option<Instant>,
+    /// The version written last, until it was observed or the time is over.
+    settling: Option<(String, Instant)>,
     /// No write for changed links or configuration before this.
     spacing_until: Option<Instant>,
 }
@@ -108,6 +113,7 @@ impl OwnLease {
             lease: None,
             writing: false,
             write_at: None,
+            settling: None,
             spacing_until: None,
         }
     }
@@ -180,6 +186,11 @@ impl OwnLease {
         }
     }
 
+    fn is_old(&self, seen: Option<&Member>, now: Instant) -> bool {
+        let Some((written, until)) = &self.settling else { return false };
+        now < *until && !seen.is_some_and(|seen| is_at_least(&seen.resource_version, written))
+    }
+
     /// Compares the Lease with what this instance knows of itself.
     fn judge(&mut self, out: &mut Vec<Action>) {
         let holder = self.lease.as_ref().and_then(|lease| lease.instance.clone());
@@ -209,7 +220,9 @@ impl Machine for OwnLease {
         match event {
             // Between a write and its answer the watch may still tell what was before.
             Event::Observed { .. } if self.writing => return,
+            Event::Observed { member, .. } if self.is_old(member.as_deref(), now) => return,
             Event::Observed { member, node_exists } => {
+                self.settling = None;
                 self.observed = true;
                 self.lease = member;
                 self.node_exists = node_exists;
@@ -217,6 +230,7 @@ impl Machine for OwnLease {
             }
             Event::Written(member) => {
                 self.writing = false;
+                self.settling = Some((member.resource_version.clone(), now + SETTLE));
                 self.lease = Some(Arc::new(member));
                 self.judge(out);
             }
@@ -246,6 +260,10 @@ mod tests {
 
     fn at(millis: u64) -> Instant {
         Instant::from_nanos(millis * 1_000_000)
+    }
+
+    fn newer(member: Member) -> Member {
+        Member { resource_version: "8".to_owned(), ..member }
     }
 
     fn lease(instance: Option<&str>, generation: u32) -> Member {
@@ -279,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_before_our_own_write_is_not_taken_for_what_is_now() {
+        let mut own = joined();
+        assert_eq!(observe(&mut own, None, at(2)), []);
+        assert_eq!(observe(&mut own, Some(Member { resource_version: "6".to_owned(), ..lease(Some("before"), 1) }), at(3)), []);
+        assert_eq!(own.state(), State::Member);
+        assert!(matches!(&observe(&mut own, None, at(6000))[..], [Action::StateChanged { .. }, Action::Write(_)]), "deleted after all");
+    }
+
+    #[test]
     fn a_missing_lease_is_created_at_once() {
         let out = observe(&mut own(), None, at(0));
         assert!(matches!(&out[..], [Action::Write(member)] if member.resource_version.is_empty() && member.generation == 1));
@@ -299,7 +326,7 @@ mod tests {
     #[test]
     fn the_older_instance_yields_to_the_newer_and_never_takes_the_lease_back() {
         let mut own = joined();
-        let out = observe(&mut own, Some(lease(Some("newer"), 1)), at(10));
+        let out = observe(&mut own, Some(newer(lease(Some("newer"), 1))), at(10));
         assert!(matches!(&out[..], [Action::StateChanged { to: State::Superseded, .. }]));
         assert_eq!(observe(&mut own, Some(lease(None, 1)), at(20)), []);
         assert_eq!(own.poll_timeout(), None);
@@ -308,7 +335,7 @@ mod tests {
     #[test]
     fn an_eviction_is_answered_by_joining_again() {
         let mut own = joined();
-        let out = observe(&mut own, Some(lease(None, 1)), at(10));
+        let out = observe(&mut own, Some(newer(lease(None, 1))), at(10));
         assert!(matches!(&out[..], [Action::StateChanged { to: State::Joining, .. }, Action::Write(member)] if member.generation == 2));
     }
 

@@ -42,3 +42,18 @@ pub fn raise_net_raw() -> io::Result<bool> {
     }
     Ok(sets[0].effective & bit != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Socket, Type};
+
+    #[test]
+    fn a_permitted_capability_is_effective_afterwards_and_raw_sockets_can_be_opened() {
+        let raised = raise_net_raw().unwrap();
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap();
+        assert_eq!(raised, u64::from_str_radix(permitted.trim(), 16).unwrap() >> CAP_NET_RAW & 1 == 1);
+        assert_eq!(raised, Socket::new(Domain::PACKET, Type::RAW, None).is_ok());
+    }
+}

@@ -1,11 +1,12 @@
 //! Links that come, go and change while the agent runs, and what `net::link` tells of them.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use lanlord::addr::MacAddr;
 use lanlord::facts::{Medium, Role};
 
-use crate::support::{Agent, Lan, Namespace, Prober, eventually, mac_of};
+use crate::support::{Agent, Lan, Namespace, Prober, eventually, mac_of, within};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
@@ -55,7 +56,7 @@ fn a_link_that_appears_vanishes_and_comes_back_announces_each_time() {
     assert_eq!(prober.who_has(MacAddr::BROADCAST, CLIENT, VIP), None);
     for _ in 0..2 {
         lan.attach(&node, "eth1", mac_of(11));
-        let announcement = prober.arp(std::time::Duration::from_secs(3), |packet| packet.spa == VIP);
+        let announcement = prober.arp(Duration::from_secs(3), |packet| packet.spa == VIP);
         assert_eq!(announcement.expect("an announcement").1.sha, mac_of(11));
         assert!(prober.who_has(MacAddr::BROADCAST, CLIENT, VIP).is_some());
         node.ip("link del eth1");
@@ -74,7 +75,7 @@ fn a_link_that_loses_carrier_is_left_and_announced_on_again_when_it_is_back() {
     eventually("the address is withdrawn", || !agent.announces("10.77.0.200"));
     let prober = Prober::open(&client, "eth0");
     lan.switch.ip(&format!("link set {port} up"));
-    let announcement = prober.arp(std::time::Duration::from_secs(3), |packet| packet.spa == VIP);
+    let announcement = prober.arp(Duration::from_secs(3), |packet| packet.spa == VIP);
     assert_eq!(announcement.expect("an announcement").1.sha, mac_of(11));
 }
 
@@ -102,8 +103,9 @@ fn another_mac_is_announced_and_used_in_answers() {
     client.send_datagram(VIP.into());
     let entry = || client.neighbour("eth0", VIP.into()).map(|(mac, _)| mac);
     eventually("the client has resolved the address", || entry() == Some(mac_of(1)));
+    agent.at_rest("10.77.0.200");
     node.ip(&format!("link set eth0 address {}", mac_of(77)));
-    eventually("the client knows the new MAC", || entry() == Some(mac_of(77)));
+    within(Duration::from_millis(500), "the client knows the new MAC", || entry() == Some(mac_of(77)));
     let (header, answer) = Prober::open(&client, "eth0").who_has(mac_of(77), CLIENT, VIP).expect("an answer");
     assert_eq!((header.source, answer.sha), (mac_of(77), mac_of(77)));
 }

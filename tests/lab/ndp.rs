@@ -26,9 +26,8 @@ fn multicast_unicast_and_dad_solicitations_are_answered() {
     let (node, client) = (lan.host(1), lan.host(100));
     let agent = Agent::start(&node);
     agent.announce("eth0", &["fd77::200"]);
+    agent.at_rest("fd77::200");
     let prober = Prober::open(&client, "eth0");
-    // The announcement of the takeover would pass for the answer to the probe: let it be over.
-    while prober.advertisement(Duration::from_millis(1500), VIP).is_some() {}
     prober.solicit(CLIENT, VIP);
     let (header, answer) = prober.advertisement(SILENCE, VIP).expect("an answer to a multicast solicitation");
     assert_eq!((header.source, header.destination), (mac_of(1), mac_of(100)));
@@ -38,6 +37,8 @@ fn multicast_unicast_and_dad_solicitations_are_answered() {
     prober.solicitation(mac_of(1), CLIENT, VIP, VIP, None);
     let (header, answer) = prober.advertisement(SILENCE, VIP).expect("an answer to a unicast solicitation without option");
     assert_eq!((header.destination, answer.destination), (mac_of(100), CLIENT));
+    prober.solicitation(mac_of(9), CLIENT, VIP, VIP, None);
+    assert_eq!(prober.advertisement(SILENCE, VIP), None, "a frame for another host");
 
     prober.solicit(Ipv6Addr::UNSPECIFIED, VIP);
     let (header, answer) = prober.advertisement(SILENCE, VIP).expect("a defence against a DAD probe");
@@ -76,6 +77,7 @@ fn a_linux_host_that_wants_the_address_is_told_that_it_is_taken() {
     let (node, client) = (lan.host(1), lan.host(100));
     let agent = Agent::start(&node);
     agent.announce("eth0", &["fd77::200"]);
+    agent.at_rest("fd77::200");
     for (key, value) in [("accept_dad", "1"), ("dad_transmits", "1")] {
         client.sysctl(&format!("net/ipv6/conf/eth0/{key}"), value);
     }

@@ -61,6 +61,14 @@ impl Agent {
         });
     }
 
+    /// Waits until the announcements of the takeover are over, which could pass for what a test waits for.
+    #[track_caller]
+    pub(crate) fn at_rest(&self, address: &str) {
+        let address: IpAddr = address.parse().unwrap();
+        let packets = if address.is_ipv4() { 10 } else { 5 };
+        eventually("the takeover is told", || self.status().of(address).all(|(_, status)| status.announced >= packets));
+    }
+
     /// Like [`Agent::announce`] without waiting.
     pub(crate) fn want(&self, link: &str, addresses: &[&str]) {
         self.wanted.send_replace(vec![(link.to_owned(), addresses.iter().map(|address| address.parse().unwrap()).collect())]);

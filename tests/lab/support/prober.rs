@@ -14,8 +14,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Namespace, now};
 
-/// ETH_P_ALL in network byte order.
-const EVERYTHING: i32 = 0x0300;
+/// ETH_P_ALL in network byte order: also what this host sends.
+const EVERYTHING: i32 = (0x0003_u16).to_be() as i32;
+/// ETH_P_ARP in network byte order: only what comes in.
+const ARP: i32 = (0x0806_u16).to_be() as i32;
 
 /// A socket that hears every frame of one link.
 pub(crate) struct Prober {
@@ -25,8 +27,17 @@ pub(crate) struct Prober {
 
 impl Prober {
     pub(crate) fn open(namespace: &Namespace, link: &str) -> Self {
+        Self::open_for(namespace, link, EVERYTHING)
+    }
+
+    /// Hears only the ARP packets that come in, so that it has little to do.
+    pub(crate) fn open_for_arp(namespace: &Namespace, link: &str) -> Self {
+        Self::open_for(namespace, link, ARP)
+    }
+
+    fn open_for(namespace: &Namespace, link: &str, protocol: i32) -> Self {
         namespace.enter(|| {
-            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(EVERYTHING))).expect("lab tests need root");
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(protocol))).expect("lab tests need root");
             let mut all = getifaddrs().unwrap().filter(|found| found.interface_name == link).filter_map(|found| found.address);
             let address = all.find_map(|address| address.as_link_addr().copied()).expect("the link exists");
             nix::sys::socket::bind(socket.as_raw_fd(), &address).unwrap();

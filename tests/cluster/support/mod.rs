@@ -1,0 +1,10 @@
+//! What the cluster tests are written with: a cluster that ends with its test, its nodes, its client, and waiting for a
+//! condition. Everything is done by `scripts/cluster.sh`, so that a person can do by hand what a test does.
+
+#![allow(dead_code, reason = "a vocabulary: not every word is used at all times")]
+
+pub(crate) mod cluster;
+pub(crate) mod place;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use cluster::Options;

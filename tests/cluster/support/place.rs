@@ -1,0 +1,166 @@
+//! The machines of the LAN: nodes with their agents, and the client.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::cluster::Cluster;
+use crate::support::cluster::result;
+
+/// One node of a cluster.
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) name: &'a str,
+}
+
+impl Node<'_> {
+    /// Starts lanlord as the container of its Pod on this node: `lanlord run --config CONFIG`.
+    #[track_caller]
+    pub(crate) fn agent_start(&self, config: &str) {
+        self.agent_command(&[&lanlord(), "run", "--config", config], &[]);
+    }
+
+    /// The same, with the API server found as a Pod finds it instead of by a kubeconfig.
+    #[track_caller]
+    pub(crate) fn agent_start_in_cluster(&self, config: &str) {
+        self.agent_command(&[&lanlord(), "run", "--config", config], &["--in-cluster"]);
+    }
+
+    /// Starts any command in the agent's place, with the agent's rights.
+    #[track_caller]
+    pub(crate) fn agent_command(&self, command: &[&str], options: &[&str]) {
+        self.cluster.script(&["agent", "start"], &[&[self.name], options, &["--"], command].concat());
+    }
+
+    /// SIGTERM; returns when it has ended.
+    #[track_caller]
+    pub(crate) fn agent_stop(&self) {
+        self.cluster.script(&["agent", "stop"], &[self.name]);
+    }
+
+    /// SIGKILL.
+    #[track_caller]
+    pub(crate) fn agent_kill(&self) {
+        self.cluster.script(&["agent", "kill"], &[self.name]);
+    }
+
+    /// SIGSTOP.
+    #[track_caller]
+    pub(crate) fn agent_pause(&self) {
+        self.cluster.script(&["agent", "pause"], &[self.name]);
+    }
+
+    /// SIGCONT.
+    #[track_caller]
+    pub(crate) fn agent_resume(&self) {
+        self.cluster.script(&["agent", "resume"], &[self.name]);
+    }
+
+    /// The node falls silent towards the API server (`pause`), or speaks again (`resume`).
+    #[track_caller]
+    pub(crate) fn kubelet(&self, action: &str) {
+        self.cluster.script(&["kubelet", action], &[self.name]);
+    }
+
+    /// `link` of `scripts/cluster.sh`: down, up, cut, heal, add, delete.
+    #[track_caller]
+    pub(crate) fn link(&self, action: &str, interface: &str) {
+        self.cluster.script(&["link", action], &[self.name, interface]);
+    }
+
+    /// This node alone loses the API server (`cut`), or finds it again (`heal`).
+    #[track_caller]
+    pub(crate) fn api(&self, action: &str) {
+        self.cluster.script(&["api", action], &[self.name]);
+    }
+
+    /// What a command prints on this node.
+    #[track_caller]
+    pub(crate) fn run(&self, command: &[&str]) -> String {
+        run_in(&self.cluster.namespace(self.name), command)
+            .unwrap_or_else(|complaint| panic!("{} on {}: {complaint}", command.join(" "), self.name))
+    }
+
+    /// The agent's metrics page.
+    pub(crate) fn metrics(&self) -> Result<String, String> {
+        let namespace = self.cluster.namespace(self.name);
+        run_in(&namespace, &["curl", "-sSf", "--max-time", "2", "http://127.0.0.1:7475/metrics"])
+    }
+
+    /// What the agent has printed, all its lives.
+    pub(crate) fn log(&self) -> String {
+        self.cluster.log(self.name)
+    }
+
+    /// The hardware address of an interface.
+    #[track_caller]
+    pub(crate) fn mac(&self, interface: &str) -> String {
+        self.run(&["cat", &format!("/sys/class/net/{interface}/address")])
+    }
+}
+
+/// The machine on the LAN that knows nothing of Kubernetes.
+pub(crate) struct Client {
+    namespace: String,
+}
+
+impl Client {
+    pub(crate) fn new(prefix: &str) -> Client {
+        Client { namespace: format!("{prefix}-cl") }
+    }
+
+    /// What a command prints on the client, or its complaint.
+    pub(crate) fn run(&self, command: &[&str]) -> Result<String, String> {
+        run_in(&self.namespace, command)
+    }
+
+    /// The body at this URL within two seconds, over a new connection.
+    pub(crate) fn http(&self, url: &str) -> Result<String, String> {
+        self.run(&["curl", "-gsSf", "--max-time", "2", url])
+    }
+
+    /// Who answers for an address on the LAN right now: the hardware address, if anyone does within a second.
+    ///
+    /// The client forgets what it knew and sends a datagram, so that its kernel has to ask by ARP or NDP.
+    pub(crate) fn mac_of(&self, address: IpAddr) -> Option<String> {
+        let address = address.to_string();
+        self.run(&["ip", "neigh", "flush", "to", &address, "dev", "eth0"]).expect("ip neigh flush");
+        // The datagram may be refused; only the question counts.
+        let _ = self.run(&["bash", "-c", &format!("echo >/dev/udp/{address}/9")]);
+        (0..20).find_map(|_| {
+            let shown = self.run(&["ip", "neigh", "show", "to", &address, "dev", "eth0"]).expect("ip neigh show");
+            let mut words = shown.split_whitespace().skip_while(|word| *word != "lladdr");
+            let mac = words.nth(1).filter(|_| !shown.contains("FAILED")).map(str::to_owned);
+            if mac.is_none() {
+                thread::sleep(Duration::from_millis(50));
+            }
+            mac
+        })
+    }
+
+    /// The node that answers for an address, as `n1`. Nodes' hardware addresses end in 10 + their number, on eth1 in 110 +.
+    pub(crate) fn owner_of(&self, address: IpAddr) -> Option<String> {
+        let mac = self.mac_of(address)?;
+        let host = u8::from_str_radix(mac.strip_prefix("02:77:")?.rsplit(':').next()?, 16).ok()?;
+        Some(format!("n{}", host % 100 - 10))
+    }
+
+    /// Binds an address to a hardware address by hand, as if somebody had answered.
+    pub(crate) fn neighbour(&self, address: IpAddr, mac: &str) {
+        let address = address.to_string();
+        self.run(&["ip", "neigh", "replace", &address, "lladdr", mac, "dev", "eth0", "nud", "permanent"]).expect("ip neigh replace");
+    }
+}
+
+/// The binary under test.
+fn lanlord() -> String {
+    std::env::var("LANLORD_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lanlord").to_owned())
+}
+
+fn run_in(namespace: &str, command: &[&str]) -> Result<String, String> {
+    let output = Command::new("ip").args(["netns", "exec", namespace]).args(command).stdin(Stdio::null()).output();
+    result(&output.expect("ip runs"))
+}
