@@ -7,11 +7,16 @@ use std::process::{Command, Stdio};
 
 #[test]
 fn the_demo_tells_its_whole_story_and_cleans_up() {
-    let output = Command::new("bash")
+    let demo = Command::new("bash")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/demo.sh"))
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("bash runs");
+    // Its process id is in the names of its namespaces.
+    let namespaces = format!("demo{}-", demo.id());
+    let output = demo.wait_with_output().expect("it was started");
     let story = String::from_utf8_lossy(&output.stdout);
     let progress = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{story}\n{progress}");
@@ -34,6 +39,6 @@ fn the_demo_tells_its_whole_story_and_cleans_up() {
         let at = rest.find(line).unwrap_or_else(|| panic!("the story lacks {line:?} here:\n{story}\n{progress}"));
         rest = &rest[at + line.len()..];
     }
-    let namespaces = Command::new("ip").args(["netns", "list"]).output().expect("ip runs");
-    assert!(!String::from_utf8_lossy(&namespaces.stdout).contains("demo"), "namespaces of the demo are left");
+    let left = Command::new("ip").args(["netns", "list"]).output().expect("ip runs");
+    assert!(!String::from_utf8_lossy(&left.stdout).contains(&namespaces), "namespaces are left");
 }
