@@ -7,6 +7,7 @@
 
 mod assignment;
 mod config;
+mod demo;
 mod journey;
 mod lab;
 mod links;
