@@ -7,6 +7,7 @@
 
 mod assignment;
 mod config;
+mod guides;
 mod lab;
 mod restarts;
 mod support;
