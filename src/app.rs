@@ -224,7 +224,7 @@ fn start_membership(
 
 /// What this node's Lease tells the others of its links: none without a configuration, for nothing can be announced without one.
 fn lease_text(known: bool, links: &Links, config: Option<&Config>) -> membership::own::Desired {
-    let may = |link: &&Link| config.is_some_and(|config| may_announce(config, &link.name));
+    let may = |link: &&Link| config.is_some_and(|config| may_announce(config, link));
     membership::own::Desired {
         known,
         links: links.links.values().filter(may).filter_map(MemberLink::of).collect(),

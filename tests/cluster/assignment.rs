@@ -64,19 +64,21 @@ fn a_thousand_services_get_different_addresses_and_the_same_ones_again_with_few_
     cluster.agents_start();
     let names: Vec<String> = (0..MANY).map(|i| format!("many-{i}")).collect();
     let (before, begun) = (writes(&cluster), Instant::now());
-    cluster.create(&services(&names));
+    create_at_once(&cluster, &names);
     let created = begun.elapsed();
-    cluster.wait_until(120, "all have an address", || cluster.addresses().len() == MANY);
+    cluster.wait_until(180, "all have an address", || cluster.addresses().len() == MANY);
     println!("{MANY} Services: created in {:.1} s, all had an address after {:.1} s", created.as_secs_f64(), begun.elapsed().as_secs_f64());
     let addresses = cluster.addresses();
     let different: BTreeSet<&String> = addresses.values().flatten().collect();
     assert_eq!(different.len(), MANY);
     quiet(&cluster);
     let written = between(&before, &writes(&cluster));
-    let (ours, events) = (to(&written, "leases") + to(&written, "services/status"), to(&written, "events"));
-    println!("for {MANY} Services {ours} writes of Leases and status and {events} of Events: {written:?}");
-    assert!(ours <= 2 * MANY as u64 + 20, "{written:?}");
-    assert!(events >= MANY as u64 && events <= 2 * MANY as u64 + 20, "{written:?}");
+    println!("for {MANY} Services: {written:?}");
+    let per_service = |resource: &str| to(&written, resource) as f64 / MANY as f64;
+    // One Lease each, and a few renewals of the leader's; a second status for Services whose endpoints were seen later than they.
+    assert!(per_service("leases") <= 1.05, "{written:?}");
+    assert!(per_service("services/status") <= 2.0, "{written:?}");
+    assert!((1.0..=2.0).contains(&per_service("events")), "{written:?}");
 
     let (before, begun) = (versions(&cluster), Instant::now());
     let counted = writes(&cluster);
@@ -88,15 +90,27 @@ fn a_thousand_services_get_different_addresses_and_the_same_ones_again_with_few_
     // The leader renews every 10 s; nodes every 112 s.
     assert!(to(&written, "leases") <= 4 + 3, "{written:?}");
 
-    let file = cluster.path("objects.json");
     let begun = Instant::now();
-    cluster.kubectl(&["delete", "--wait=false", "-f", &file.to_string_lossy()]);
-    cluster.wait_until(120, "all are given back", || cluster.claims().values().all(|claim| claim.holder.is_none()));
+    cluster.kubectl(&["delete", "services", "--wait=false", "--field-selector", "spec.type=LoadBalancer"]);
+    cluster.wait_until(180, "all are given back", || cluster.claims().values().all(|claim| claim.holder.is_none()));
     println!("deleted and given back after {:.1} s", begun.elapsed().as_secs_f64());
     let reversed: Vec<String> = names.iter().rev().cloned().collect();
-    cluster.create(&services(&reversed));
-    cluster.wait_until(120, "all have an address again", || cluster.addresses().len() == MANY);
+    create_at_once(&cluster, &reversed);
+    cluster.wait_until(180, "all have an address again", || cluster.addresses().len() == MANY);
     assert!(cluster.addresses() == addresses, "each has what it had");
+}
+
+/// As fast as the API server takes them: by four lists side by side.
+fn create_at_once(cluster: &Cluster, names: &[String]) {
+    thread::scope(|scope| {
+        for part in names.chunks(names.len().div_ceil(4)) {
+            scope.spawn(move || {
+                let file = cluster.path(&format!("{}.json", part[0]));
+                std::fs::write(&file, services(part).to_string()).expect("its directory is there");
+                cluster.kubectl(&["create", "-f", &file.to_string_lossy()]);
+            });
+        }
+    });
 }
 
 /// Waits until nothing is written any more but the leader's Lease.

@@ -81,7 +81,9 @@ fn edits_of_the_configmap_take_effect_at_once_and_broken_ones_not_at_all() {
     cluster.configure(&[("pools.yaml", broken)]);
     within_five_seconds(&cluster, "a rejected edit is told with line and column", begun, || {
         let events = cluster.events("lanlord", "ConfigMap", "lanlord");
-        events.contains("Warning ConfigRejected") && events.contains("pools.yaml:5:3") && events.contains("did you mean `addresses`?")
+        events.contains("Warning ConfigRejected")
+            && events.contains("key pools.yaml, line 5, column 3")
+            && events.contains("did you mean `addresses`?")
     });
     let described = cluster.kubectl(&["describe", "configmap", "lanlord", "-n", "lanlord"]);
     assert!(described.contains("ConfigRejected") && described.contains("last good configuration stays in force"), "{described}");

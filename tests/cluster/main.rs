@@ -8,6 +8,7 @@
 mod assignment;
 mod config;
 mod demo;
+mod guides;
 mod journey;
 mod lab;
 mod links;
