@@ -400,6 +400,8 @@ async fn supervise(mut tasks: Tasks, wires: &Wires, phases: &Phases) -> anyhow::
 async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Result<()> {
     phases.planning.cancel();
     wait_for(tasks, "plan").await?;
+    // From here on whoever takes over is not to be outshouted.
+    wires.l2.send_modify(|desired| *desired = Arc::new(desired.leaving()));
     phases.leading.cancel();
     wait_for(tasks, "leader").await?;
     phases.membership.cancel();

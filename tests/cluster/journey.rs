@@ -109,7 +109,11 @@ fn journey_of_a_service_that_was_there_before_the_configuration_and_of_its_owner
     cluster.wait_until(10, "an Event names the node", || {
         cluster.events("web").iter().any(|event| event.starts_with("nodeAssigned: ") && event.contains(&format!("node \"{second}\"")))
     });
-    assert!(cluster.node(&first).log().contains("msg=\"lanlord has left\""), "{}", cluster.node(&first).log());
+    let log = cluster.node(&first).log();
+    assert!(log.contains("msg=\"lanlord has left\""), "{log}");
+    // It answered till the end, but did not outshout its successor.
+    let conflict = cluster.nodes().find(|node| node.log().contains("another machine claims this address"));
+    assert!(conflict.is_none(), "{}", conflict.map(|node| node.log()).unwrap_or_default());
 
     cluster.node(&first).agent_start("configmap:lanlord/lanlord");
     cluster.wait_until(10, "the others know it is back", || {
