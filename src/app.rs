@@ -28,7 +28,7 @@ use crate::api::Api;
 use crate::config;
 use crate::config::Config;
 use crate::config::origin::Origin;
-use crate::facts::{ConfigMapSeen, EventKind, Links, Living, MemberLink, NodeName, Snapshot, Subject};
+use crate::facts::{ConfigMapSeen, EventKind, Link, Links, Living, MemberLink, NodeName, Snapshot, Subject};
 use crate::l2;
 use crate::leader;
 use crate::membership;
@@ -208,8 +208,13 @@ fn start_membership(
     phases: &Phases,
     feedback: &mpsc::Sender<api::watch::Feedback>,
 ) {
-    let desired = derive(tasks, phases, (wires.links.subscribe(), wires.config.subscribe()), |links, config| {
-        Arc::new(lease_text(links, config.as_deref()))
+    let config = derive(tasks, phases, (wires.config.subscribe(), wires.config_problems.subscribe()), |config, problems| {
+        (config.is_some() || *problems > 0, config.clone())
+    });
+    let desired = derive(tasks, phases, (wires.links.subscribe(), config), |links, (judged, config)| {
+        // Every host has a loopback link.
+        let known = *judged && !links.links.is_empty();
+        Arc::new(lease_text(known, links, config.as_deref()))
     });
     let inputs = membership::task::Inputs { snapshot: wires.snapshot.subscribe(), desired };
     let outputs = membership::task::Outputs { living: wires.living.clone(), state: wires.member.clone(), feedback: feedback.clone() };
@@ -217,13 +222,12 @@ fn start_membership(
     tasks.spawn(async move { ("membership", membership::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, leave).await) });
 }
 
-/// What this node's Lease tells the others of its links.
-fn lease_text(links: &Links, config: Option<&Config>) -> membership::own::Desired {
-    let fallback = Config::default();
-    let known = config.unwrap_or(&fallback);
-    let links_told = links.links.values().filter(|link| may_announce(known, &link.name)).filter_map(MemberLink::of);
+/// What this node's Lease tells the others of its links: none without a configuration, for nothing can be announced without one.
+fn lease_text(known: bool, links: &Links, config: Option<&Config>) -> membership::own::Desired {
+    let may = |link: &&Link| config.is_some_and(|config| may_announce(config, link));
     membership::own::Desired {
-        links: links_told.collect(),
+        known,
+        links: links.links.values().filter(may).filter_map(MemberLink::of).collect(),
         gateways: links.gateways.iter().copied().collect::<BTreeSet<_>>(),
         config: config.map(|config| config.hash.clone()),
         leave: false,
@@ -253,7 +257,9 @@ fn start_leader(
 }
 
 fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phases) {
+    let member = (wires.member.subscribe(), wires.member.subscribe());
     let inputs = plan::task::Inputs {
+        superseded: derive(tasks, phases, member, |state, _| *state == MemberState::Superseded),
         config: wires.config.subscribe(),
         snapshot: wires.snapshot.subscribe(),
         living: wires.living.subscribe(),
@@ -394,6 +400,8 @@ async fn supervise(mut tasks: Tasks, wires: &Wires, phases: &Phases) -> anyhow::
 async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Result<()> {
     phases.planning.cancel();
     wait_for(tasks, "plan").await?;
+    // From here on whoever takes over is not to be outshouted.
+    wires.l2.send_modify(|desired| *desired = Arc::new(desired.leaving()));
     phases.leading.cancel();
     wait_for(tasks, "leader").await?;
     phases.membership.cancel();

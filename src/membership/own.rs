@@ -23,6 +23,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// What the Lease should say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
+    /// What follows is known. Before, the Lease stays as a former instance left it: one without links would move its addresses.
+    pub known: bool,
     /// Links that may announce and have carrier.
     pub links: Vec<MemberLink>,
     /// Next hops of default routes.
@@ -142,6 +144,7 @@ impl OwnLease {
             (State::Superseded | State::Left, _) => return None,
             (State::Joining | State::Member, true) if self.is_mine() => None,
             (State::Joining | State::Member, true) => return None,
+            (State::Joining | State::Member, false) if !desired.known => return None,
             (State::Joining | State::Member, false) => Some(self.instance.clone()),
         };
         let rejoins = instance.is_some() && lease.is_some_and(|lease| lease.instance.is_none());
@@ -282,7 +285,9 @@ mod tests {
     }
 
     fn own() -> OwnLease {
-        OwnLease::new("n1".into(), "me".to_owned(), fastrand::Rng::with_seed(1))
+        let mut own = OwnLease::new("n1".into(), "me".to_owned(), fastrand::Rng::with_seed(1));
+        own.set(Arc::new(Desired { known: true, ..Desired::default() }), at(0), &mut Vec::new());
+        own
     }
 
     fn observe(own: &mut OwnLease, member: Option<Member>, now: Instant) -> Vec<Action> {
@@ -312,6 +317,16 @@ mod tests {
     fn a_missing_lease_is_created_at_once() {
         let out = observe(&mut own(), None, at(0));
         assert!(matches!(&out[..], [Action::Write(member)] if member.resource_version.is_empty() && member.generation == 1));
+    }
+
+    #[test]
+    fn the_lease_of_a_former_instance_stays_until_links_and_configuration_are_known() {
+        let mut own = OwnLease::new("n1".into(), "me".to_owned(), fastrand::Rng::with_seed(1));
+        assert_eq!(observe(&mut own, Some(lease(Some("before"), 4)), at(0)), []);
+        assert_eq!(own.poll_timeout(), None);
+        let mut out = Vec::new();
+        own.set(Arc::new(Desired { known: true, ..Desired::default() }), at(10), &mut out);
+        assert!(matches!(&out[..], [Action::Write(member)] if member.generation == 4));
     }
 
     #[test]
@@ -365,7 +380,7 @@ mod tests {
     fn changes_of_links_are_gathered_and_spaced() {
         let mut own = joined();
         let mut out = Vec::new();
-        own.set(Arc::new(Desired { config: Some("a".to_owned()), ..Desired::default() }), at(10), &mut out);
+        own.set(Arc::new(Desired { known: true, config: Some("a".to_owned()), ..Desired::default() }), at(10), &mut out);
         assert_eq!(out, []);
         assert!(own.poll_timeout().is_some_and(|due| due >= at(1000)), "the join was a write, too");
     }

@@ -103,11 +103,7 @@ impl Keeper {
             Event::Observed { member: snapshot.members.get(&self.node).cloned(), node_exists: snapshot.nodes.contains_key(&self.node) };
         self.step([Input::Event(event)], Some(snapshot));
         self.tell_lost(snapshot);
-        let mut living = living(snapshot, &BTreeMap::new());
-        if self.driver.machine().state() == State::Superseded {
-            // The newer instance answers for this node; in this one's plan somebody else does.
-            living.members.remove(&self.node);
-        }
+        let living = living(snapshot, &BTreeMap::new());
         self.outputs.living.send_if_modified(|current| {
             let changed = **current != living;
             if changed {

@@ -29,6 +29,9 @@ pub struct Inputs {
     pub living: watch::Receiver<Arc<Living>>,
     /// This host's links.
     pub links: watch::Receiver<Arc<Links>>,
+    /// A newer instance on this node announces what the node owns. Only this instance's own part is empty then: the node lives, and
+    /// a plan without it would move its addresses.
+    pub superseded: watch::Receiver<bool>,
 }
 
 /// Where the plan goes.
@@ -65,6 +68,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
         changed = inputs.snapshot.changed() => changed,
         changed = inputs.living.changed() => changed,
         changed = inputs.links.changed() => changed,
+        changed = inputs.superseded.changed() => changed,
     }
 }
 
@@ -75,7 +79,7 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs) {
     let links = inputs.links.borrow_and_update().clone();
     let (Some(config), Some(snapshot)) = (config, snapshot) else { return };
     let plan = plan(&config, &snapshot, &living);
-    let desired = l2_desired(&config, &plan, &links, me);
+    let desired = if *inputs.superseded.borrow_and_update() { Desired::default() } else { l2_desired(&config, &plan, &links, me) };
     set_if_changed(&outputs.l2, desired);
     set_if_changed(&outputs.plan, plan);
 }

@@ -5,5 +5,12 @@
 //! Run by `scripts/test.sh --tier cluster` as root. `LANLORD_BIN` names another lanlord than the one cargo has just built;
 //! with `LANLORD_KEEP=1` the cluster of a failed test stays up for a look.
 
+mod assignment;
+mod config;
+mod demo;
+mod guides;
+mod journey;
 mod lab;
+mod links;
+mod restarts;
 mod support;

@@ -117,7 +117,14 @@ fn link_desired(rng: &mut fastrand::Rng) -> LinkDesired {
     });
     let addresses = addresses.collect();
     let own_macs = (0..rng.usize(..2)).map(|_| mac(rng)).collect();
-    LinkDesired { index: 2, mac: MacAddr([2, 0, 0, 0, 0, rng.u8(..2)]), own_macs, addresses, announce_interval: intervals[rng.usize(..3)] }
+    LinkDesired {
+        index: 2,
+        mac: MacAddr([2, 0, 0, 0, 0, rng.u8(..2)]),
+        own_macs,
+        addresses,
+        announce_interval: intervals[rng.usize(..3)],
+        leaving: rng.u8(..8) == 0,
+    }
 }
 
 struct ArpSubject;
@@ -182,6 +189,7 @@ fn nothing_on_the_link() -> LinkDesired {
         own_macs: Default::default(),
         addresses: Default::default(),
         announce_interval: Some(Duration::from_secs(60)),
+        leaving: false,
     }
 }
 

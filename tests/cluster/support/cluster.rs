@@ -63,7 +63,8 @@ impl Options {
 
 /// A running cluster.
 pub(crate) struct Cluster {
-    directory: PathBuf,
+    /// Everything but its namespaces.
+    pub(crate) directory: PathBuf,
     prefix: String,
     /// The client: a machine of the LAN that is no part of the cluster.
     pub(crate) client: Client,
@@ -157,6 +158,11 @@ impl Cluster {
         let mut command = Command::new(format!("{ROOT}/scripts/cluster.sh"));
         command.args(action).arg(&self.directory).stdin(Stdio::null());
         command
+    }
+
+    /// A file in the directory of this cluster.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     /// What the agent on this node has printed, all its lives.

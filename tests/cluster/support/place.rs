@@ -1,6 +1,8 @@
 //! The machines of the LAN: nodes with their agents, and the client.
 
+use std::fs::File;
 use std::net::IpAddr;
+use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::thread;
@@ -8,6 +10,9 @@ use std::time::Duration;
 
 use crate::support::cluster::Cluster;
 use crate::support::cluster::result;
+
+/// The socket of the probes, as the agent sees it.
+const HEALTH: &str = "/run/lanlord/health.sock";
 
 /// One node of a cluster.
 #[derive(Clone, Copy)]
@@ -17,22 +22,34 @@ pub(crate) struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Starts lanlord as the container of its Pod on this node: `lanlord run --config CONFIG`.
+    /// Starts lanlord as the container of its Pod on this node: `lanlord run --config CONFIG`, and the socket of the manifest.
     #[track_caller]
     pub(crate) fn agent_start(&self, config: &str) {
-        self.agent_command(&[&lanlord(), "run", "--config", config], &[]);
+        self.agent_command(&[&lanlord(), "run", "--config", config, "--health-socket", HEALTH], &[]);
     }
 
     /// The same, with the API server found as a Pod finds it instead of by a kubeconfig.
     #[track_caller]
     pub(crate) fn agent_start_in_cluster(&self, config: &str) {
-        self.agent_command(&[&lanlord(), "run", "--config", config], &["--in-cluster"]);
+        self.agent_command(&[&lanlord(), "run", "--config", config, "--health-socket", HEALTH], &["--in-cluster"]);
     }
 
     /// Starts any command in the agent's place, with the agent's rights.
     #[track_caller]
     pub(crate) fn agent_command(&self, command: &[&str], options: &[&str]) {
         self.cluster.script(&["agent", "start"], &[&[self.name], options, &["--"], command].concat());
+    }
+
+    /// Starts a second lanlord beside the first, as an update with surge does.
+    #[track_caller]
+    pub(crate) fn agent_beside(&self, config: &str) -> Child {
+        let kubeconfig = self.cluster.path(&format!("agent/{}/kubeconfig", self.name));
+        let log =
+            File::options().append(true).open(self.cluster.path(&format!("log/agent-{}.log", self.name))).expect("the first one's log");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.cluster.namespace(self.name), &lanlord(), "run", "--node", self.name]);
+        command.args(["--config", config, "--http", "127.0.0.1:7476"]).env("KUBECONFIG", kubeconfig);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("ip runs")
     }
 
     /// SIGTERM; returns when it has ended.
@@ -88,6 +105,13 @@ impl Node<'_> {
     pub(crate) fn metrics(&self) -> Result<String, String> {
         let namespace = self.cluster.namespace(self.name);
         run_in(&namespace, &["curl", "-sSf", "--max-time", "2", "http://127.0.0.1:7475/metrics"])
+    }
+
+    /// What a probe of the Pod asks: `live` or `ready`. Not yes: why.
+    pub(crate) fn health(&self, question: &str) -> Result<String, String> {
+        let socket = self.cluster.directory.join("agent").join(self.name).join(HEALTH.trim_start_matches('/'));
+        let output = Command::new(lanlord()).args(["health", question, "--socket"]).arg(socket).stdin(Stdio::null()).output();
+        result(&output.expect("lanlord runs"))
     }
 
     /// What the agent has printed, all its lives.
@@ -160,7 +184,8 @@ fn lanlord() -> String {
     std::env::var("LANLORD_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lanlord").to_owned())
 }
 
-fn run_in(namespace: &str, command: &[&str]) -> Result<String, String> {
+/// What a command prints in a network namespace, or its complaint.
+pub(crate) fn run_in(namespace: &str, command: &[&str]) -> Result<String, String> {
     let output = Command::new("ip").args(["netns", "exec", namespace]).args(command).stdin(Stdio::null()).output();
     result(&output.expect("ip runs"))
 }
