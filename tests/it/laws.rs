@@ -245,7 +245,7 @@ impl Subject for OwnLeaseSubject {
 
     fn desired(rng: &mut fastrand::Rng) -> own::Desired {
         let config = (rng.u8(..4) > 0).then(|| version(rng));
-        own::Desired { config, leave: rng.u8(..60) == 0, ..own::Desired::default() }
+        own::Desired { known: rng.u8(..6) > 0, config, leave: rng.u8(..60) == 0, ..own::Desired::default() }
     }
 
     fn event(rng: &mut fastrand::Rng) -> own::Event {

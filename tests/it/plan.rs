@@ -117,6 +117,10 @@ fn every_reason_has_its_words() {
         (|world| world.endpoints("web", &[]), "NoServingEndpoint: the Service has endpoints, but none is ready; look at its pods"),
         (
             |world| drop(Arc::make_mut(&mut world.snapshot.endpoints).remove(&key("web"))),
+            "EndpointsUnknown: the Service has no EndpointSlice yet; without a selector it needs one made by hand",
+        ),
+        (
+            |world| drop(Arc::make_mut(&mut world.snapshot.endpoints).insert(key("web"), Arc::default())),
             "NoServingEndpoint: the Service has no endpoints; check that its selector matches running pods",
         ),
         (
