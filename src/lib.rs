@@ -11,7 +11,8 @@
 //!                                       ▼
 //!                                  l2 (arp, ndp)  ──typed packets──►  wire  ──bytes──►  net
 //!
-//!  leader only:  (Config, Snapshot, Living) → leader::assign → api → API server → api::watch
+//!  membership:   Links, Config → the own member Lease → API server → api::watch;  Snapshot → Living
+//!  leader only:  (Config, Snapshot, Living) → leader::decide (assign, place, tell) → api → API server → api::watch
 //! ```
 //!
 //! Data flows one way, in whole sets. In a domain folder `task.rs` may touch tokio, sockets, the clock and the API; every other
