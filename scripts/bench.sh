@@ -46,7 +46,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 step "Starting the cluster"
-scripts/cluster.sh up "$dir" --prefix bench
+scripts/cluster.sh up "$dir" --prefix "bench$$"
 kubectl() { scripts/cluster.sh kubectl "$dir" "$@" >/dev/null; }
 kubectl apply -f manifests/lanlord.yaml
 scripts/cluster.sh backend "$dir" web --port 8080
@@ -55,7 +55,7 @@ python=$(PATH=/usr/bin:$PATH command -v python3)
 measure() {
     "$KUBE_BIN/kubectl" --kubeconfig "$dir/kubeconfig" config view --raw -o json |
         scripts/cluster.sh exec "$dir" cl "$python" "$ROOT/scripts/bench.py" "$@" \
-            --namespaces 'bench-cp bench-n1 bench-n2 bench-n3 bench-cl' --count "$count"
+            --namespaces "$(printf "bench$$-%s " cp n1 n2 n3 cl)" --count "$count"
 }
 
 step "A minute of rest without Lanlord, for comparison"
@@ -73,5 +73,6 @@ step "Measuring: a minute of rest, 50 Services one by one, then $count at once"
 measure figures --baseline "$baseline"
 printf '%-52s %22s   %s\n' "Size of the static binary ($profile)" "$(stat -c %s "$binary" | awk '{ printf "%.1f MB", $1 / 1e6 }')" "MetalLB 0.16: 64 + 67 MB"
 
+scripts/cluster.sh down "$dir"
 step "ARP answers, ours and the kernel's in turns"
 scripts/bench-arp.sh

@@ -117,7 +117,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 step "Starting the cluster: control plane, three nodes, one laptop"
-cluster up "$dir" --prefix demo
+cluster up "$dir" --prefix "demo$$"
 install -m 755 "$binary" "$dir/lanlord"
 setcap cap_net_raw+p "$dir/lanlord"
 cp -r manifests "$dir/"
@@ -135,6 +135,7 @@ show kubectl create configmap lanlord -n lanlord --from-literal addresses=10.77.
 
 step "An application, and a Service of type LoadBalancer"
 show kubectl create deployment hello --image=hello --replicas=3 --port=8080
+on_client kubectl wait --timeout=30s --for=condition=Available deployment/hello >/dev/null || fail "the application did not start"
 show kubectl expose deployment hello --port=80 --target-port=8080 --type=LoadBalancer
 on_client kubectl wait --timeout=30s --for=jsonpath='{.status.loadBalancer.ingress[0].ip}' service/hello >/dev/null ||
     fail "the Service got no address within 30 s"
@@ -143,7 +144,6 @@ printf '\n    The address is %s.\n' "$address"
 show kubectl get svc hello
 
 step "The laptop asks for the page"
-on_client kubectl wait --timeout=30s --for=condition=Available deployment/hello >/dev/null || fail "the application did not start"
 wait_for 20 answers || fail "$address does not answer on the LAN"
 show curl -s "http://$address/"
 show arping -c 1 -I eth0 "$address"

@@ -224,7 +224,7 @@ fn start_membership(
 
 /// What this node's Lease tells the others of its links: none without a configuration, for nothing can be announced without one.
 fn lease_text(known: bool, links: &Links, config: Option<&Config>) -> membership::own::Desired {
-    let may = |link: &&Link| config.is_some_and(|config| may_announce(config, &link.name));
+    let may = |link: &&Link| config.is_some_and(|config| may_announce(config, link));
     membership::own::Desired {
         known,
         links: links.links.values().filter(may).filter_map(MemberLink::of).collect(),
@@ -400,6 +400,8 @@ async fn supervise(mut tasks: Tasks, wires: &Wires, phases: &Phases) -> anyhow::
 async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Result<()> {
     phases.planning.cancel();
     wait_for(tasks, "plan").await?;
+    // From here on whoever takes over is not to be outshouted.
+    wires.l2.send_modify(|desired| *desired = Arc::new(desired.leaving()));
     phases.leading.cancel();
     wait_for(tasks, "leader").await?;
     phases.membership.cancel();

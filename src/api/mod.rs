@@ -69,13 +69,13 @@ pub enum WriteError {
 }
 
 impl From<kube::Error> for WriteError {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "all that is not the API server's own answer means the same: it was not reached")]
     fn from(error: kube::Error) -> Self {
         Self::from(&error)
     }
 }
 
 impl From<&kube::Error> for WriteError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all that is not the API server's own answer means the same: it was not reached")]
     fn from(error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.is_already_exists() => Self::AlreadyExists,

@@ -29,6 +29,17 @@ pub struct LinkDesired {
     pub addresses: BTreeMap<IpAddr, Arc<str>>,
     /// How often an address at rest is announced again (jittered by a quarter); `None`: never.
     pub announce_interval: Option<Duration>,
+    /// This node leaves and another takes over: it still answers, but announces nothing, which would draw the LAN back to it, and the
+    /// other's claim is no conflict.
+    pub leaving: bool,
+}
+
+impl Desired {
+    /// The same on a node that leaves.
+    pub fn leaving(&self) -> Self {
+        let leaving = |link: &LinkDesired| LinkDesired { leaving: true, ..link.clone() };
+        Self { links: self.links.iter().map(|(name, link)| (name.clone(), leaving(link))).collect() }
+    }
 }
 
 impl LinkDesired {

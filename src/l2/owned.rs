@@ -44,6 +44,7 @@ pub(super) struct Owned<A> {
     pub(super) mac: MacAddr,
     own_macs: BTreeSet<MacAddr>,
     announce_interval: Option<Duration>,
+    leaving: bool,
     addresses: BTreeMap<A, Announcement>,
     /// Every `announce_timer`, earliest first: with thousands of addresses a packet must not cost a walk over all of them.
     timers: BTreeSet<(Instant, A)>,
@@ -78,6 +79,7 @@ impl<A: Copy + Ord> Owned<A> {
             mac: MacAddr::ZERO,
             own_macs: BTreeSet::new(),
             announce_interval: None,
+            leaving: false,
             addresses: BTreeMap::new(),
             timers: BTreeSet::new(),
             rng: fastrand::Rng::with_seed(seed),
@@ -102,7 +104,9 @@ impl<A: Copy + Ord> Owned<A> {
         let kept: Vec<A> = self.iter().collect();
         let added: Vec<A> = wanted.iter().copied().filter(|address| !self.contains(*address)).collect();
         let mac_changed = std::mem::replace(&mut self.mac, desired.mac) != desired.mac;
-        let interval_changed = std::mem::replace(&mut self.announce_interval, desired.announce_interval) != desired.announce_interval;
+        let interval = desired.announce_interval.filter(|_| !desired.leaving);
+        let interval_changed = std::mem::replace(&mut self.announce_interval, interval) != interval;
+        self.leaving = desired.leaving;
         self.own_macs.clone_from(&desired.own_macs);
         let moved = if mac_changed { kept.clone() } else { Vec::new() };
         for (position, address) in (0..).zip(moved.iter().chain(&added)) {
@@ -117,6 +121,9 @@ impl<A: Copy + Ord> Owned<A> {
             for address in kept {
                 self.refresh_at_rest(address, now);
             }
+        }
+        if self.leaving {
+            self.announce_no_more();
         }
         Change { withdrawn, added, moved }
     }
@@ -143,6 +150,13 @@ impl<A: Copy + Ord> Owned<A> {
         }
     }
 
+    fn announce_no_more(&mut self) {
+        self.timers.clear();
+        for announcement in self.addresses.values_mut() {
+            (announcement.remaining, announcement.announce_timer) = (0, None);
+        }
+    }
+
     fn schedule(&mut self, address: A, at: Option<Instant>) {
         let Some(announcement) = self.addresses.get_mut(&address) else { return };
         if let Some(old) = std::mem::replace(&mut announcement.announce_timer, at) {
@@ -155,7 +169,7 @@ impl<A: Copy + Ord> Owned<A> {
 
     /// Whether it is to be told now that `mac` claims `address`.
     pub(super) fn tell_conflict(&mut self, address: A, mac: MacAddr, now: Instant) -> bool {
-        if self.own_macs.contains(&mac) {
+        if self.leaving || self.own_macs.contains(&mac) {
             return false;
         }
         let Some(announcement) = self.addresses.get_mut(&address) else { return false };

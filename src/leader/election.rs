@@ -183,7 +183,10 @@ impl Machine for Elector {
         self.stand = desired.stand;
         if resign {
             self.follow("resigned", out);
-            self.write(None, out);
+            // A renewal under way is given back when its answer comes: of two writes on one version one would fail.
+            if !self.writing {
+                self.write(None, out);
+            }
         }
         self.consider(now);
     }
@@ -213,15 +216,19 @@ impl Machine for Elector {
                 self.record = Some(record);
                 if self.is_mine() && self.stand {
                     self.lead(now, "took the Lease", out);
+                } else if self.is_mine() {
+                    self.write(None, out);
                 }
             }
             Event::Failed => {
                 self.writing = false;
-                if self.state == State::Following {
+                if self.state == State::Leading {
+                    self.retry_at = Some(now + Duration::from_secs(2));
+                } else if self.stand && self.is_free(now) {
                     self.acquire_at = Some(now + Duration::from_secs(1).mul_f64(0.5 + self.rng.f64()));
-                    return;
+                } else {
+                    self.acquire_at = None;
                 }
-                self.retry_at = Some(now + Duration::from_secs(2));
             }
         }
         self.consider(now);
@@ -377,5 +384,20 @@ mod tests {
         elector.set(Arc::new(Desired { stand: false }), at(3), &mut out);
         assert!(matches!(&out[..], [Action::StateChanged { leading: false, .. }, Action::Write(record)] if record.holder.is_none()));
         assert_eq!(elector.poll_timeout(), None);
+        elector.handle(Event::Failed, at(4), &mut out);
+        assert_eq!(elector.poll_timeout(), None, "who does not stand does not take the Lease back");
+    }
+
+    #[test]
+    fn a_renewal_that_comes_through_after_resigning_is_given_back() {
+        let mut elector = leading("1");
+        assert!(matches!(&fire(&mut elector, at(10))[..], [Action::Write(_)]));
+        let mut out = Vec::new();
+        elector.set(Arc::new(Desired { stand: false }), at(11), &mut out);
+        assert_eq!(out, [Action::StateChanged { leading: false, reason: "resigned" }], "one write at a time");
+        out.clear();
+        elector.handle(Event::Written(record(Some("a/1"), "2")), at(12), &mut out);
+        assert!(matches!(&out[..], [Action::Write(record)] if record.holder.is_none() && record.resource_version == "2"), "{out:?}");
+        assert!(!elector.leads());
     }
 }

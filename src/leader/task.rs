@@ -404,7 +404,13 @@ impl Leader {
     async fn resign(mut self) {
         self.step(vec![Input::Set(Arc::new(Desired { stand: false }))]);
         // What is under way is finished: each write is safe, and half a piece of work is more work for the next leader.
-        let all = async { while self.jobs.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(done) = self.jobs.join_next().await {
+                if let Ok(done) = done {
+                    self.finished(done);
+                }
+            }
+        };
         if tokio::time::timeout(Duration::from_secs(2), all).await.is_err() {
             tracing::warn!("the API server did not answer in time: work is left to the next leader");
         }

@@ -131,10 +131,11 @@ pub fn events(
         let pools = pools.into_iter().collect::<Vec<_>>().join(" and ");
         let (verb, which) = if adopted { ("kept", &assignment.addresses) } else { ("assigned", &new) };
         let announced = match owner {
-            Ok(owner) => format!("announced by {}", by(&assignment.addresses, owner)),
-            Err(why) => format!("not announced: {why}"),
+            Ok(owner) => format!(", announced by {}", by(&assignment.addresses, owner)),
+            Err(why) if why.is_passing() => String::new(),
+            Err(why) => format!(", not announced yet: {why}"),
         };
-        events.push(event(EventKind::Normal, "IPAllocated", format!("{verb} {} from pool {pools}, {announced}", list(which))));
+        events.push(event(EventKind::Normal, "IPAllocated", format!("{verb} {} from pool {pools}{announced}", list(which))));
     } else if let (Ok(owner), true) = (owner, changed && condition.announced) {
         // MetalLB's words, which people search for, and more.
         let (links, addresses) = (links(&assignment.addresses, owner), list(&assignment.addresses));

@@ -161,11 +161,14 @@ impl OwnLease {
     }
 
     fn consider(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if !self.observed || self.writing {
+        if self.writing {
             return;
         }
         if self.desired.leave && !self.is_mine() && matches!(self.state, State::Joining | State::Member) {
             self.become_(State::Left, "the Lease was not held", out);
+        }
+        if !self.observed {
+            return;
         }
         if self.wanted().is_none() || !self.node_exists {
             self.write_at = None;
@@ -363,6 +366,14 @@ mod tests {
         out.clear();
         own.handle(Event::Written(lease(None, 1)), at(12), &mut out);
         assert!(matches!(&out[..], [Action::StateChanged { to: State::Left, .. }]));
+    }
+
+    #[test]
+    fn who_never_saw_the_api_server_has_nothing_to_release() {
+        let mut own = own();
+        let mut out = Vec::new();
+        own.set(Arc::new(Desired { leave: true, ..Desired::default() }), at(10), &mut out);
+        assert!(matches!(&out[..], [Action::StateChanged { to: State::Left, .. }]), "{out:?}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub async fn run(
     let desired = Desired { leave: true, ..Desired::clone(&inputs.desired.borrow()) };
     let snapshot = inputs.snapshot.borrow_and_update().clone();
     keeper.step([Input::Set(Arc::new(desired))], snapshot.as_deref());
-    if tokio::time::timeout(LEAVE_TIMEOUT, keeper.finish(snapshot.as_deref())).await.is_err() {
+    if tokio::time::timeout(LEAVE_TIMEOUT, keeper.finish(&mut inputs.snapshot)).await.is_err() {
         tracing::warn!("the API server did not answer in time: the member Lease is left behind");
     }
     Ok(())
@@ -156,12 +156,17 @@ impl Keeper {
         self.step([Input::Event(event)], snapshot);
     }
 
-    async fn finish(&mut self, snapshot: Option<&Snapshot>) {
+    /// Until the Lease is released, or a newer instance has it.
+    async fn finish(&mut self, snapshots: &mut watch::Receiver<Option<Arc<Snapshot>>>) {
         while matches!(self.driver.machine().state(), State::Joining | State::Member) {
+            let snapshot = snapshots.borrow_and_update().clone();
             tokio::select! {
-                Some(Ok(written)) = self.writes.join_next() => self.written(written, snapshot),
-                () = clock::sleep_until(self.driver.poll_timeout()) => self.step([], snapshot),
-                else => return,
+                Some(Ok(written)) = self.writes.join_next() => self.written(written, snapshot.as_deref()),
+                Ok(()) = snapshots.changed() => {
+                    let snapshot = snapshots.borrow_and_update().clone();
+                    self.observe(snapshot.as_deref());
+                }
+                () = clock::sleep_until(self.driver.poll_timeout()) => self.step([], snapshot.as_deref()),
             }
         }
     }

@@ -11,7 +11,7 @@ use super::reason::NotAnnounced;
 use crate::addr::Family;
 use crate::config::{Config, L2Advertisement, Pool, PoolName};
 use crate::facts::{
-    Claim, Endpoints, Labels, LinkName, Living, LivingMember, Medium, MemberLink, Node, NodeName, Service, Snapshot, TrafficPolicy,
+    Claim, Endpoints, Labels, Link, LinkName, Living, LivingMember, Medium, MemberLink, Node, NodeName, Service, Snapshot, TrafficPolicy,
 };
 
 /// A node that could announce a group.
@@ -151,9 +151,11 @@ pub fn is_excluded(config: &Config, link: &LinkName) -> bool {
     })
 }
 
-/// Whether a link is worth telling other members: not excluded, or named by an advertisement.
-pub fn may_announce(config: &Config, link: &LinkName) -> bool {
-    !is_excluded(config, link) || config.l2_advertisements.iter().any(|ad| ad.interfaces.contains(link))
+/// Whether a link is worth telling other members: it has a network and is not excluded, or an advertisement names it. (A link for each
+/// pod comes and goes with the pod; the Lease must not follow.)
+pub fn may_announce(config: &Config, link: &Link) -> bool {
+    let has_network = link.prefixes().next().is_some();
+    (has_network && !is_excluded(config, &link.name)) || config.l2_advertisements.iter().any(|ad| ad.interfaces.contains(&link.name))
 }
 
 /// Marks candidates with serving endpoints in reach, and says why none is, if so. A Service without any serving endpoint does not
@@ -162,6 +164,9 @@ fn mark_eligible(nodes: &mut BTreeMap<NodeName, Candidate>, snapshot: &Snapshot,
     let none = Endpoints::default();
     let endpoints = |service: &Service| snapshot.endpoints.get(&service.key).map_or(&none, AsRef::as_ref);
     let serving: Vec<&&Service> = services.iter().filter(|service| endpoints(service).serving).collect();
+    if serving.is_empty() && !services.iter().any(|service| snapshot.endpoints.contains_key(&service.key)) {
+        return NotAnnounced::EndpointsUnknown;
+    }
     if serving.is_empty() {
         return NotAnnounced::NoServingEndpoint { any: services.iter().any(|service| endpoints(service).any) };
     }

@@ -99,6 +99,7 @@ pub fn l2_desired(config: &Config, plan: &Plan, links: &Links, me: &NodeName) ->
                     own_macs: own_macs.clone(),
                     addresses: BTreeMap::new(),
                     announce_interval: config.settings.announce_interval,
+                    leaving: false,
                 });
                 entry.addresses.insert(*address, Arc::from(plan.group.label()));
             }

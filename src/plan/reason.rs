@@ -41,6 +41,8 @@ pub enum NotAnnounced {
     },
     /// Every node that could announce it reports `NetworkUnavailable`.
     NetworkUnavailable,
+    /// No EndpointSlice of the Service was seen: the controller that makes them has not come by yet.
+    EndpointsUnknown,
     /// No endpoint of the Service serves.
     NoServingEndpoint {
         /// Endpoints exist but are not ready.
@@ -56,6 +58,22 @@ pub enum NotAnnounced {
 }
 
 impl NotAnnounced {
+    /// Of the first moments of a Service: over by itself, so it is no news.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::EndpointsUnknown | Self::NotPlaced => true,
+            Self::NoMember
+            | Self::NoAdvertisement { .. }
+            | Self::NoServiceMatch { .. }
+            | Self::NoNodeMatch { .. }
+            | Self::NoInterface { .. }
+            | Self::NoLink { .. }
+            | Self::NetworkUnavailable
+            | Self::NoServingEndpoint { .. }
+            | Self::NoLocalEndpoint { .. } => false,
+        }
+    }
+
     /// The reason as one CamelCase word, for conditions, Events and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -66,6 +84,7 @@ impl NotAnnounced {
             Self::NoInterface { .. } => "NoInterface",
             Self::NoLink { .. } => "NoLink",
             Self::NetworkUnavailable => "NetworkUnavailable",
+            Self::EndpointsUnknown => "EndpointsUnknown",
             Self::NoServingEndpoint { .. } => "NoServingEndpoint",
             Self::NoLocalEndpoint { .. } => "NoLocalEndpoint",
             Self::NotPlaced => "NotPlaced",
@@ -107,6 +126,7 @@ impl fmt::Display for NotAnnounced {
             Self::NetworkUnavailable => {
                 f.write_str("every node that could announce it has the condition NetworkUnavailable; look at kubectl describe node")
             }
+            Self::EndpointsUnknown => f.write_str("the Service has no EndpointSlice yet; without a selector it needs one made by hand"),
             Self::NoServingEndpoint { any: true } => f.write_str("the Service has endpoints, but none is ready; look at its pods"),
             Self::NoServingEndpoint { any: false } => {
                 f.write_str("the Service has no endpoints; check that its selector matches running pods")

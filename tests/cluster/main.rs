@@ -7,7 +7,10 @@
 
 mod assignment;
 mod config;
+mod demo;
 mod guides;
+mod journey;
 mod lab;
+mod links;
 mod restarts;
 mod support;

@@ -36,7 +36,7 @@ fn a_service_without_endpoints_gets_an_address_and_hears_why_it_is_not_announced
     world.endpoints("web", &[]);
     let told = world.settle();
     assert_eq!(told.len(), 1);
-    assert!(told[0].contains("not announced: the Service has endpoints, but none is ready"), "{told:?}");
+    assert!(told[0].contains("not announced yet: the Service has endpoints, but none is ready"), "{told:?}");
     world.endpoints("web", &["n2"]);
     let told = world.settle();
     assert_eq!(told.len(), 1);
@@ -152,7 +152,7 @@ fn an_address_nobody_can_announce_comes_last_but_can_be_asked_for() {
     world.create("asks", annotate("metallb.io/loadBalancerIPs", "10.9.9.5"));
     let told = world.settle();
     assert_eq!([world.ingress("a"), world.ingress("b"), world.ingress("c")].concat(), ["192.168.1.240", "192.168.1.241", "10.9.9.1"]);
-    assert!(told.iter().any(|event| event.contains("not announced: 10.9.9.5 is on no node's network (192.168.1.0/24)")), "{told:?}");
+    assert!(told.iter().any(|event| event.contains("not announced yet: 10.9.9.5 is on no node's network (192.168.1.0/24)")), "{told:?}");
 }
 
 #[test]

@@ -27,7 +27,14 @@ const START: Instant = Instant::from_nanos(1_000_000_000);
 
 fn desired<const N: usize>(addresses: [IpAddr; N]) -> LinkDesired {
     let addresses = addresses.into_iter().map(|address| (address, Arc::from("default/nginx"))).collect();
-    LinkDesired { index: 2, mac: OWN, own_macs: BTreeSet::from([OWN]), addresses, announce_interval: Some(Duration::from_secs(60)) }
+    LinkDesired {
+        index: 2,
+        mac: OWN,
+        own_macs: BTreeSet::from([OWN]),
+        addresses,
+        announce_interval: Some(Duration::from_secs(60)),
+        leaving: false,
+    }
 }
 
 fn set<P: Protocol>(machine: &mut P, desired: LinkDesired, now: Instant) -> Vec<Action<P::Packet>> {
@@ -164,6 +171,15 @@ fn a_withdrawn_address_falls_silent_at_once_and_the_rest_goes_on() {
     let again = set(&mut arp, desired([VIP.into(), other.into()]), START);
     assert_eq!(again[0], changed(VIP, State::Silent, State::Announcing, Reason::Desired));
     assert_eq!(again[1..], announcement(VIP, OWN));
+}
+
+#[test]
+fn who_leaves_still_answers_but_announces_nothing_and_takes_no_claim_for_a_conflict() {
+    let mut arp: Arp = owning([VIP.into()]);
+    assert_eq!(set(&mut arp, LinkDesired { leaving: true, ..desired([VIP.into()]) }, START), []);
+    assert_eq!(arp.poll_timeout(), None);
+    assert_eq!(handle(&mut arp, reply(OTHER, VIP, VIP)), []);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)]);
 }
 
 #[test]

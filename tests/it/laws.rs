@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::{MacAddr, solicited_node};
+use lanlord::facts::{LeaderRecord, Member};
 use lanlord::l2::arp::{self, Arp};
 use lanlord::l2::desired::LinkDesired;
 use lanlord::l2::ndp::{self, Ndp};
 use lanlord::l2::{Action, Protocol, State};
+use lanlord::leader::election::{self, Elector};
 use lanlord::machine::{Instant, Machine};
+use lanlord::membership::own::{self, OwnLease};
 use lanlord::wire;
 
 /// A machine under the laws, and how to make scripts for it.
@@ -114,7 +117,14 @@ fn link_desired(rng: &mut fastrand::Rng) -> LinkDesired {
     });
     let addresses = addresses.collect();
     let own_macs = (0..rng.usize(..2)).map(|_| mac(rng)).collect();
-    LinkDesired { index: 2, mac: MacAddr([2, 0, 0, 0, 0, rng.u8(..2)]), own_macs, addresses, announce_interval: intervals[rng.usize(..3)] }
+    LinkDesired {
+        index: 2,
+        mac: MacAddr([2, 0, 0, 0, 0, rng.u8(..2)]),
+        own_macs,
+        addresses,
+        announce_interval: intervals[rng.usize(..3)],
+        leaving: rng.u8(..8) == 0,
+    }
 }
 
 struct ArpSubject;
@@ -179,6 +189,140 @@ fn nothing_on_the_link() -> LinkDesired {
         own_macs: Default::default(),
         addresses: Default::default(),
         announce_interval: Some(Duration::from_secs(60)),
+        leaving: false,
+    }
+}
+
+/// A version that is sometimes older than another.
+fn version(rng: &mut fastrand::Rng) -> String {
+    rng.u8(1..20).to_string()
+}
+
+struct ElectorSubject;
+
+impl Subject for ElectorSubject {
+    type Machine = Elector;
+
+    fn machine(seed: u64) -> Elector {
+        Elector::new("a/1".to_owned(), fastrand::Rng::with_seed(seed))
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> election::Desired {
+        election::Desired { stand: rng.u8(..4) > 0 }
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> election::Event {
+        let record = |rng: &mut fastrand::Rng, holders: &[Option<&str>]| LeaderRecord {
+            holder: holders[rng.usize(..holders.len())].map(ToOwned::to_owned),
+            lease_duration: [0, 1, 30, u32::MAX][rng.usize(..4)],
+            transitions: rng.u32(..3),
+            acquired: None,
+            resource_version: version(rng),
+        };
+        match rng.u8(..4) {
+            0 => election::Event::Failed,
+            1 => election::Event::Written(record(rng, &[Some("a/1"), None])),
+            _ => {
+                let record = (rng.u8(..5) > 0).then(|| record(rng, &[Some("a/1"), Some("a/0"), Some("b/1"), None]));
+                election::Event::Observed { record, holder_lost: rng.bool() }
+            }
+        }
+    }
+
+    fn nothing() -> Option<election::Desired> {
+        None
+    }
+}
+
+struct OwnLeaseSubject;
+
+impl Subject for OwnLeaseSubject {
+    type Machine = OwnLease;
+
+    fn machine(seed: u64) -> OwnLease {
+        OwnLease::new("n1".into(), "me".to_owned(), fastrand::Rng::with_seed(seed))
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> own::Desired {
+        let config = (rng.u8(..4) > 0).then(|| version(rng));
+        own::Desired { config, leave: rng.u8(..60) == 0, ..own::Desired::default() }
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> own::Event {
+        let member = |rng: &mut fastrand::Rng, instances: &[Option<&str>]| Member {
+            node: "n1".into(),
+            instance: instances[rng.usize(..instances.len())].map(ToOwned::to_owned),
+            generation: rng.u32(..3),
+            links: Vec::new(),
+            gateways: std::collections::BTreeSet::new(),
+            config: rng.bool().then(|| version(rng)),
+            resource_version: version(rng),
+        };
+        match rng.u8(..30) {
+            0..5 => own::Event::Failed,
+            5..12 => own::Event::Written(member(rng, &[Some("me"), Some("me"), None])),
+            // Rare: the machine falls silent for good.
+            12 => own::Event::Observed { member: Some(Arc::new(member(rng, &[Some("newer")]))), node_exists: true },
+            _ => {
+                let member = (rng.u8(..5) > 0).then(|| Arc::new(member(rng, &[Some("me"), Some("me"), None])));
+                own::Event::Observed { member, node_exists: rng.u8(..6) > 0 }
+            }
+        }
+    }
+
+    fn nothing() -> Option<own::Desired> {
+        None
+    }
+}
+
+#[test]
+fn the_elector_obeys_the_laws() {
+    obeys_the_laws::<ElectorSubject>();
+}
+
+#[test]
+fn the_own_lease_obeys_the_laws() {
+    obeys_the_laws::<OwnLeaseSubject>();
+}
+
+/// Laws 5 and 6, as far as they apply to machines that want something for themselves: the same twice does nothing the second time, and
+/// who does not want to lead, or has left, writes nothing more, whatever happens.
+#[test]
+fn who_does_not_stand_or_has_left_falls_silent() {
+    for seed in 0..SEEDS {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut out = Vec::new();
+        let (mut elector, mut now, _) = play::<ElectorSubject>(seed);
+        elector.set(Arc::new(election::Desired { stand: false }), now, &mut out);
+        out.clear();
+        elector.set(Arc::new(election::Desired { stand: false }), now, &mut out);
+        for _ in 0..STEPS {
+            // An answer that says that it holds the Lease after all is left out: that Lease it gives back.
+            let event = Some(ElectorSubject::event(&mut rng)).filter(|event| !matches!(event, election::Event::Written(_)));
+            event.into_iter().for_each(|event| elector.handle(event, now, &mut out));
+            now = elector.poll_timeout().unwrap_or(now + Duration::from_secs(1));
+            elector.handle_timeout(now, &mut out);
+        }
+        assert_eq!(out, [], "seed {seed}: an elector that does not stand acts");
+
+        let mut out = Vec::new();
+        let (mut lease, mut now, _) = play::<OwnLeaseSubject>(seed);
+        let leave = Arc::new(own::Desired { leave: true, ..own::Desired::default() });
+        lease.set(leave.clone(), now, &mut out);
+        out.clear();
+        lease.set(leave, now, &mut out);
+        assert_eq!(out, [], "seed {seed}: leaving twice");
+        for _ in 0..STEPS {
+            lease.handle(OwnLeaseSubject::event(&mut rng), now, &mut out);
+            now = lease.poll_timeout().unwrap_or(now + Duration::from_secs(1));
+            lease.handle_timeout(now, &mut out);
+        }
+        lease.handle_timeout(now + Duration::from_secs(10), &mut out);
+        assert!(matches!(lease.state(), own::State::Left | own::State::Superseded), "seed {seed}: {:?}", lease.state());
+        assert_eq!(lease.poll_timeout(), None);
+        let after = out.len();
+        lease.handle(OwnLeaseSubject::event(&mut rng), now, &mut out);
+        assert_eq!(out.len(), after, "seed {seed}: acts after it left");
     }
 }
 

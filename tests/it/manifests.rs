@@ -193,7 +193,9 @@ fn the_agent_runs_on_every_node_and_knows_its_name() {
     let container = container();
     assert_eq!(container["env"][0]["name"], "NODE_NAME");
     assert_eq!(container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "spec.nodeName");
-    assert_eq!(words(&container["args"]), ["run", "--config", "configmap:lanlord/lanlord"]);
+    // The probes ask there: an agent without the socket would be restarted for ever.
+    let socket = lanlord::cli::health::SOCKET;
+    assert_eq!(words(&container["args"]), ["run", "--config", "configmap:lanlord/lanlord", "--health-socket", socket]);
     assert_eq!(container["image"], concat!("ghcr.io/lanlord/lanlord:", env!("CARGO_PKG_VERSION")));
 }
 

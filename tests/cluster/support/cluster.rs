@@ -63,7 +63,8 @@ impl Options {
 
 /// A running cluster.
 pub(crate) struct Cluster {
-    directory: PathBuf,
+    /// Everything but its namespaces.
+    pub(crate) directory: PathBuf,
     prefix: String,
     /// The client: a machine of the LAN that is no part of the cluster.
     pub(crate) client: Client,

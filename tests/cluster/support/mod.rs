@@ -6,6 +6,7 @@
 pub(crate) mod cluster;
 pub(crate) mod place;
 pub(crate) mod seen;
+pub(crate) mod service;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use cluster::Options;

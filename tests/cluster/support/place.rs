@@ -11,6 +11,9 @@ use std::time::Duration;
 use crate::support::cluster::Cluster;
 use crate::support::cluster::result;
 
+/// The socket of the probes, as the agent sees it.
+const HEALTH: &str = "/run/lanlord/health.sock";
+
 /// One node of a cluster.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'a> {
@@ -19,16 +22,16 @@ pub(crate) struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Starts lanlord as the container of its Pod on this node: `lanlord run --config CONFIG`.
+    /// Starts lanlord as the container of its Pod on this node: `lanlord run --config CONFIG`, and the socket of the manifest.
     #[track_caller]
     pub(crate) fn agent_start(&self, config: &str) {
-        self.agent_command(&[&lanlord(), "run", "--config", config], &[]);
+        self.agent_command(&[&lanlord(), "run", "--config", config, "--health-socket", HEALTH], &[]);
     }
 
     /// The same, with the API server found as a Pod finds it instead of by a kubeconfig.
     #[track_caller]
     pub(crate) fn agent_start_in_cluster(&self, config: &str) {
-        self.agent_command(&[&lanlord(), "run", "--config", config], &["--in-cluster"]);
+        self.agent_command(&[&lanlord(), "run", "--config", config, "--health-socket", HEALTH], &["--in-cluster"]);
     }
 
     /// Starts any command in the agent's place, with the agent's rights.
@@ -104,6 +107,13 @@ impl Node<'_> {
         run_in(&namespace, &["curl", "-sSf", "--max-time", "2", "http://127.0.0.1:7475/metrics"])
     }
 
+    /// What a probe of the Pod asks: `live` or `ready`. Not yes: why.
+    pub(crate) fn health(&self, question: &str) -> Result<String, String> {
+        let socket = self.cluster.directory.join("agent").join(self.name).join(HEALTH.trim_start_matches('/'));
+        let output = Command::new(lanlord()).args(["health", question, "--socket"]).arg(socket).stdin(Stdio::null()).output();
+        result(&output.expect("lanlord runs"))
+    }
+
     /// What the agent has printed, all its lives.
     pub(crate) fn log(&self) -> String {
         self.cluster.log(self.name)
@@ -174,7 +184,8 @@ fn lanlord() -> String {
     std::env::var("LANLORD_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lanlord").to_owned())
 }
 
-fn run_in(namespace: &str, command: &[&str]) -> Result<String, String> {
+/// What a command prints in a network namespace, or its complaint.
+pub(crate) fn run_in(namespace: &str, command: &[&str]) -> Result<String, String> {
     let output = Command::new("ip").args(["netns", "exec", namespace]).args(command).stdin(Stdio::null()).output();
     result(&output.expect("ip runs"))
 }
