@@ -90,6 +90,9 @@ impl Recorder {
             message: Some(cut(&event.message)),
             type_: Some(if event.kind == EventKind::Warning { "Warning" } else { "Normal" }.to_owned()),
             source: Some(EventSource { component: Some("lanlord".to_owned()), host: Some(self.node.clone()) }),
+            // What `kubectl get events --field-selector reportingComponent=lanlord` looks for.
+            reporting_component: Some("lanlord".to_owned()),
+            reporting_instance: Some(self.node.clone()),
             first_timestamp: Some(Time(now)),
             last_timestamp: Some(Time(now)),
             count: Some(1),

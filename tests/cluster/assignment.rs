@@ -1,6 +1,6 @@
 //! Which Service gets which address, as people see it: in bulk, by name, by pool, by class, and who is left alone.
 
-#![expect(clippy::disallowed_methods, reason = "it measures real time")]
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures real time, for people")]
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -60,15 +60,15 @@ fn a_thousand_services_get_different_addresses_and_the_same_ones_again_with_few_
     cluster.backend("web", &["n1"]);
     let pools = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: many}\nspec: {addresses: [10.78.0.0/20]}\n---\n\
                  apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: many}\nspec: {interfaces: [eth0]}\n";
-    cluster.configure(&[("pools.yaml", pools)]);
+    cluster.configure("pools.yaml", pools);
     cluster.agents_start();
     let names: Vec<String> = (0..MANY).map(|i| format!("many-{i}")).collect();
     let (before, begun) = (writes(&cluster), Instant::now());
     create_at_once(&cluster, &names);
     let created = begun.elapsed();
-    cluster.wait_until(180, "all have an address", || cluster.addresses().len() == MANY);
+    cluster.wait_until(180, "all have an address", || cluster.all_addresses().len() == MANY);
     println!("{MANY} Services: created in {:.1} s, all had an address after {:.1} s", created.as_secs_f64(), begun.elapsed().as_secs_f64());
-    let addresses = cluster.addresses();
+    let addresses = cluster.all_addresses();
     let different: BTreeSet<&String> = addresses.values().flatten().collect();
     assert_eq!(different.len(), MANY);
     quiet(&cluster);
@@ -96,8 +96,8 @@ fn a_thousand_services_get_different_addresses_and_the_same_ones_again_with_few_
     println!("deleted and given back after {:.1} s", begun.elapsed().as_secs_f64());
     let reversed: Vec<String> = names.iter().rev().cloned().collect();
     create_at_once(&cluster, &reversed);
-    cluster.wait_until(180, "all have an address again", || cluster.addresses().len() == MANY);
-    assert!(cluster.addresses() == addresses, "each has what it had");
+    cluster.wait_until(180, "all have an address again", || cluster.all_addresses().len() == MANY);
+    assert!(cluster.all_addresses() == addresses, "each has what it had");
 }
 
 /// As fast as the API server takes them: by four lists side by side.
@@ -142,7 +142,7 @@ metadata: {name: all}
 ";
 
 fn annotated(name: &str, annotation: &str, value: &str) -> Value {
-    service(name, json!({}), json!({ annotation: value }))
+    service(name, &json!({}), &json!({ annotation: value }))
 }
 
 fn status(cluster: &Cluster, service: &str, address: &str) {
@@ -156,10 +156,10 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
     cluster.backend("web", &["n1", "n2", "n3"]);
     // What another load balancer left behind, and what is none of ours.
     let other = json!({"loadBalancerClass": "example.com/other"});
-    cluster.create(&list(vec![
-        service("adopted", json!({}), json!({})),
-        service("elsewhere", json!({}), json!({})),
-        service("other-class", other, json!({})),
+    cluster.create(&list(&[
+        service("adopted", &json!({}), &json!({})),
+        service("elsewhere", &json!({}), &json!({})),
+        service("other-class", &other, &json!({})),
         annotated("ignored", "lanlord.dev/ignore", "true"),
     ]));
     status(&cluster, "adopted", "10.77.0.225");
@@ -168,7 +168,7 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
     status(&cluster, "ignored", "192.0.2.8");
     let untouched = || ["other-class", "ignored"].map(|name| cluster.json(&["get", "service", name]));
     let before = untouched();
-    cluster.configure(&[("pools.yaml", POOLS)]);
+    cluster.configure("pools.yaml", POOLS);
     cluster.agents_start();
     cluster
         .wait_until(10, "what MetalLB assigned is kept", || cluster.told("adopted", &["IPAllocated", "kept 10.77.0.225 from pool main"]));
@@ -180,15 +180,15 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
 
     // Every spelling of a wish.
     let (dual, by_name) = (json!({"ipFamilyPolicy": "RequireDualStack"}), "metallb.universe.tf/loadBalancerIPs");
-    cluster.create(&list(vec![
-        service("by-field", json!({"loadBalancerIP": "10.77.0.221"}), json!({})),
+    cluster.create(&list(&[
+        service("by-field", &json!({"loadBalancerIP": "10.77.0.221"}), &json!({})),
         annotated("by-universe", by_name, "10.77.0.222"),
         annotated("by-metallb", "metallb.io/loadBalancerIPs", "10.77.0.223"),
         annotated("by-lanlord", "lanlord.dev/loadBalancerIPs", "10.77.0.224"),
         annotated("by-kube-vip", "kube-vip.io/loadbalancerIPs", "10.77.0.226"),
-        service("by-both", dual, json!({by_name: "10.77.0.227,fd77::227"})),
+        service("by-both", &dual, &json!({by_name: "10.77.0.227,fd77::227"})),
         annotated("pool-universe", "metallb.universe.tf/address-pool", "special"),
-        service("own-class", json!({"loadBalancerClass": "lanlord.dev/lb"}), json!({"lanlord.dev/address-pool": "special"})),
+        service("own-class", &json!({"loadBalancerClass": "lanlord.dev/lb"}), &json!({"lanlord.dev/address-pool": "special"})),
     ]));
     let expected = [
         ("by-field", vec!["10.77.0.221"]),
@@ -199,7 +199,7 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
         ("by-both", vec!["10.77.0.227", "fd77::227"]),
     ];
     cluster.wait_until(10, "wishes come true", || {
-        let addresses = cluster.addresses();
+        let addresses = cluster.all_addresses();
         let special = |name: &str| addresses.get(name).is_some_and(|addresses| addresses[0].starts_with("10.77.0.23"));
         expected.iter().all(|(name, wish)| addresses.get(*name).is_some_and(|addresses| addresses == wish))
             && special("pool-universe")
@@ -220,9 +220,9 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
         ("pool-full", "metallb.io/address-pool", "special", "all IPv4 addresses of special are taken"),
         ("a-node", "lanlord.dev/loadBalancerIPs", "10.77.0.11", "10.77.0.11 was asked for, but"),
     ];
-    let contradictory = service("contradictory", json!({"loadBalancerIP": "10.77.0.228"}), json!({by_name: "10.77.0.229"}));
+    let contradictory = service("contradictory", &json!({"loadBalancerIP": "10.77.0.228"}), &json!({by_name: "10.77.0.229"}));
     let wishes = refused.iter().map(|(name, annotation, value, _)| annotated(name, annotation, value));
-    cluster.create(&list(wishes.chain([contradictory]).collect()));
+    cluster.create(&list(&wishes.chain([contradictory]).collect::<Vec<_>>()));
     for (name, _, _, why) in refused.into_iter().chain([("contradictory", "", "", "ask for different addresses; remove one of them")]) {
         cluster.wait_until(10, &format!("{name} is told {why}"), || cluster.told(name, &["Warning AllocationFailed", why]));
         assert_eq!(cluster.address(name), None, "{name}");
@@ -245,11 +245,11 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
     cluster.kubectl(&["patch", "service", "by-field", "--subresource=status", "--type=merge", "-p", wiped]);
     cluster.wait_until(10, "the status is written back", || cluster.address("by-field").as_deref() == Some("10.77.0.221"));
     cluster.wait_until(10, "that is told", || cluster.told("by-field", &["Warning StatusOverwritten", "10.77.0.221"]));
-    assert_eq!(cluster.events("default", "Service", "by-field").matches("StatusOverwritten").count(), 1);
+    assert_eq!(cluster.events_about("default", "Service", "by-field").matches("StatusOverwritten").count(), 1);
 
     assert_eq!(untouched(), before, "not even a condition");
     for name in ["other-class", "ignored"] {
-        assert_eq!(cluster.events("default", "Service", name), "");
+        assert_eq!(cluster.events_about("default", "Service", name), "");
     }
     assert_eq!(ingress(&before[0]), ["10.77.0.220"], "it is in our pool and yet not ours");
 }

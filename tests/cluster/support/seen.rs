@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::Cluster;
 
 /// The Service `name` of type LoadBalancer in front of the Pods `app=web`, with more in its spec and its annotations.
-pub(crate) fn service(name: &str, spec: Value, annotations: Value) -> Value {
+pub(crate) fn service(name: &str, spec: &Value, annotations: &Value) -> Value {
     let mut whole =
         json!({"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}], "allocateLoadBalancerNodePorts": false});
     for (key, value) in spec.as_object().into_iter().flatten() {
@@ -20,11 +20,11 @@ pub(crate) fn service(name: &str, spec: Value, annotations: Value) -> Value {
 
 /// Plain Services of these names.
 pub(crate) fn services(names: &[String]) -> Value {
-    list(names.iter().map(|name| service(name, json!({}), json!({}))).collect())
+    list(&names.iter().map(|name| service(name, &json!({}), &json!({}))).collect::<Vec<_>>())
 }
 
 /// Several objects at once.
-pub(crate) fn list(items: Vec<Value>) -> Value {
+pub(crate) fn list(items: &[Value]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
@@ -38,20 +38,10 @@ pub(crate) struct ClaimSeen {
 }
 
 impl Cluster {
-    /// The ConfigMap `lanlord/lanlord` with these keys and no others.
-    #[track_caller]
-    pub(crate) fn configure(&self, data: &[(&str, &str)]) {
-        let data: BTreeMap<&str, &str> = data.iter().copied().collect();
-        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "lanlord", "namespace": "lanlord"}, "data": data});
-        self.apply(&map.to_string());
-    }
-
     /// Starts all agents with the ConfigMap, and waits until one of them leads.
     #[track_caller]
     pub(crate) fn agents_start(&self) {
-        for node in self.nodes() {
-            node.agent_start("configmap:lanlord/lanlord");
-        }
+        self.start_agents();
         self.wait_until(20, "all agents are members and one of them leads", || self.leader().is_some());
     }
 
@@ -63,7 +53,7 @@ impl Cluster {
 
     /// The addresses in the status of each Service of the namespace `default` that has any.
     #[track_caller]
-    pub(crate) fn addresses(&self) -> BTreeMap<String, Vec<String>> {
+    pub(crate) fn all_addresses(&self) -> BTreeMap<String, Vec<String>> {
         let services = self.json(&["get", "services"]);
         let addresses = items(&services).map(|service| (name(service), ingress(service)));
         addresses.filter(|(_, addresses)| !addresses.is_empty()).collect()
@@ -99,7 +89,7 @@ impl Cluster {
 
     /// The Events about an object, a line each: `Normal IPAllocated assigned …`.
     #[track_caller]
-    pub(crate) fn events(&self, namespace: &str, kind: &str, object: &str) -> String {
+    pub(crate) fn events_about(&self, namespace: &str, kind: &str, object: &str) -> String {
         let selector = format!("involvedObject.kind={kind},involvedObject.name={object}");
         let events = self.json(&["get", "events", "-n", namespace, "--field-selector", &selector]);
         let line = |event: &Value| ["type", "reason", "message"].map(|key| event[key].as_str().unwrap_or_default()).join(" ");
@@ -109,7 +99,7 @@ impl Cluster {
     /// Whether an Event about this Service has all these words.
     #[track_caller]
     pub(crate) fn told(&self, service: &str, words: &[&str]) -> bool {
-        self.events("default", "Service", service).lines().any(|line| words.iter().all(|word| line.contains(word)))
+        self.events_about("default", "Service", service).lines().any(|line| words.iter().all(|word| line.contains(word)))
     }
 
     /// `kubectl create` of objects that are too many for `apply`.
