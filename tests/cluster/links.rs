@@ -12,13 +12,13 @@ fn configure(cluster: &Cluster, advertisement: &str) {
         format!("apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: lan, namespace: metallb-system}}\nspec: {{{spec}}}\n")
     };
     let pool = object("IPAddressPool", "addresses: [10.77.0.240-10.77.0.250, 'fd77::240-fd77::24f']");
-    cluster.configure("metallb.yaml", &format!("{pool}---\n{}", object("L2Advertisement", advertisement)));
+    cluster.configure(&[("metallb.yaml", &format!("{pool}---\n{}", object("L2Advertisement", advertisement)))]);
 }
 
 /// Waits until the switch hears exactly this port answer for each address of the Service.
 fn wait_port(cluster: &Cluster, service: &str, port: &str) {
     cluster.wait_until(10, &format!("{port} answers, and no other"), || {
-        let addresses = cluster.addresses(service);
+        let addresses = cluster.addresses_of(service);
         !addresses.is_empty() && addresses.iter().all(|address| cluster.answering_ports(*address) == [port])
     });
     cluster.wait_reachable(service);
@@ -36,7 +36,7 @@ fn links_two_in_one_subnet_behind_a_switch_that_snoops_and_only_one_answers() {
     let cluster = Cluster::start(&options);
     cluster.backend("web", &["n1", "n2"]);
     configure(&cluster, "ipAddressPools: [lan]");
-    cluster.start_agents();
+    cluster.agents_start();
     cluster.load_balancer("web", "ipFamilyPolicy: RequireDualStack");
     cluster.wait_announced("web");
     let owner = cluster.wait_owner("web", "it is announced", |_| true);
@@ -51,7 +51,7 @@ fn links_two_in_one_subnet_behind_a_switch_that_snoops_and_only_one_answers() {
     configure(&cluster, "ipAddressPools: [lan], interfaces: [eth0, eth1]");
     cluster.wait_until(10, "both links, where both are named", || {
         let ports = |address: IpAddr| cluster.answering_ports(address).len();
-        cluster.addresses("web").into_iter().all(|address| ports(address) == 2)
+        cluster.addresses_of("web").into_iter().all(|address| ports(address) == 2)
     });
 }
 
@@ -60,11 +60,11 @@ fn links_that_appear_vanish_lose_their_carrier_and_change_their_address() {
     let cluster = Cluster::start(&Options { two_links: vec!["n1"], ..Options::default() });
     cluster.backend("web", &["n2", "n3"]);
     configure(&cluster, "ipAddressPools: [lan], interfaces: [eth1]");
-    cluster.start_agents();
+    cluster.agents_start();
     cluster.load_balancer("web", "ipFamilyPolicy: RequireDualStack");
     cluster.wait_announced("web");
     wait_port(&cluster, "web", "n1-eth1");
-    let addresses = cluster.addresses("web");
+    let addresses = cluster.addresses_of("web");
 
     let new = "02:77:00:00:07:6f";
     cluster.node("n1").run(&["ip", "link", "set", "eth1", "address", new]);

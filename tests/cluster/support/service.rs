@@ -1,13 +1,11 @@
-//! What a person does with Lanlord and looks at: its configuration, Services, who announces them; and who speaks on the LAN.
+//! Services in front of the Pods labelled app=web: who announces them, and who answers for them on the LAN.
 
 use std::fs;
 use std::net::IpAddr;
 
-use serde_json::Value;
-use serde_json::json;
-
 use crate::support::cluster::Cluster;
 use crate::support::place::run_in;
+use crate::support::seen::ingress;
 
 /// What the switch notes: on which port somebody answered for which address.
 const WATCH: &str = "table bridge watch {
@@ -21,21 +19,6 @@ const WATCH: &str = "table bridge watch {
 }";
 
 impl Cluster {
-    /// Lanlord's ConfigMap, whole, with one key.
-    #[track_caller]
-    pub(crate) fn configure(&self, key: &str, text: &str) {
-        let metadata = json!({"name": "lanlord", "namespace": "lanlord"});
-        self.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: text}}).to_string());
-    }
-
-    /// An agent on each node.
-    #[track_caller]
-    pub(crate) fn start_agents(&self) {
-        for node in self.nodes() {
-            node.agent_start("configmap:lanlord/lanlord");
-        }
-    }
-
     /// A Service of type LoadBalancer for the Pods labelled app=web, with these fields more (as YAML in braces).
     #[track_caller]
     pub(crate) fn load_balancer(&self, name: &str, more: &str) {
@@ -55,24 +38,17 @@ impl Cluster {
         }
     }
 
-    /// A Service as it is stored.
+    /// The addresses in the status of a Service, in its order.
     #[track_caller]
-    pub(crate) fn service(&self, name: &str) -> Value {
-        serde_json::from_str(&self.kubectl(&["get", "service", name, "-o", "json"])).expect("kubectl prints JSON")
-    }
-
-    /// The addresses in its status.
-    #[track_caller]
-    pub(crate) fn addresses(&self, service: &str) -> Vec<IpAddr> {
-        let service = self.service(service);
-        let ingress = service["status"]["loadBalancer"]["ingress"].as_array();
-        ingress.into_iter().flatten().map(|entry| entry["ip"].as_str().and_then(|ip| ip.parse().ok()).expect("an address")).collect()
+    pub(crate) fn addresses_of(&self, service: &str) -> Vec<IpAddr> {
+        let addresses = ingress(&self.json(&["get", "service", service]));
+        addresses.into_iter().map(|address| address.parse().expect("an address")).collect()
     }
 
     /// Status, reason and message of its condition `lanlord.dev/Announced`; empty before there is one.
     #[track_caller]
     pub(crate) fn condition(&self, service: &str) -> [String; 3] {
-        let service = self.service(service);
+        let service = self.json(&["get", "service", service]);
         let conditions = service["status"]["conditions"].as_array();
         let ours = conditions.into_iter().flatten().find(|condition| condition["type"] == "lanlord.dev/Announced");
         ["status", "reason", "message"].map(|key| ours.and_then(|ours| ours[key].as_str()).unwrap_or_default().to_owned())
@@ -81,17 +57,9 @@ impl Cluster {
     /// The node that the annotation `lanlord.dev/announced` names.
     #[track_caller]
     pub(crate) fn announcer(&self, service: &str) -> Option<String> {
-        let service = self.service(service);
+        let service = self.json(&["get", "service", service]);
         let text = service["metadata"]["annotations"]["lanlord.dev/announced"].as_str()?;
         text.split_once(" by ")?.1.split(' ').next().map(str::to_owned)
-    }
-
-    /// `Reason: message` of its Events, in no order.
-    #[track_caller]
-    pub(crate) fn events(&self, service: &str) -> Vec<String> {
-        let path = "jsonpath={range .items[*]}{.reason}: {.message}{'\\n'}{end}";
-        let of_it = format!("involvedObject.kind=Service,involvedObject.name={service}");
-        self.kubectl(&["get", "events", "--field-selector", &of_it, "-o", path]).lines().map(str::to_owned).collect()
     }
 
     /// Waits until the Service is announced by a node, and the LAN, asked anew, agrees with what is said. Returns the node.
@@ -100,7 +68,7 @@ impl Cluster {
         let mut owner = None;
         self.wait_until(10, what, || {
             owner = self.announcer(service).filter(|node| is_right(node));
-            let addresses = self.addresses(service);
+            let addresses = self.addresses_of(service);
             owner.is_some() && !addresses.is_empty() && addresses.iter().all(|address| self.client.owner_of(*address) == owner)
         });
         owner.expect("it was awaited")
@@ -109,7 +77,7 @@ impl Cluster {
     /// Waits until the client gets an answer from a Pod behind each address of the Service.
     #[track_caller]
     pub(crate) fn wait_reachable(&self, service: &str) {
-        for address in self.addresses(service) {
+        for address in self.addresses_of(service) {
             let reached = || self.client.http(&url(address)).is_ok_and(|body| body.starts_with("pod=web-"));
             self.wait_until(10, &format!("the client reaches {service} at {address}"), reached);
         }
