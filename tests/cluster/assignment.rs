@@ -66,9 +66,9 @@ fn a_thousand_services_get_different_addresses_and_the_same_ones_again_with_few_
     let (before, begun) = (writes(&cluster), Instant::now());
     create_at_once(&cluster, &names);
     let created = begun.elapsed();
-    cluster.wait_until(180, "all have an address", || cluster.all_addresses().len() == MANY);
+    cluster.wait_until(180, "all have an address", || cluster.addresses().len() == MANY);
     println!("{MANY} Services: created in {:.1} s, all had an address after {:.1} s", created.as_secs_f64(), begun.elapsed().as_secs_f64());
-    let addresses = cluster.all_addresses();
+    let addresses = cluster.addresses();
     let different: BTreeSet<&String> = addresses.values().flatten().collect();
     assert_eq!(different.len(), MANY);
     quiet(&cluster);
@@ -96,8 +96,8 @@ fn a_thousand_services_get_different_addresses_and_the_same_ones_again_with_few_
     println!("deleted and given back after {:.1} s", begun.elapsed().as_secs_f64());
     let reversed: Vec<String> = names.iter().rev().cloned().collect();
     create_at_once(&cluster, &reversed);
-    cluster.wait_until(180, "all have an address again", || cluster.all_addresses().len() == MANY);
-    assert!(cluster.all_addresses() == addresses, "each has what it had");
+    cluster.wait_until(180, "all have an address again", || cluster.addresses().len() == MANY);
+    assert!(cluster.addresses() == addresses, "each has what it had");
 }
 
 /// As fast as the API server takes them: by four lists side by side.
@@ -199,7 +199,7 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
         ("by-both", vec!["10.77.0.227", "fd77::227"]),
     ];
     cluster.wait_until(10, "wishes come true", || {
-        let addresses = cluster.all_addresses();
+        let addresses = cluster.addresses();
         let special = |name: &str| addresses.get(name).is_some_and(|addresses| addresses[0].starts_with("10.77.0.23"));
         expected.iter().all(|(name, wish)| addresses.get(*name).is_some_and(|addresses| addresses == wish))
             && special("pool-universe")
@@ -245,11 +245,11 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
     cluster.kubectl(&["patch", "service", "by-field", "--subresource=status", "--type=merge", "-p", wiped]);
     cluster.wait_until(10, "the status is written back", || cluster.address("by-field").as_deref() == Some("10.77.0.221"));
     cluster.wait_until(10, "that is told", || cluster.told("by-field", &["Warning StatusOverwritten", "10.77.0.221"]));
-    assert_eq!(cluster.events_about("default", "Service", "by-field").matches("StatusOverwritten").count(), 1);
+    assert_eq!(cluster.events("default", "Service", "by-field").matches("StatusOverwritten").count(), 1);
 
     assert_eq!(untouched(), before, "not even a condition");
     for name in ["other-class", "ignored"] {
-        assert_eq!(cluster.events_about("default", "Service", name), "");
+        assert_eq!(cluster.events("default", "Service", name), "");
     }
     assert_eq!(ingress(&before[0]), ["10.77.0.220"], "it is in our pool and yet not ours");
 }

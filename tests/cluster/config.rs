@@ -44,7 +44,7 @@ fn assert_untouched(cluster: &Cluster, owned: &BTreeMap<String, Option<String>>)
 
 #[track_caller]
 fn owned(cluster: &Cluster) -> BTreeMap<String, Option<String>> {
-    cluster.all_addresses().into_values().flatten().map(|address| (address.clone(), owner(cluster, &address))).collect()
+    cluster.addresses().into_values().flatten().map(|address| (address.clone(), owner(cluster, &address))).collect()
 }
 
 #[test]
@@ -66,33 +66,33 @@ fn edits_of_the_configmap_take_effect_at_once_and_broken_ones_not_at_all() {
     // A grown pool serves who waits.
     let begun = Instant::now();
     cluster.configure("addresses", "10.77.0.240-10.77.0.242");
-    within_five_seconds(&cluster, "a grown pool serves who waited", begun, || cluster.all_addresses().len() == 3);
+    within_five_seconds(&cluster, "a grown pool serves who waited", begun, || cluster.addresses().len() == 3);
     let told = |words: &[&str]| {
-        let events = cluster.events_about("lanlord", "ConfigMap", "lanlord");
+        let events = cluster.events("lanlord", "ConfigMap", "lanlord");
         events.lines().any(|line| words.iter().all(|word| line.contains(word)))
     };
     cluster.wait_until(10, "the edit is confirmed", || told(&["Normal ConfigLoaded", "10.77.0.240-10.77.0.242"]));
-    cluster.wait_until(10, "all are reachable", || cluster.all_addresses().values().flatten().all(|address| reachable(&cluster, address)));
+    cluster.wait_until(10, "all are reachable", || cluster.addresses().values().flatten().all(|address| reachable(&cluster, address)));
 
     // A broken edit is told with its place, and nothing changes.
-    let before = (cluster.all_addresses(), owned(&cluster));
+    let before = (cluster.addresses(), owned(&cluster));
     let broken = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: default}\nspec:\n  adresses: [10.77.0.250/32]\n";
     let begun = Instant::now();
     cluster.configure("pools.yaml", broken);
     within_five_seconds(&cluster, "a rejected edit is told with line and column", begun, || {
-        let events = cluster.events_about("lanlord", "ConfigMap", "lanlord");
+        let events = cluster.events("lanlord", "ConfigMap", "lanlord");
         events.contains("Warning ConfigRejected")
             && events.contains("key pools.yaml, line 5, column 3")
             && events.contains("did you mean `addresses`?")
     });
     let described = cluster.kubectl(&["describe", "configmap", "lanlord", "-n", "lanlord"]);
     assert!(described.contains("ConfigRejected") && described.contains("last good configuration stays in force"), "{described}");
-    assert_eq!(cluster.all_addresses(), before.0);
+    assert_eq!(cluster.addresses(), before.0);
     assert_untouched(&cluster, &before.1);
     // Nor does it go with its ConfigMap.
     cluster.kubectl(&["delete", "configmap", "lanlord", "-n", "lanlord"]);
     cluster.wait_until(5, "its end is seen", || cluster.node("n1").log().contains("it is gone, and the last configuration stays in force"));
-    assert_eq!(cluster.all_addresses(), before.0);
+    assert_eq!(cluster.addresses(), before.0);
     assert_untouched(&cluster, &before.1);
     // An agent that starts now has no configuration at all: the others take over what it cannot announce.
     cluster.configure("pools.yaml", broken);
@@ -101,7 +101,7 @@ fn edits_of_the_configmap_take_effect_at_once_and_broken_ones_not_at_all() {
     cluster.wait_until(10, "all addresses answer from n2 and n3", || {
         owned(&cluster).values().all(|owner| owner.as_deref().is_some_and(|owner| owner != "n1"))
     });
-    assert_eq!(cluster.all_addresses(), before.0);
+    assert_eq!(cluster.addresses(), before.0);
 
     // A shrunk pool moves who loses an address, and says why.
     let begun = Instant::now();
@@ -117,7 +117,7 @@ fn edits_of_the_configmap_take_effect_at_once_and_broken_ones_not_at_all() {
         reachable(&cluster, "10.77.0.243") && owner(&cluster, "10.77.0.240").is_none()
     });
     for stays in ["two", "three"] {
-        assert_eq!(cluster.all_addresses()[stays], before.0[stays]);
+        assert_eq!(cluster.addresses()[stays], before.0[stays]);
     }
     assert!(!cluster.claims().contains_key("10.77.0.240"), "what is in no pool is not remembered");
 }

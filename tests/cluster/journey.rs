@@ -18,7 +18,7 @@ fn address(text: &str) -> IpAddr {
 fn journey_from_one_line_of_configuration_to_an_address_that_answers() {
     let cluster = Cluster::start(&Options::default());
     cluster.backend("web", &["n1", "n2"]);
-    cluster.configure(&[("addresses", LINE)]);
+    cluster.configure("addresses", LINE);
     cluster.agents_start();
     for (name, families) in [
         ("web", "ipFamilyPolicy: SingleStack"),
@@ -131,7 +131,7 @@ fn journey_of_a_service_that_was_there_before_the_configuration_and_of_its_owner
 #[test]
 fn journey_with_external_traffic_policy_local() {
     let cluster = Cluster::start(&Options::default());
-    cluster.configure(&[("addresses", LINE)]);
+    cluster.configure("addresses", LINE);
     for node in ["n2", "n3"] {
         cluster.node(node).agent_start("configmap:lanlord/lanlord");
     }
@@ -183,7 +183,7 @@ fn metallb(interface: &str) -> String {
 fn journey_with_the_documents_of_metallb_on_chosen_nodes() {
     let cluster = Cluster::start(&Options { proxy_mode_of: vec![("n1", "iptables")], ..Options::default() });
     cluster.backend("web", &["n1", "n2", "n3"]);
-    cluster.configure(&[("metallb.yaml", &metallb("eth0"))]);
+    cluster.configure("metallb.yaml", &metallb("eth0"));
     for node in cluster.nodes() {
         node.agent_start_in_cluster("configmap:lanlord/lanlord");
     }
@@ -205,7 +205,7 @@ fn journey_with_the_documents_of_metallb_on_chosen_nodes() {
     cluster.wait_owner("asks", "the node with the label announces it", |node| node == "n2");
     cluster.wait_reachable("asks");
 
-    cluster.configure(&[("metallb.yaml", &metallb("eth7"))]);
+    cluster.configure("metallb.yaml", &metallb("eth7"));
     cluster.wait_until(10, "an interface that no node has", || cluster.condition("web")[1] == "NoInterface");
     assert!(cluster.condition("web")[2].contains("eth7"), "{:?}", cluster.condition("web"));
     cluster.wait_until(5, "nobody answers", || cluster.addresses_of("web").iter().all(|ip| cluster.client.owner_of(*ip).is_none()));
@@ -214,7 +214,7 @@ fn journey_with_the_documents_of_metallb_on_chosen_nodes() {
 #[test]
 fn journey_away_from_a_node_that_is_out_of_service_and_from_one_that_is_deleted() {
     let cluster = Cluster::start(&Options::default());
-    cluster.configure(&[("addresses", LINE)]);
+    cluster.configure("addresses", LINE);
     cluster.backend("web", &["n1", "n2", "n3"]);
     cluster.agents_start();
     cluster.load_balancer("web", "ipFamilyPolicy: RequireDualStack");

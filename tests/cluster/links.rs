@@ -12,7 +12,7 @@ fn configure(cluster: &Cluster, advertisement: &str) {
         format!("apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: lan, namespace: metallb-system}}\nspec: {{{spec}}}\n")
     };
     let pool = object("IPAddressPool", "addresses: [10.77.0.240-10.77.0.250, 'fd77::240-fd77::24f']");
-    cluster.configure(&[("metallb.yaml", &format!("{pool}---\n{}", object("L2Advertisement", advertisement)))]);
+    cluster.configure("metallb.yaml", &format!("{pool}---\n{}", object("L2Advertisement", advertisement)));
 }
 
 /// Waits until the switch hears exactly this port answer for each address of the Service.

@@ -21,7 +21,7 @@ fn names(kind: &str, count: usize) -> Vec<String> {
 
 /// Who answers the client's question for each address.
 fn owners(cluster: &Cluster) -> BTreeMap<String, Option<String>> {
-    let addresses = cluster.all_addresses().into_values().flatten();
+    let addresses = cluster.addresses().into_values().flatten();
     addresses.map(|address| (address.clone(), cluster.client.owner_of(address.parse::<IpAddr>().expect("an address")))).collect()
 }
 
@@ -45,19 +45,19 @@ fn every_service_keeps_address_and_owner_when_everything_is_killed_with_a_full_p
     cluster.configure("addresses", "10.77.0.240-10.77.0.245");
     cluster.agents_start();
     cluster.create(&services(&names("web", 6)));
-    cluster.wait_until(10, "six Services have an address", || cluster.all_addresses().len() == 6);
+    cluster.wait_until(10, "six Services have an address", || cluster.addresses().len() == 6);
     cluster.create(&services(&names("late", 1)));
     cluster.wait_until(10, "the seventh is told that the pool is full", || cluster.told("late-1", &["AllocationFailed", "are taken"]));
     cluster.wait_until(10, "every address is announced", || owners(&cluster).values().all(Option::is_some));
 
-    let (addresses, owned, changed) = (cluster.all_addresses(), owners(&cluster), changes(&cluster).len());
+    let (addresses, owned, changed) = (cluster.addresses(), owners(&cluster), changes(&cluster).len());
     let mut nodes: Vec<_> = owned.values().flatten().collect();
     nodes.sort();
     assert_eq!(nodes, ["n1", "n1", "n2", "n2", "n3", "n3"], "spread evenly: {owned:?}");
     let same = |when: &str| {
         cluster.wait_until(20, &format!("all answer again {when}"), || owners(&cluster).values().all(Option::is_some));
         assert_eq!(owners(&cluster), owned, "{when}");
-        assert_eq!(cluster.all_addresses(), addresses, "{when}");
+        assert_eq!(cluster.addresses(), addresses, "{when}");
         assert_eq!(changes(&cluster)[changed..], [""; 0], "{when}");
     };
 
@@ -93,7 +93,7 @@ fn every_service_keeps_address_and_owner_when_everything_is_killed_with_a_full_p
 /// Each address is on one Service at most, in status and Leases alike, and both agree.
 fn assert_nothing_is_shared(cluster: &Cluster) {
     let mut holders = BTreeMap::new();
-    for (service, addresses) in cluster.all_addresses() {
+    for (service, addresses) in cluster.addresses() {
         for address in addresses {
             if let Some(other) = holders.insert(address.clone(), service.clone()) {
                 panic!("{address} is on {service} and on {other}");
@@ -127,7 +127,7 @@ fn pause_while_assigning<'a>(cluster: &Cluster, leader: Node<'a>, names: &[Strin
 }
 
 fn settled(cluster: &Cluster, names: &[String]) -> bool {
-    let addresses = cluster.all_addresses();
+    let addresses = cluster.addresses();
     names.iter().all(|name| addresses.get(name).is_some_and(|addresses| addresses.len() == 1))
 }
 
@@ -150,11 +150,11 @@ fn two_leaders_never_put_one_address_on_two_services() {
     assert!(silent > Duration::from_secs(18), "its Lease had been renewed at most 10 s before: {silent:?}");
     cluster.wait_until(30, "the new leader finishes what the old one began", || settled(&cluster, &early));
     assert_nothing_is_shared(&cluster);
-    let addresses = cluster.all_addresses();
+    let addresses = cluster.addresses();
     leader.agent_resume();
     cluster.wait_until(20, "the old leader knows that it leads no more", || leader.log().contains("leader=false"));
     assert_nothing_is_shared(&cluster);
-    assert_eq!(cluster.all_addresses(), addresses, "nothing moved");
+    assert_eq!(cluster.addresses(), addresses, "nothing moved");
 
     // One whose member Lease is gone is replaced at once, in the middle of its work.
     let second = cluster.leader().expect("somebody leads");
@@ -170,7 +170,7 @@ fn two_leaders_never_put_one_address_on_two_services() {
     leader.agent_resume();
     cluster.wait_until(20, "all are members and one leads", || cluster.leader().is_some());
     assert_nothing_is_shared(&cluster);
-    assert_eq!(cluster.all_addresses().len(), 120);
+    assert_eq!(cluster.addresses().len(), 120);
     assert_eq!(cluster.claims().values().filter(|claim| claim.holder.is_some()).count(), 120, "a Lease for each, and none left over");
 }
 
@@ -185,7 +185,7 @@ fn a_newer_instance_on_a_node_takes_over_in_place() {
         let owned = owners(&cluster);
         owned.len() == 6 && owned.values().all(Option::is_some)
     });
-    let (addresses, owned, changed) = (cluster.all_addresses(), owners(&cluster), changes(&cluster).len());
+    let (addresses, owned, changed) = (cluster.addresses(), owners(&cluster), changes(&cluster).len());
     let leader = cluster.leader().expect("somebody leads");
     let node = node_of(&cluster, &leader);
     let mine = |address: &String| owned[address].as_deref() == Some(node.name);
@@ -205,7 +205,7 @@ fn a_newer_instance_on_a_node_takes_over_in_place() {
     assert_eq!(owners(&cluster), owned, "answered all the time");
     node.agent_stop();
     assert_eq!(owners(&cluster), owned, "after the older one ended");
-    assert_eq!(cluster.all_addresses(), addresses);
+    assert_eq!(cluster.addresses(), addresses);
     assert_eq!(changes(&cluster)[changed..], [""; 0]);
     assert_eq!(holder(), holder());
     for address in owned.keys() {

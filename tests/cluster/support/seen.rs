@@ -38,10 +38,19 @@ pub(crate) struct ClaimSeen {
 }
 
 impl Cluster {
+    /// Lanlord's ConfigMap, whole, with one key.
+    #[track_caller]
+    pub(crate) fn configure(&self, key: &str, text: &str) {
+        let metadata = json!({"name": "lanlord", "namespace": "lanlord"});
+        self.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: text}}).to_string());
+    }
+
     /// Starts all agents with the ConfigMap, and waits until one of them leads.
     #[track_caller]
     pub(crate) fn agents_start(&self) {
-        self.start_agents();
+        for node in self.nodes() {
+            node.agent_start("configmap:lanlord/lanlord");
+        }
         self.wait_until(20, "all agents are members and one of them leads", || self.leader().is_some());
     }
 
@@ -53,7 +62,7 @@ impl Cluster {
 
     /// The addresses in the status of each Service of the namespace `default` that has any.
     #[track_caller]
-    pub(crate) fn all_addresses(&self) -> BTreeMap<String, Vec<String>> {
+    pub(crate) fn addresses(&self) -> BTreeMap<String, Vec<String>> {
         let services = self.json(&["get", "services"]);
         let addresses = items(&services).map(|service| (name(service), ingress(service)));
         addresses.filter(|(_, addresses)| !addresses.is_empty()).collect()
@@ -89,7 +98,7 @@ impl Cluster {
 
     /// The Events about an object, a line each: `Normal IPAllocated assigned …`.
     #[track_caller]
-    pub(crate) fn events_about(&self, namespace: &str, kind: &str, object: &str) -> String {
+    pub(crate) fn events(&self, namespace: &str, kind: &str, object: &str) -> String {
         let selector = format!("involvedObject.kind={kind},involvedObject.name={object}");
         let events = self.json(&["get", "events", "-n", namespace, "--field-selector", &selector]);
         let line = |event: &Value| ["type", "reason", "message"].map(|key| event[key].as_str().unwrap_or_default()).join(" ");
@@ -99,7 +108,7 @@ impl Cluster {
     /// Whether an Event about this Service has all these words.
     #[track_caller]
     pub(crate) fn told(&self, service: &str, words: &[&str]) -> bool {
-        self.events_about("default", "Service", service).lines().any(|line| words.iter().all(|word| line.contains(word)))
+        self.events("default", "Service", service).lines().any(|line| words.iter().all(|word| line.contains(word)))
     }
 
     /// `kubectl create` of objects that are too many for `apply`.
