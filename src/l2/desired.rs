@@ -22,8 +22,9 @@ pub struct LinkDesired {
     pub index: u32,
     /// The link's own MAC, in every answer.
     pub mac: MacAddr,
-    /// The MACs of all links of this host: what another of its links in the same LAN says is no conflict.
-    pub own_macs: BTreeSet<MacAddr>,
+    /// The MACs of this host's links and of the members': what they say of an address is another of our links, or a hand-over, and no
+    /// conflict.
+    pub known_macs: BTreeSet<MacAddr>,
     /// The addresses, each with the Services it is for, as people read them in log lines and status (`default/nginx`). Another text
     /// for the same address announces nothing.
     pub addresses: BTreeMap<IpAddr, Arc<str>>,

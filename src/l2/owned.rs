@@ -42,7 +42,7 @@ struct Announcement {
 pub(super) struct Owned<A> {
     /// The link's own MAC.
     pub(super) mac: MacAddr,
-    own_macs: BTreeSet<MacAddr>,
+    known_macs: BTreeSet<MacAddr>,
     announce_interval: Option<Duration>,
     leaving: bool,
     addresses: BTreeMap<A, Announcement>,
@@ -77,7 +77,7 @@ impl<A: Copy + Ord> Owned<A> {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             mac: MacAddr::ZERO,
-            own_macs: BTreeSet::new(),
+            known_macs: BTreeSet::new(),
             announce_interval: None,
             leaving: false,
             addresses: BTreeMap::new(),
@@ -107,7 +107,7 @@ impl<A: Copy + Ord> Owned<A> {
         let interval = desired.announce_interval.filter(|_| !desired.leaving);
         let interval_changed = std::mem::replace(&mut self.announce_interval, interval) != interval;
         self.leaving = desired.leaving;
-        self.own_macs.clone_from(&desired.own_macs);
+        self.known_macs.clone_from(&desired.known_macs);
         let moved = if mac_changed { kept.clone() } else { Vec::new() };
         for (position, address) in (0..).zip(moved.iter().chain(&added)) {
             let announcement = Announcement { remaining: ANNOUNCE_NUM, announce_timer: None, defend_timer: None };
@@ -169,7 +169,7 @@ impl<A: Copy + Ord> Owned<A> {
 
     /// Whether it is to be told now that `mac` claims `address`.
     pub(super) fn tell_conflict(&mut self, address: A, mac: MacAddr, now: Instant) -> bool {
-        if self.leaving || self.own_macs.contains(&mac) {
+        if self.leaving || self.known_macs.contains(&mac) {
             return false;
         }
         let Some(announcement) = self.addresses.get_mut(&address) else { return false };

@@ -252,6 +252,8 @@ impl Leader {
     fn lead(&mut self, world: &World) -> Option<Instant> {
         let now = clock::now();
         let (true, Some(config), Some(snapshot)) = (self.elector.machine().leads(), &world.config, &world.snapshot) else {
+            // What a former term decided was decided on older facts.
+            self.queue = Decision::default();
             return None;
         };
         self.tell_edit(world.edit.as_ref(), config, snapshot, now);

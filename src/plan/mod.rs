@@ -83,9 +83,11 @@ impl Plan {
 }
 
 /// What node `me` answers for on layer 2. Links that this host does not have (any more) are left out: the member Lease follows.
-pub fn l2_desired(config: &Config, plan: &Plan, links: &Links, me: &NodeName) -> Desired {
+pub fn l2_desired(config: &Config, snapshot: &Snapshot, plan: &Plan, links: &Links, me: &NodeName) -> Desired {
     let mut desired = Desired::default();
-    let own_macs: BTreeSet<MacAddr> = links.links.values().map(|link| link.mac).collect();
+    // Members that left count too: they answer on for a moment, so that the new owner can take over first.
+    let members = snapshot.members.values().flat_map(|member| &member.links).map(|link| link.mac);
+    let known_macs: BTreeSet<MacAddr> = links.links.values().map(|link| link.mac).chain(members).collect();
     for plan in &plan.groups {
         let Ok(owner) = &plan.owner else { continue };
         if owner.node != *me {
@@ -96,7 +98,7 @@ pub fn l2_desired(config: &Config, plan: &Plan, links: &Links, me: &NodeName) ->
                 let entry = desired.links.entry(link.name.clone()).or_insert_with(|| LinkDesired {
                     index: link.index,
                     mac: link.mac,
-                    own_macs: own_macs.clone(),
+                    known_macs: known_macs.clone(),
                     addresses: BTreeMap::new(),
                     announce_interval: config.settings.announce_interval,
                     leaving: false,

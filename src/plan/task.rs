@@ -48,16 +48,22 @@ pub struct Outputs {
 ///
 /// While configuration or snapshot were never seen, nothing is published: an agent that cannot reach the API server at start says
 /// nothing rather than something wrong.
+///
+/// # Errors
+/// Only if an input ends, which none does.
 pub async fn run(me: NodeName, mut inputs: Inputs, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
     loop {
         let begun = tokio::time::Instant::now();
         publish(&me, &mut inputs, &outputs);
         // A burst of changes costs at most a fifth of one core, however large the cluster.
-        tokio::time::sleep(begun.elapsed().saturating_mul(4).min(Duration::from_secs(1))).await;
+        let rest = begun.elapsed().saturating_mul(4).min(Duration::from_secs(1));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            changed = changed(&mut inputs) => changed?,
+            changed = async {
+                tokio::time::sleep(rest).await;
+                changed(&mut inputs).await
+            } => changed?,
         }
     }
 }
@@ -79,7 +85,8 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs) {
     let links = inputs.links.borrow_and_update().clone();
     let (Some(config), Some(snapshot)) = (config, snapshot) else { return };
     let plan = plan(&config, &snapshot, &living);
-    let desired = if *inputs.superseded.borrow_and_update() { Desired::default() } else { l2_desired(&config, &plan, &links, me) };
+    let desired =
+        if *inputs.superseded.borrow_and_update() { Desired::default() } else { l2_desired(&config, &snapshot, &plan, &links, me) };
     set_if_changed(&outputs.l2, desired);
     set_if_changed(&outputs.plan, plan);
 }

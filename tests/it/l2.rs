@@ -30,7 +30,7 @@ fn desired<const N: usize>(addresses: [IpAddr; N]) -> LinkDesired {
     LinkDesired {
         index: 2,
         mac: OWN,
-        own_macs: BTreeSet::from([OWN]),
+        known_macs: BTreeSet::from([OWN]),
         addresses,
         announce_interval: Some(Duration::from_secs(60)),
         leaving: false,
@@ -156,7 +156,7 @@ fn a_foreign_claim_is_told_once_in_ten_seconds_and_our_own_links_never_conflict(
     arp.handle(reply(OTHER, VIP, CLIENT_IP), START + Duration::from_secs(10), &mut out);
     assert_eq!(out, [conflict]);
     let mut arp = Arp::new(1);
-    set(&mut arp, LinkDesired { own_macs: BTreeSet::from([OWN, OTHER]), ..desired([VIP.into()]) }, START);
+    set(&mut arp, LinkDesired { known_macs: BTreeSet::from([OWN, OTHER]), ..desired([VIP.into()]) }, START);
     assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, OTHER, VIP, VIP)), []);
 }
 

@@ -116,11 +116,11 @@ fn link_desired(rng: &mut fastrand::Rng) -> LinkDesired {
         (address, Arc::from("default/a"))
     });
     let addresses = addresses.collect();
-    let own_macs = (0..rng.usize(..2)).map(|_| mac(rng)).collect();
+    let known_macs = (0..rng.usize(..2)).map(|_| mac(rng)).collect();
     LinkDesired {
         index: 2,
         mac: MacAddr([2, 0, 0, 0, 0, rng.u8(..2)]),
-        own_macs,
+        known_macs,
         addresses,
         announce_interval: intervals[rng.usize(..3)],
         leaving: rng.u8(..8) == 0,
@@ -186,7 +186,7 @@ fn nothing_on_the_link() -> LinkDesired {
     LinkDesired {
         index: 2,
         mac,
-        own_macs: Default::default(),
+        known_macs: Default::default(),
         addresses: Default::default(),
         announce_interval: Some(Duration::from_secs(60)),
         leaving: false,

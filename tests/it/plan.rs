@@ -333,12 +333,12 @@ fn a_node_desires_only_what_it_owns_and_only_on_links_that_exist_and_are_up() {
         (link.name.clone(), link)
     };
     let with = |links: Vec<_>| Links { links: links.into_iter().collect(), gateways: Default::default() };
-    let desired = |links: &Links, me: &NodeName| l2_desired(&world.config, &plan, links, me);
+    let desired = |links: &Links, me: &NodeName| l2_desired(&world.config, &world.snapshot, &plan, links, me);
     let links = with(vec![host("eth0", true, 7), host("eth1", true, 8)]);
     let mine = desired(&links, &owner);
     assert_eq!(mine.links.keys().map(ToString::to_string).collect::<Vec<_>>(), ["eth0"]);
     let eth0 = &mine.links["eth0"];
-    assert_eq!((eth0.index, eth0.mac, eth0.own_macs.len()), (7, links.links["eth0"].mac, 2));
+    assert_eq!((eth0.index, eth0.mac, eth0.known_macs.len()), (7, links.links["eth0"].mac, 2 + 3), "its own links and the members'");
     assert_eq!(eth0.addresses[&ip("192.168.1.240")].as_ref(), "default/web");
     assert_eq!(eth0.announce_interval, Config::default().settings.announce_interval);
     for other in ["n1", "n2", "n3"].into_iter().filter(|node| *node != owner.as_str()) {

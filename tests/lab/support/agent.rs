@@ -118,11 +118,11 @@ async fn plan(
                 continue;
             }
             let addresses = addresses.iter().map(|address| (*address, Arc::from("default/nginx"))).collect();
-            let own_macs = found.links.values().map(|link| link.mac).collect();
+            let known_macs = found.links.values().map(|link| link.mac).collect();
             let announce_interval = Some(Duration::from_secs(60));
             by_link.insert(
                 link.name.clone(),
-                LinkDesired { index: link.index, mac: link.mac, own_macs, addresses, announce_interval, leaving: false },
+                LinkDesired { index: link.index, mac: link.mac, known_macs, addresses, announce_interval, leaving: false },
             );
         }
         desired.send_replace(Arc::new(Desired { links: by_link }));
