@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::facts::{LeaderRecord, is_at_least};
+use crate::facts::{LeaderRecord, Snapshot, is_at_least};
 use crate::machine::{Instant, Machine, earliest};
 
 /// `leaseDuration`: how long others wait for a silent holder (design §4).
@@ -19,6 +19,13 @@ pub const RETRY_PERIOD: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(5);
 /// Longest wait before taking a free Lease, so that not all members write at once.
 const SPREAD: Duration = Duration::from_millis(200);
+
+/// Whether an agent stands for election: as a member that has a configuration; or without one where no member has any, for somebody
+/// has to tell what is wrong with it.
+pub fn stands(is_member: bool, has_config: bool, snapshot: &Snapshot) -> bool {
+    let nobody_has = || !snapshot.members.values().any(|member| member.instance.is_some() && member.config.is_some());
+    is_member && (has_config || nobody_has())
+}
 
 /// Whether this member stands for election.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -314,6 +321,22 @@ mod tests {
         assert!(
             matches!(&fire(&mut elector, at(0))[..], [Action::Write(record)] if record.resource_version.is_empty() && record.holder.as_deref() == Some("a/1"))
         );
+    }
+
+    #[test]
+    fn an_agent_without_configuration_stands_only_where_no_member_has_one() {
+        let member = |config: Option<&str>| crate::facts::Member {
+            node: "n2".into(),
+            instance: Some("1".to_owned()),
+            generation: 1,
+            links: Vec::new(),
+            gateways: std::collections::BTreeSet::new(),
+            config: config.map(ToOwned::to_owned),
+            resource_version: "1".to_owned(),
+        };
+        let snapshot = |config| Snapshot { members: Arc::new([("n2".into(), Arc::new(member(config)))].into()), ..Snapshot::default() };
+        assert!(stands(true, true, &snapshot(Some("x"))) && stands(true, false, &snapshot(None)));
+        assert!(!stands(true, false, &snapshot(Some("x"))) && !stands(false, true, &snapshot(None)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::decide::{Decision, Tend, Work, decide};
-use super::election::{Action, Desired, Elector, Event as ElectionEvent};
+use super::election::{Action, Desired, Elector, Event as ElectionEvent, stands};
 use super::reserve::{left_out, reserved};
 use super::tell::Now;
 use crate::api::events::Recorder;
@@ -228,7 +228,8 @@ struct Leader {
 
 impl Leader {
     fn elect(&mut self, world: &World) {
-        let desired = Desired { stand: world.stand && world.config.is_some() };
+        let stands = world.snapshot.as_ref().is_some_and(|snapshot| stands(world.stand, world.config.is_some(), snapshot));
+        let desired = Desired { stand: stands };
         let inputs = std::iter::once(Input::Set(Arc::new(desired))).chain(world.leader().map(Input::Event));
         self.step(inputs.collect());
     }
@@ -251,12 +252,13 @@ impl Leader {
     /// Starts what is to be done; returns when to look again even if nothing happens.
     fn lead(&mut self, world: &World) -> Option<Instant> {
         let now = clock::now();
-        let (true, Some(config), Some(snapshot)) = (self.elector.machine().leads(), &world.config, &world.snapshot) else {
+        let (true, Some(snapshot)) = (self.elector.machine().leads(), &world.snapshot) else {
             // What a former term decided was decided on older facts.
             self.queue = Decision::default();
             return None;
         };
-        self.tell_edit(world.edit.as_ref(), config, snapshot, now);
+        self.tell_edit(world.edit.as_ref(), world.config.as_deref(), snapshot, now);
+        let config = world.config.as_ref()?;
         self.busy.retain(|_, busy| is_busy(busy, snapshot, now));
         self.addresses.retain(|_, busy| is_busy(busy, snapshot, now));
         if self.queue == Decision::default() {
@@ -376,7 +378,7 @@ impl Leader {
     }
 
     /// Confirms or refuses an edit of the configuration with an Event on its ConfigMap.
-    fn tell_edit(&mut self, edit: Option<&Arc<Edit>>, config: &Config, snapshot: &Snapshot, now: Instant) {
+    fn tell_edit(&mut self, edit: Option<&Arc<Edit>>, config: Option<&Config>, snapshot: &Snapshot, now: Instant) {
         let Some(edit) = edit else { return };
         if self.told.as_ref().is_some_and(|told| Arc::ptr_eq(told, edit)) {
             return;
@@ -386,7 +388,7 @@ impl Leader {
             return;
         }
         let mut message = edit.message.clone();
-        if edit.kind == EventKind::Normal {
+        if let (EventKind::Normal, Some(config)) = (edit.kind, config) {
             let left: Vec<String> =
                 left_out(config, &reserved(snapshot)).iter().take(8).map(|(address, why)| format!("{address} {why}")).collect();
             if !left.is_empty() {

@@ -120,6 +120,16 @@ fn edits_of_the_configmap_take_effect_at_once_and_broken_ones_not_at_all() {
         assert_eq!(cluster.addresses()[stays], before.0[stays]);
     }
     assert!(!cluster.claims().contains_key("10.77.0.240"), "what is in no pool is not remembered");
+
+    // Agents that all start on a broken configuration have nobody who knows better: one leads all the same and tells.
+    let rejected = || cluster.events("lanlord", "ConfigMap", "lanlord").matches("ConfigRejected").count();
+    for node in cluster.nodes() {
+        node.agent_kill();
+    }
+    cluster.configure("pools.yaml", broken);
+    let told_before = rejected();
+    cluster.agents_start();
+    cluster.wait_until(20, "the broken configuration is told", || rejected() > told_before);
 }
 
 #[test]
