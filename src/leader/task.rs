@@ -222,7 +222,7 @@ struct Leader {
     told: Option<Arc<Edit>>,
     /// What was decided and not begun yet, in reverse order.
     queue: Decision,
-    /// A burst of changes costs at most a fifth of one core.
+    /// A burst of changes costs at most a tenth of one core.
     decide_after: Instant,
 }
 
@@ -266,7 +266,7 @@ impl Leader {
                 return Some(self.decide_after);
             }
             self.queue = self.decide(config, snapshot, &world.living);
-            self.decide_after = now + clock::now().since(now) * 4;
+            self.decide_after = now + clock::now().since(now) * 9;
         }
         self.start(now);
         let settling = self.busy.values().chain(self.addresses.values()).filter_map(|busy| match busy {
