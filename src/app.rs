@@ -231,6 +231,7 @@ fn lease_text(known: bool, links: &Links, config: Option<&Config>) -> membership
         gateways: links.gateways.iter().copied().collect::<BTreeSet<_>>(),
         config: config.map(|config| config.hash.clone()),
         leave: false,
+        ..membership::own::Desired::default()
     }
 }
 

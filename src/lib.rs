@@ -21,6 +21,7 @@
 pub mod addr;
 pub mod api;
 pub mod app;
+pub mod bfd;
 pub mod cli;
 pub mod config;
 pub mod facts;

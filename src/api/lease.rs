@@ -12,6 +12,7 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, REQUEST_TIMEOUT, WriteError, bounded};
+use crate::addr::MacAddr;
 use crate::facts::{Claim, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Placement, ServiceKey, Uid};
 
 /// The name of the leader's Lease.
@@ -22,6 +23,10 @@ const CLAIM_PREFIX: &str = "ip.";
 const LINKS: &str = "lanlord.dev/links";
 const GATEWAYS: &str = "lanlord.dev/gateways";
 const CONFIG: &str = "lanlord.dev/config";
+const CONFLICTS: &str = "lanlord.dev/conflicts";
+const DATAPLANE: &str = "lanlord.dev/dataplane";
+const UNHEALTHY: &str = "unhealthy";
+const SUSPECT: &str = "lanlord.dev/suspect";
 const UID: &str = "lanlord.dev/service-uid";
 const POOL: &str = "lanlord.dev/pool";
 const NODE: &str = "lanlord.dev/node";
@@ -136,8 +141,17 @@ fn read_member(node: &str, lease: Lease) -> Result<Member, String> {
             .map_err(|error| format!("Lease {MEMBER_PREFIX}{node}: {error}"))?,
         gateways: gateways.split(',').filter_map(|gateway| gateway.trim().parse().ok()).collect(),
         config: annotations.remove(CONFIG).filter(|hash| !hash.is_empty()),
+        conflicts: annotations.remove(CONFLICTS).unwrap_or_default().split(',').filter_map(read_conflict).collect(),
+        dataplane_unhealthy: annotations.remove(DATAPLANE).is_some_and(|state| state == UNHEALTHY),
+        suspect: annotations.remove(SUSPECT).filter(|by| !by.is_empty()),
         resource_version: lease.metadata.resource_version.unwrap_or_default(),
     })
+}
+
+/// `192.168.1.240=02:00:00:00:00:01`; what cannot be read was edited by hand and counts for nothing.
+fn read_conflict(text: &str) -> Option<(IpAddr, MacAddr)> {
+    let (address, mac) = text.trim().split_once('=')?;
+    Some((address.parse().ok()?, mac.parse().ok()?))
 }
 
 fn read_claim(address: IpAddr, lease: Lease) -> Result<Claim, String> {
@@ -235,6 +249,9 @@ pub fn member_lease(member: &Member, node_uid: &Uid, now: Timestamp) -> Lease {
         (LINKS.to_owned(), serde_json::to_string(&links).unwrap_or_default()),
         (GATEWAYS.to_owned(), member.gateways.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
         (CONFIG.to_owned(), member.config.clone().unwrap_or_default()),
+        (CONFLICTS.to_owned(), member.conflicts.iter().map(|(address, mac)| format!("{address}={mac}")).collect::<Vec<_>>().join(",")),
+        (DATAPLANE.to_owned(), if member.dataplane_unhealthy { UNHEALTHY.to_owned() } else { String::new() }),
+        (SUSPECT.to_owned(), member.suspect.clone().unwrap_or_default()),
     ]);
     let spec = LeaseSpec {
         holder_identity: member.instance.as_ref().map(|instance| format!("{}/{instance}", member.node)),
@@ -394,12 +411,15 @@ mod tests {
             links: vec![link],
             gateways: ["192.168.1.1".parse().unwrap()].into(),
             config: Some("00ff".to_owned()),
+            conflicts: [("192.168.1.240".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 9]))].into(),
+            dataplane_unhealthy: true,
+            suspect: Some("pi2/91c0".to_owned()),
             resource_version: "5".to_owned(),
         };
         let lease = member_lease(&member, &Uid("n".into()), Timestamp::UNIX_EPOCH);
         assert_eq!(lease.spec.as_ref().unwrap().holder_identity.as_deref(), Some("pi1.lan/6f2a"));
         assert_eq!(again(&lease), Record::Member(member.clone()));
-        let left = Member { instance: None, config: None, ..member };
+        let left = Member { instance: None, config: None, suspect: None, ..member };
         assert_eq!(again(&member_lease(&left, &Uid("n".into()), Timestamp::UNIX_EPOCH)), Record::Member(left));
     }
 

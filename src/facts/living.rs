@@ -11,17 +11,25 @@ pub enum Evidence {
     NodeGone,
     /// Its Node is tainted `node.kubernetes.io/out-of-service`.
     OutOfService,
-    /// The liveness session was Up with this Lease generation and has expired.
+    /// The liveness session was Up with this Lease generation and has expired, and the node's kernel is silent, too.
     SessionExpired,
+    /// The liveness session was Up and has expired; the node's kernel answers, but no agent came back within `restartHold`.
+    AgentGone,
+    /// No liveness session with it came Up for long, and the node's kernel is silent.
+    NeverHeard,
 }
 
 /// A member that lives, as the plan needs it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LivingMember {
     /// The generation of its Lease: an address recorded for an older one is nobody's.
     pub generation: u32,
     /// Its announcing links.
     pub links: Vec<MemberLink>,
+    /// It says in its liveness sessions that it does not reach the API server: it keeps what it has and is given nothing new.
+    pub detached: bool,
+    /// Its kube-proxy fails its health check.
+    pub dataplane_unhealthy: bool,
 }
 
 /// The members that may own addresses.

@@ -1,6 +1,6 @@
 //! Members: the agents, as their Leases `node.<node>` tell them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -48,7 +48,7 @@ impl MemberLink {
 }
 
 /// A member Lease.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Member {
     /// Its node.
     pub node: NodeName,
@@ -62,6 +62,12 @@ pub struct Member {
     pub gateways: BTreeSet<IpAddr>,
     /// Hash of the configuration the agent runs; `None` before it has any.
     pub config: Option<String>,
+    /// Addresses of pools that another machine of the LAN uses, each with that machine's MAC, as this member saw it.
+    pub conflicts: BTreeMap<IpAddr, MacAddr>,
+    /// The node's kube-proxy answered its health check once and does not now.
+    pub dataplane_unhealthy: bool,
+    /// The identity (`<node>/<instance>`) of a member that takes this one for dead. A living one removes it itself.
+    pub suspect: Option<String>,
     /// `metadata.resourceVersion`, for compare-and-swap.
     pub resource_version: String,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Labels, Uid};
 
 /// The name of a Node object; also the name of the member that runs there.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeName(pub Arc<str>);
 
 impl NodeName {

@@ -329,10 +329,9 @@ mod tests {
             node: "n2".into(),
             instance: Some("1".to_owned()),
             generation: 1,
-            links: Vec::new(),
-            gateways: std::collections::BTreeSet::new(),
             config: config.map(ToOwned::to_owned),
             resource_version: "1".to_owned(),
+            ..crate::facts::Member::default()
         };
         let snapshot = |config| Snapshot { members: Arc::new([("n2".into(), Arc::new(member(config)))].into()), ..Snapshot::default() };
         assert!(stands(true, true, &snapshot(Some("x"))) && stands(true, false, &snapshot(None)));

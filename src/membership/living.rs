@@ -6,11 +6,20 @@ use crate::facts::{Evidence, Living, LivingMember, Member, NodeName, Snapshot};
 
 /// The members that may own addresses. `evidence` is what this agent's senses say beside the API server.
 pub fn living(snapshot: &Snapshot, evidence: &BTreeMap<NodeName, Evidence>) -> Living {
-    let members = snapshot
-        .members
-        .values()
-        .filter(|member| member.instance.is_some() && verdict(snapshot, member, evidence).is_none())
-        .map(|member| (member.node.clone(), LivingMember { generation: member.generation, links: member.links.clone() }));
+    let members =
+        snapshot.members.values().filter(|member| member.instance.is_some() && verdict(snapshot, member, evidence).is_none()).map(
+            |member| {
+                (
+                    member.node.clone(),
+                    LivingMember {
+                        generation: member.generation,
+                        links: member.links.clone(),
+                        detached: false,
+                        dataplane_unhealthy: member.dataplane_unhealthy,
+                    },
+                )
+            },
+        );
     Living { members: members.collect() }
 }
 
@@ -46,10 +55,8 @@ mod tests {
             node: name.into(),
             instance: instance.map(ToOwned::to_owned),
             generation: 3,
-            links: Vec::new(),
-            gateways: std::collections::BTreeSet::new(),
-            config: None,
             resource_version: "1".to_owned(),
+            ..Member::default()
         };
         let members = [member("n1", Some("a")), member("gone", Some("b")), member("left", None)];
         Snapshot {

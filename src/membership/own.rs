@@ -4,11 +4,12 @@
 //! stays, so no address moves. The instance that sees a successor falls silent for good. After a leave or an eviction the generation
 //! grows: what was recorded for the old one is nobody's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::addr::MacAddr;
 use crate::facts::{Member, MemberLink, NodeName, is_at_least};
 use crate::machine::{Instant, Machine, earliest};
 
@@ -31,6 +32,10 @@ pub struct Desired {
     pub gateways: BTreeSet<IpAddr>,
     /// Hash of the configuration in force.
     pub config: Option<String>,
+    /// Addresses of pools that another machine of the LAN uses.
+    pub conflicts: BTreeMap<IpAddr, MacAddr>,
+    /// kube-proxy answered its health check once and does not now.
+    pub dataplane_unhealthy: bool,
     /// Leave in order: release the Lease.
     pub leave: bool,
 }
@@ -155,6 +160,9 @@ impl OwnLease {
             links: desired.links.clone(),
             gateways: desired.gateways.clone(),
             config: desired.config.clone(),
+            conflicts: desired.conflicts.clone(),
+            dataplane_unhealthy: desired.dataplane_unhealthy,
+            suspect: None,
             resource_version: lease.map(|lease| lease.resource_version.clone()).unwrap_or_default(),
         };
         (lease != Some(&wanted)).then_some(wanted)
@@ -277,10 +285,8 @@ mod tests {
             node: "n1".into(),
             instance: instance.map(ToOwned::to_owned),
             generation,
-            links: Vec::new(),
-            gateways: BTreeSet::new(),
-            config: None,
             resource_version: "7".to_owned(),
+            ..Member::default()
         }
     }
 

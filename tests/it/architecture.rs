@@ -16,11 +16,12 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("api", &["addr", "facts"], &[]),
     ("config", &["addr", "facts"], &["api"]),
     ("l2", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
-    ("plan", &["addr", "facts", "config", "l2::desired"], &[]),
-    ("membership", &["machine", "addr", "facts"], &["api", "net", "telemetry"]),
+    ("bfd", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
+    ("plan", &["addr", "facts", "config", "l2::desired", "bfd::desired"], &[]),
+    ("membership", &["machine", "addr", "facts", "bfd::desired", "bfd::status"], &["api", "net", "telemetry"]),
     ("leader", &["machine", "addr", "facts", "config", "plan"], &["api", "net", "telemetry"]),
     ("cli", &["addr", "facts", "config", "plan", "api", "telemetry", "app"], &[]),
-    ("app", &["machine", "addr", "facts", "wire", "net", "telemetry", "api", "config", "l2", "plan", "membership", "leader"], &[]),
+    ("app", &["machine", "addr", "facts", "wire", "net", "telemetry", "api", "config", "l2", "bfd", "plan", "membership", "leader"], &[]),
 ];
 
 /// Modules that do I/O; everywhere else only `task.rs` may.

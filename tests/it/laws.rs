@@ -253,10 +253,9 @@ impl Subject for OwnLeaseSubject {
             node: "n1".into(),
             instance: instances[rng.usize(..instances.len())].map(ToOwned::to_owned),
             generation: rng.u32(..3),
-            links: Vec::new(),
-            gateways: std::collections::BTreeSet::new(),
             config: rng.bool().then(|| version(rng)),
             resource_version: version(rng),
+            ..Member::default()
         };
         match rng.u8(..30) {
             0..5 => own::Event::Failed,

@@ -93,8 +93,8 @@ impl World {
             generation: 1,
             links: vec![link],
             gateways: [ip("192.168.1.1")].into(),
-            config: None,
             resource_version: "1".to_owned(),
+            ..Member::default()
         };
         Arc::make_mut(&mut self.snapshot.nodes).insert(name.clone(), Arc::new(node));
         Arc::make_mut(&mut self.snapshot.members).insert(name, Arc::new(member));

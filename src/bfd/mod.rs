@@ -1,0 +1,7 @@
+//! Bidirectional Forwarding Detection, asynchronous mode (RFC 5880, RFC 5881): notices within a few packets that a neighbour is gone.
+//!
+//! One machine for every session of this node, whoever wants them: routers (BGP) and the other members. What a session is for is
+//! not known here.
+
+pub mod desired;
+pub mod status;
