@@ -208,7 +208,7 @@ impl Subject for ElectorSubject {
     }
 
     fn desired(rng: &mut fastrand::Rng) -> election::Desired {
-        election::Desired { stand: rng.u8(..4) > 0 }
+        election::Desired { stand: rng.u8(..4) > 0, heard_by_all: rng.bool() }
     }
 
     fn event(rng: &mut fastrand::Rng) -> election::Event {
@@ -224,7 +224,7 @@ impl Subject for ElectorSubject {
             1 => election::Event::Written(record(rng, &[Some("a/1"), None])),
             _ => {
                 let record = (rng.u8(..5) > 0).then(|| record(rng, &[Some("a/1"), Some("a/0"), Some("b/1"), None]));
-                election::Event::Observed { record, holder_lost: rng.bool() }
+                election::Event::Observed { record, holder_lost: rng.bool(), holder_heard: rng.bool() }
             }
         }
     }
@@ -292,9 +292,9 @@ fn who_does_not_stand_or_has_left_falls_silent() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut out = Vec::new();
         let (mut elector, mut now, _) = play::<ElectorSubject>(seed);
-        elector.set(Arc::new(election::Desired { stand: false }), now, &mut out);
+        elector.set(Arc::new(election::Desired { stand: false, heard_by_all: false }), now, &mut out);
         out.clear();
-        elector.set(Arc::new(election::Desired { stand: false }), now, &mut out);
+        elector.set(Arc::new(election::Desired { stand: false, heard_by_all: false }), now, &mut out);
         for _ in 0..STEPS {
             // An answer that says that it holds the Lease after all is left out: that Lease it gives back.
             let event = Some(ElectorSubject::event(&mut rng)).filter(|event| !matches!(event, election::Event::Written(_)));

@@ -8,7 +8,7 @@ use lanlord::config::{Config, L2Advertisement, Preferred};
 use lanlord::facts::{
     Evidence, FamilyPolicy, Labels, Link, Links, Medium, Member, MemberLink, NodeName, Operator, Requirement, Role, Selector, TrafficPolicy,
 };
-use lanlord::membership::living::living;
+use lanlord::membership::living::{Senses, living};
 use lanlord::plan::{GroupPlan, Plan, l2_desired, plan};
 
 use crate::world::{World, config, ip, key, pool};

@@ -12,7 +12,7 @@ use lanlord::facts::{
 };
 use lanlord::leader::decide::{Decision, Tend, Work, decide};
 use lanlord::leader::tell::Now;
-use lanlord::membership::living::living;
+use lanlord::membership::living::{Senses, living};
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -112,7 +112,7 @@ impl World {
     }
 
     pub(crate) fn living(&self) -> Living {
-        living(&self.snapshot, &BTreeMap::new())
+        living(&self.snapshot, &Senses::default())
     }
 
     fn next_version(&mut self) -> String {
