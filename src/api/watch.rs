@@ -83,7 +83,8 @@ pub enum Contact {
 }
 
 impl Contact {
-    pub(super) fn is_unreachable(&self) -> bool {
+    /// It was asked and does not answer.
+    pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 }

@@ -105,8 +105,9 @@ pub async fn run(
         own_failed: false,
         snapshot: None,
     };
-    let desired = inputs.desired.borrow_and_update().clone();
-    keeper.step(vec![Input::Set(desired)]);
+    // What was published before this task began counts, too.
+    inputs.snapshot.mark_changed();
+    inputs.desired.mark_changed();
     loop {
         keeper.publish();
         tokio::select! {
@@ -115,9 +116,8 @@ pub async fn run(
             stepped = keeper.follow(&mut inputs) => stepped?,
         }
     }
-    let desired = inputs.desired.borrow();
+    let desired = inputs.desired.borrow().clone();
     let leaving = Desired { own: own::Desired { leave: true, ..desired.own.clone() }, ..Desired::clone(&desired) };
-    drop(desired);
     keeper.step(vec![Input::Set(Arc::new(leaving))]);
     if tokio::time::timeout(LEAVE_TIMEOUT, keeper.finish(&mut inputs)).await.is_err() {
         tracing::warn!("the API server did not answer in time: the member Lease is left behind");

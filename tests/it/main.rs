@@ -8,6 +8,7 @@ mod config_check;
 mod config_guides;
 mod config_task;
 mod l2;
+mod judge;
 mod laws;
 mod leaders;
 mod manifests;
