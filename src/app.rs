@@ -1,7 +1,7 @@
 //! The wiring diagram: the only module that knows all others. Channels, tasks, the order of shutdown; no decision.
 //!
 //! ```text
-//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own)
+//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own; questions and answers)
 //!   api::watch ─snapshot─┬─► membership ─living─┬─►  │
 //!   config ─config───────┴──────────────────────┴─► leader ─► api ─► API server ─► api::watch
 //!   every task ─status─► telemetry
@@ -83,6 +83,8 @@ struct Wires {
     plan: watch::Sender<Arc<Plan>>,
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
+    questions: watch::Sender<Arc<Questions>>,
+    answers: watch::Sender<Arc<Answers>>,
     leading: watch::Sender<bool>,
 }
 
@@ -105,6 +107,8 @@ impl Default for Wires {
             plan: watch::Sender::default(),
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
+            questions: watch::Sender::default(),
+            answers: watch::Sender::default(),
             leading: watch::Sender::default(),
         }
     }
@@ -312,14 +316,16 @@ fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phas
 /// Layer 2 answers within microseconds; decoding a thousand Services must not stand in its way.
 fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartbeat) -> anyhow::Result<()> {
     let (ended, end) = oneshot::channel();
-    let (desired, status, rest) = (wires.l2.subscribe(), wires.l2_status.clone(), phases.rest.clone());
+    let inputs = l2::task::Inputs { desired: wires.l2.subscribe(), questions: wires.questions.subscribe(), links: wires.links.subscribe() };
+    let outputs = l2::task::Outputs { status: wires.l2_status.clone(), answers: wires.answers.clone() };
+    let rest = phases.rest.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime for layer 2")?;
     std::thread::Builder::new()
         .name("l2".to_owned())
         .spawn(move || {
             let result = runtime.block_on(async {
                 tokio::select! {
-                    result = l2::task::run(desired, status, fastrand::u64(..), rest) => result,
+                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest) => result,
                     () = beat(heartbeat) => Ok(()),
                 }
             });

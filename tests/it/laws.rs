@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::{MacAddr, solicited_node};
-use lanlord::facts::{LeaderRecord, Member};
+use lanlord::facts::{LeaderRecord, Member, Question, Questions};
 use lanlord::l2::arp::{self, Arp};
+use lanlord::l2::asker::{self, Asker};
 use lanlord::l2::desired::LinkDesired;
 use lanlord::l2::ndp::{self, Ndp};
 use lanlord::l2::{Action, Protocol, State};
@@ -179,6 +180,34 @@ impl Subject for NdpSubject {
     fn nothing() -> Option<LinkDesired> {
         Some(nothing_on_the_link())
     }
+}
+
+struct AskerSubject;
+
+impl Subject for AskerSubject {
+    type Machine = Asker;
+
+    fn machine(_seed: u64) -> Asker {
+        Asker::default()
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> Questions {
+        let question = |_| Question { link: "eth0".into(), address: v4(rng).into(), mac: rng.bool().then(|| mac(rng)) };
+        (0..3).map(question).collect()
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> asker::Event {
+        asker::Event::Heard { address: v4(rng).into(), mac: mac(rng) }
+    }
+
+    fn nothing() -> Option<Questions> {
+        Some(Questions::new())
+    }
+}
+
+#[test]
+fn the_asker_obeys_the_laws() {
+    obeys_the_laws::<AskerSubject>();
 }
 
 fn nothing_on_the_link() -> LinkDesired {
