@@ -25,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::Api;
-use crate::config;
 use crate::bfd;
-use crate::config::{Config, Liveness, Settings};
+use crate::config;
 use crate::config::origin::Origin;
+use crate::config::{Config, Liveness, Settings};
 use crate::facts::{Answers, ConfigMapSeen, EventKind, Link, Links, Living, MemberLink, NodeName, Questions, Snapshot, Subject};
 use crate::l2;
 use crate::leader;
@@ -83,8 +83,6 @@ struct Wires {
     plan: watch::Sender<Arc<Plan>>,
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
-    questions: watch::Sender<Arc<Questions>>,
-    answers: watch::Sender<Arc<Answers>>,
     leading: watch::Sender<bool>,
 }
 
@@ -107,8 +105,6 @@ impl Default for Wires {
             plan: watch::Sender::default(),
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
-            questions: watch::Sender::default(),
-            answers: watch::Sender::default(),
             leading: watch::Sender::default(),
         }
     }
@@ -318,6 +314,7 @@ fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartb
     let (ended, end) = oneshot::channel();
     let inputs = l2::task::Inputs { desired: wires.l2.subscribe(), questions: wires.questions.subscribe(), links: wires.links.subscribe() };
     let outputs = l2::task::Outputs { status: wires.l2_status.clone(), answers: wires.answers.clone() };
+    let (sessions, bfd_status) = (wires.sessions.subscribe(), wires.bfd.clone());
     let rest = phases.rest.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime for layer 2")?;
     std::thread::Builder::new()
@@ -325,7 +322,8 @@ fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartb
         .spawn(move || {
             let result = runtime.block_on(async {
                 tokio::select! {
-                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest) => result,
+                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest.clone()) => result,
+                    result = bfd::task::run(sessions, bfd_status, fastrand::u64(..), rest) => result,
                     () = beat(heartbeat) => Ok(()),
                 }
             });

@@ -222,7 +222,8 @@ struct Leader {
 impl Leader {
     fn elect(&mut self, world: &World) {
         let stands = world.snapshot.as_ref().is_some_and(|snapshot| stands(world.stand, world.config.is_some(), snapshot));
-        let desired = Desired { stand: stands, heard_by_all: world.snapshot.as_ref().is_some_and(|snapshot| heard_by_all(snapshot, &world.living)) };
+        let desired =
+            Desired { stand: stands, heard_by_all: world.snapshot.as_ref().is_some_and(|snapshot| heard_by_all(snapshot, &world.living)) };
         let inputs = std::iter::once(Input::Set(Arc::new(desired))).chain(world.leader().map(Input::Event));
         self.step(inputs.collect());
     }

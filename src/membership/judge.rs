@@ -223,7 +223,9 @@ impl Judge {
     pub fn heard(&self) -> BTreeMap<NodeName, bool> {
         let up = |session: &SessionKey| self.sessions.sessions.get(session).filter(|status| status.state == SessionState::Up);
         let heard = self.trials.iter().filter(|(_, trial)| trial.state == State::Up);
-        heard.map(|(node, trial)| (node.clone(), trial.peer.sessions.iter().filter_map(up).all(|status| status.concatenated_path_down))).collect()
+        heard
+            .map(|(node, trial)| (node.clone(), trial.peer.sessions.iter().filter_map(up).all(|status| status.concatenated_path_down)))
+            .collect()
     }
 
     /// Members whose kernel answers and whose liveness packets do not come through.
@@ -235,7 +237,8 @@ impl Judge {
     pub fn questions(&self) -> Questions {
         let asked = self.trials.values().filter(|trial| matches!(trial.state, State::Asking | State::Holding));
         let mut questions: Questions = asked.flat_map(|trial| trial.peer.questions.iter().cloned()).collect();
-        let in_doubt = !questions.is_empty() || self.desired.prove || self.trials.values().any(|trial| matches!(trial.state, State::Suspected(_)));
+        let in_doubt =
+            !questions.is_empty() || self.desired.prove || self.trials.values().any(|trial| matches!(trial.state, State::Suspected(_)));
         if in_doubt || self.acquaint_timer.is_some() {
             questions.extend(self.desired.witnesses.iter().cloned());
         }
@@ -252,7 +255,8 @@ impl Judge {
     }
 
     fn is_silent(&self, questions: &Questions) -> bool {
-        !questions.is_empty() && questions.iter().all(|question| self.answers.get(question).is_some_and(|answer| answer.unanswered >= SILENT))
+        !questions.is_empty()
+            && questions.iter().all(|question| self.answers.get(question).is_some_and(|answer| answer.unanswered >= SILENT))
     }
 
     fn answers(&self, questions: &Questions) -> bool {
@@ -450,9 +454,8 @@ impl Machine for Judge {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let timers = |trial: &Trial| {
-            earliest([trial.unheard_timer, trial.restart_hold_timer, trial.write_timer.filter(|_| !trial.writing)])
-        };
+        let timers =
+            |trial: &Trial| earliest([trial.unheard_timer, trial.restart_hold_timer, trial.write_timer.filter(|_| !trial.writing)]);
         earliest(self.trials.values().map(timers).chain([self.acquaint_timer]))
     }
 }

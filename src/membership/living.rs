@@ -17,21 +17,20 @@ pub struct Senses {
 
 /// The members that may own addresses.
 pub fn living(snapshot: &Snapshot, senses: &Senses) -> Living {
-    let members = snapshot
-        .members
-        .values()
-        .filter(|member| member.instance.is_some() && verdict(snapshot, member, &senses.evidence).is_none())
-        .map(|member| {
-            let heard = senses.heard.get(&member.node);
-            let living = LivingMember {
-                generation: member.generation,
-                links: member.links.clone(),
-                heard: heard.is_some(),
-                detached: heard.is_some_and(|detached| *detached),
-                dataplane_unhealthy: member.dataplane_unhealthy,
-            };
-            (member.node.clone(), living)
-        });
+    let members =
+        snapshot.members.values().filter(|member| member.instance.is_some() && verdict(snapshot, member, &senses.evidence).is_none()).map(
+            |member| {
+                let heard = senses.heard.get(&member.node);
+                let living = LivingMember {
+                    generation: member.generation,
+                    links: member.links.clone(),
+                    heard: heard.is_some(),
+                    detached: heard.is_some_and(|detached| *detached),
+                    dataplane_unhealthy: member.dataplane_unhealthy,
+                };
+                (member.node.clone(), living)
+            },
+        );
     Living { members: members.collect(), detached: senses.detached }
 }
 
