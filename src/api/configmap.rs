@@ -23,7 +23,7 @@ pub async fn run(
     state: watch::Sender<ApiState>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let configmaps = kube::Api::<ConfigMap>::namespaced(api.client.clone(), &namespace);
+    let configmaps = kube::Api::<ConfigMap>::namespaced(api.client(), &namespace);
     let config = Config::default().fields(&format!("metadata.name={name}"));
     let mut stream = std::pin::pin!(dial("configmaps", configmaps, config, &state));
     let mut found = false;

@@ -31,7 +31,7 @@ pub(super) async fn run(api: &Api, state: &watch::Sender<ApiState>) {
 async fn beat(api: &Api) -> Result<(), String> {
     // /livez and not /readyz: a server that shuts down in good order still serves.
     let request = Request::get("/livez").body(Vec::new()).expect("a constant request is well-formed");
-    match bounded(DEADLINE, api.client.request_text(request)).await {
+    match bounded(DEADLINE, api.client().request_text(request)).await {
         Ok(_) | Err(WriteError::Forbidden(_) | WriteError::NotFound | WriteError::Invalid(_)) => Ok(()),
         Err(error) => Err(error.to_string()),
     }

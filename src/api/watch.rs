@@ -138,7 +138,7 @@ where
 const KINDS: [&str; 5] = ["services", "endpointslices", "nodes", "namespaces", "leases"];
 
 fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
-    let client = || api.client.clone();
+    let client = || api.client();
     let pages = || Config::default().page_size(PAGE);
     // Services become LoadBalancers and cease to be: with this selector the server tells both as if created and deleted.
     let balanced = pages().fields("spec.type=LoadBalancer");
