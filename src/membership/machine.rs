@@ -171,7 +171,7 @@ impl Machine for Membership {
                 self.observe(now, out);
             }
             Event::Sessions(sessions) => {
-                self.step_judge(|judge, actions| judge.handle(judge::Event::Sessions(sessions), now, actions), out)
+                self.step_judge(|judge, actions| judge.handle(judge::Event::Sessions(sessions), now, actions), out);
             }
             Event::Answers(answers) => self.step_judge(|judge, actions| judge.handle(judge::Event::Answers(answers), now, actions), out),
             Event::Judge(event) => self.step_judge(|judge, actions| judge.handle(event, now, actions), out),

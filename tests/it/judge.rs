@@ -70,7 +70,8 @@ impl Court {
     }
 
     fn lease(&mut self, member: Member) {
-        self.desired.peers.get_mut(&member.node).unwrap().member = Arc::new(member);
+        let peer = self.desired.peers.get_mut(&member.node).unwrap();
+        peer.member = Arc::new(member);
         self.set();
     }
 
