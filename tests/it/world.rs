@@ -115,6 +115,22 @@ impl World {
         living(&self.snapshot, &Senses::default())
     }
 
+    /// Grows with every write.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Compare-and-swap of a member's Lease; `None`: refused.
+    pub(crate) fn write_member(&mut self, mut member: Member) -> Option<Member> {
+        let current = self.snapshot.members.get(&member.node).map(|member| member.resource_version.clone()).unwrap_or_default();
+        if current != member.resource_version {
+            return None;
+        }
+        member.resource_version = self.next_version();
+        Arc::make_mut(&mut self.snapshot.members).insert(member.node.clone(), Arc::new(member.clone()));
+        Some(member)
+    }
+
     fn next_version(&mut self) -> String {
         self.version += 1;
         self.version.to_string()
