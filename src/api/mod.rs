@@ -159,6 +159,11 @@ impl Api {
         self.ways.client()
     }
 
+    /// Asks for a heartbeat now: something happened that may begin or end an outage. Cheap, and never too often.
+    pub fn poke(&self) {
+        self.ways.poke();
+    }
+
     /// Writes since the start, by sort.
     pub fn writes(&self) -> BTreeMap<Write, u64> {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -187,6 +192,9 @@ impl Api {
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, WriteError> {
         let answer = bounded(limit, request).await;
+        if answer.as_ref().is_err_and(WriteError::is_outage) {
+            self.poke();
+        }
         let outcome = answer.as_ref().map_or_else(WriteError::word, |_| "ok");
         *self.writes.lock().unwrap_or_else(PoisonError::into_inner).entry((verb, resource, outcome)).or_default() += 1;
         answer

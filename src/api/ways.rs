@@ -9,7 +9,7 @@
 use anyhow::Context;
 use hyper::Uri;
 use hyper::header::{HeaderValue, USER_AGENT};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::REQUEST_TIMEOUT;
 
@@ -31,7 +31,9 @@ impl Route {
 
 /// All ways, the best one first, and the route that is in use.
 pub(super) struct Ways {
+    configs: Vec<kube::Config>,
     route: watch::Sender<Route>,
+    doubt: Notify,
 }
 
 impl Ways {
@@ -59,7 +61,7 @@ impl Ways {
         }
         let first = configs.first().context("no way to the Kubernetes API")?;
         let route = Route::fresh(first).context("the Kubernetes client could not be set up")?;
-        Ok(Self { route: watch::Sender::new(route) })
+        Ok(Self { configs, route: watch::Sender::new(route), doubt: Notify::new() })
     }
 
     /// The client in use.
@@ -67,10 +69,35 @@ impl Ways {
         self.route.borrow().client.clone()
     }
 
+    /// Tells each time when another client comes into use.
+    pub(super) fn follow(&self) -> watch::Receiver<Route> {
+        self.route.subscribe()
+    }
+
     /// A client of one's own over the way in use: no other request is in front of it, no old connection is tried.
     pub(super) fn own(&self) -> Result<kube::Client, kube::Error> {
         let config = self.route.borrow().config.clone();
         kube::Client::try_from(config)
+    }
+
+    /// Clients without connections, over all ways.
+    pub(super) fn fresh(&self) -> impl Iterator<Item = Result<Route, kube::Error>> {
+        self.configs.iter().map(Route::fresh)
+    }
+
+    /// From now on all requests take this one; watches begin anew.
+    pub(super) fn adopt(&self, route: Route) {
+        self.route.send_replace(route);
+    }
+
+    /// Somebody wants to know whether the API server answers.
+    pub(super) fn poke(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Waits until [`Ways::poke`] is called, or was since the last time.
+    pub(super) async fn poked(&self) {
+        self.doubt.notified().await;
     }
 }
 

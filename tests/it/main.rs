@@ -14,6 +14,7 @@ mod laws;
 mod leaders;
 mod manifests;
 mod plan;
+mod simulation;
 mod telemetry;
 mod wire;
 mod world;
