@@ -449,7 +449,7 @@ async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Res
     wait_for(tasks, "leader").await?;
     phases.membership.cancel();
     wait_for(tasks, "membership").await?;
-    let announcing = !wires.l2.borrow().links.is_empty();
+    let announcing = wires.l2.borrow().links.values().any(|link| !link.addresses.is_empty());
     if *wires.member.borrow() == MemberState::Left && announcing {
         tracing::info!(answering_for = ?HAND_OVER, "the others take over");
         tokio::time::sleep(HAND_OVER).await;

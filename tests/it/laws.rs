@@ -121,11 +121,23 @@ fn link_desired(rng: &mut fastrand::Rng) -> LinkDesired {
     });
     let addresses = addresses.collect();
     let known_macs = (0..rng.usize(..2)).map(|_| mac(rng)).collect();
+    let some: Vec<IpAddr> =
+        (0..rng.usize(..6)).map(|_| if rng.bool() { Ipv4Addr::new(10, 0, 0, rng.u8(..8)).into() } else { v6(rng).into() }).collect();
+    let fresh = some.iter().filter(|_| rng.bool()).copied().collect();
+    let successors = some.iter().map(|address| (*address, [mac(rng)].into())).collect();
+    let watched = if rng.bool() {
+        ["10.0.0.0/30", "fd00::/96"].map(|range| range.parse().unwrap()).into_iter().collect()
+    } else {
+        Default::default()
+    };
     LinkDesired {
         index: 2,
         mac: MacAddr([2, 0, 0, 0, 0, rng.u8(..2)]),
         known_macs,
         addresses,
+        fresh,
+        successors: Arc::new(successors),
+        watched,
         announce_interval: intervals[rng.usize(..3)],
         leaving: rng.u8(..8) == 0,
     }
@@ -215,14 +227,7 @@ fn the_asker_obeys_the_laws() {
 
 fn nothing_on_the_link() -> LinkDesired {
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-    LinkDesired {
-        index: 2,
-        mac,
-        known_macs: Default::default(),
-        addresses: Default::default(),
-        announce_interval: Some(Duration::from_secs(60)),
-        leaving: false,
-    }
+    LinkDesired { index: 2, mac, announce_interval: Some(Duration::from_secs(60)), ..LinkDesired::default() }
 }
 
 struct BfdSubject;
@@ -444,8 +449,11 @@ fn groups_and_states_of_ndp_always_balance() {
                 Action::JoinGroup(group) => assert!(joined.insert(group), "{group} joined twice"),
                 Action::LeaveGroup(group) => assert!(joined.remove(&group), "{group} left but not joined"),
                 Action::StateChanged { address, to: State::Announcing, .. } => drop(announcing.insert(address)),
+                Action::StateChanged { to: State::Yielding, .. } | Action::Sighted { .. } => {}
                 Action::StateChanged { address, to: State::Silent, .. } => assert!(announcing.remove(&address)),
-                Action::Send { address, .. } | Action::Conflict { address, .. } => assert!(announcing.contains(&address)),
+                Action::Send { address, .. } | Action::Conflict { address, .. } | Action::MemberClaim { address, .. } => {
+                    assert!(announcing.contains(&address));
+                }
             }
         }
         assert!(joined.is_empty() && announcing.is_empty());
