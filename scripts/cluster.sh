@@ -413,6 +413,8 @@ has_pod() {
 agent_prepare() {
     local pod account=$DIR/agent/$1/run/secrets/kubernetes.io/serviceaccount
     pod=$(agent_pod "$1")
+    # An emptyDir goes with its Pod.
+    rm -rf "$DIR/agent/$1/run/lanlord"
     mkdir -p "$account" "$DIR/agent/$1/run/lanlord"
     kubectl create token lanlord -n lanlord --duration=24h --bound-object-kind=Pod --bound-object-name="$pod" >"$account/token"
     cp "$DIR/pki/ca.crt" "$account/ca.crt"

@@ -8,6 +8,7 @@ mod dial;
 pub mod events;
 mod heartbeat;
 pub mod lease;
+pub mod memory;
 pub mod patch;
 pub mod suspicion;
 pub mod watch;

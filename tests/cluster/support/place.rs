@@ -49,6 +49,7 @@ impl Node<'_> {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.cluster.namespace(self.name), &lanlord(), "run", "--node", self.name]);
         command.args(["--config", config, "--http", "127.0.0.1:7476"]).env("KUBECONFIG", kubeconfig);
+        command.arg("--state").arg(self.cluster.path(&format!("agent/{}/beside", self.name)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("ip runs")
     }
 
