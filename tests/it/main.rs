@@ -11,6 +11,7 @@ mod l2;
 mod laws;
 mod leaders;
 mod manifests;
+mod moves;
 mod plan;
 mod telemetry;
 mod wire;
