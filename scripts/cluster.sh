@@ -49,6 +49,7 @@ What runs on it
 
 What goes wrong
   kubelet pause|resume DIR NODE            the node falls silent towards the API server; its Pods live on
+  proxy stop|start DIR NODE                kube-proxy is gone (its rules stay), and back
   link down|up DIR NODE [eth0]             carrier lost, and back
   link cut|heal DIR NODE [eth0]            nothing passes any more, with carrier; and back
   link add|delete DIR NODE eth1            a link appears, vanishes
@@ -466,13 +467,21 @@ kubelet() {
     esac
 }
 
+proxy() {
+    case $1 in
+    stop) signal KILL "kube-proxy-$2" ;;
+    start) kube_proxy_start "$2" ;;
+    *) fail "proxy: stop or start, not \"$1\"" ;;
+    esac
+}
+
 # ---------------------------------------------------------------------------------------------------- commands
 
 # The directory stands behind the verb, or behind verb and action.
 command=$1 && shift
 action=()
 case $command in
-agent | control-plane | kubelet | link | api)
+agent | control-plane | kubelet | proxy | link | api)
     [ $# -ge 2 ] || { usage >&2 && exit 2; }
     action=("$1") && shift
     ;;
@@ -486,7 +495,7 @@ fi
 case $command in
 up | down | backend | kubectl) "$command" "$@" ;;
 exec) KUBECONFIG=$DIR/kubeconfig PATH=$KUBE:$PATH exec ip netns exec "$PREFIX-$1" "${@:2}" ;;
-agent | kubelet | link | api) "$command" "${action[@]}" "$@" ;;
+agent | kubelet | proxy | link | api) "$command" "${action[@]}" "$@" ;;
 control-plane) control_plane "${action[@]}" "$@" ;;
 *) usage >&2 && exit 2 ;;
 esac

@@ -87,6 +87,7 @@ struct Wires {
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
     leading: watch::Sender<bool>,
+    dataplane_unhealthy: watch::Sender<bool>,
 }
 
 impl Default for Wires {
@@ -109,6 +110,7 @@ impl Default for Wires {
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
             leading: watch::Sender::default(),
+            dataplane_unhealthy: watch::Sender::default(),
         }
     }
 }
@@ -255,10 +257,15 @@ fn start_membership(
     let config = derive(tasks, phases, (wires.config.subscribe(), wires.config_problems.subscribe()), |config, problems| {
         (config.is_some() || *problems > 0, config.clone())
     });
-    let desired = derive(tasks, phases, (wires.links.subscribe(), config), |links, (judged, config)| {
+    let (dataplane, rest) = (wires.dataplane_unhealthy.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("kube-proxy", api::kube_proxy::run(dataplane, rest).await) });
+    let host = derive(tasks, phases, (wires.links.subscribe(), wires.dataplane_unhealthy.subscribe()), |links, unhealthy| {
+        (links.clone(), *unhealthy)
+    });
+    let desired = derive(tasks, phases, (host, config), |(links, unhealthy), (judged, config)| {
         // Every host has a loopback link.
         let known = *judged && !links.links.is_empty();
-        Arc::new(membership_desired(known, links, config.as_deref()))
+        Arc::new(membership_desired(known, links, *unhealthy, config.as_deref()))
     });
     let inputs = membership::task::Inputs {
         snapshot: wires.snapshot.subscribe(),
@@ -280,11 +287,11 @@ fn start_membership(
 }
 
 /// What membership works with.
-fn membership_desired(known: bool, links: &Arc<Links>, config: Option<&Config>) -> membership::machine::Desired {
+fn membership_desired(known: bool, links: &Arc<Links>, dataplane_unhealthy: bool, config: Option<&Config>) -> membership::machine::Desired {
     let settings = config.map_or_else(Settings::default, |config| config.settings.clone());
     let Liveness { wired, wireless, port } = settings.liveness;
     membership::machine::Desired {
-        own: lease_text(known, links, config),
+        own: membership::own::Desired { dataplane_unhealthy, ..lease_text(known, links, config) },
         links: links.clone(),
         timers: Timers { wired: (wired.interval, wired.multiplier), wireless: (wireless.interval, wireless.multiplier), port },
         restart_hold: settings.restart_hold,

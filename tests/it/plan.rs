@@ -65,7 +65,7 @@ fn host(name: &str) -> Selector {
 }
 
 fn member(world: &mut World, node: &str, edit: impl FnOnce(&mut Member)) {
-    edit(Arc::make_mut(Arc::make_mut(&mut world.snapshot.members).get_mut(node).unwrap()));
+    world.member(node, edit);
 }
 
 fn link(name: &str, medium: Medium, nets: &[&str]) -> MemberLink {
@@ -248,6 +248,8 @@ fn of_those_that_may_take_over_the_preferred_ready_uncordoned_wired_one_does() {
     ];
     for edit in worse {
         let mut world = settled();
+        // A cordoned node without an endpoint is one to be left.
+        world.endpoints("web", &["n1", "n2", "n3"]);
         let claims = Arc::make_mut(&mut world.snapshot.claims);
         let placement = &mut Arc::make_mut(claims.get_mut(&ip("192.168.1.240")).unwrap()).placement;
         placement.as_mut().unwrap().node = "gone".into();

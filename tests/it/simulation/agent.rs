@@ -167,7 +167,11 @@ impl Agent {
         let desired = Desired {
             own,
             links: self.links.clone(),
-            timers: Timers { wired: (wired.interval, wired.multiplier), wireless: (wireless.interval, wireless.multiplier), port: liveness.port },
+            timers: Timers {
+                wired: (wired.interval, wired.multiplier),
+                wireless: (wireless.interval, wireless.multiplier),
+                port: liveness.port,
+            },
             restart_hold: self.config.settings.restart_hold,
             heirs: Arc::default(),
         };
@@ -367,7 +371,8 @@ impl Agent {
         }
         if inbox.decide && process.elector.machine().leads() && !process.deciding {
             self.seconds += 1;
-            let decision = decide(&self.config, &view, &living, &Now { text: format!("t{}", self.seconds), seconds: self.seconds });
+            let decision =
+                decide(&self.config, &view, &living, &Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: false });
             if decision != Decision::default() {
                 process.deciding = true;
                 out.push(Effect::Request(Request::Decision(Box::new(decision))));
