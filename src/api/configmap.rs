@@ -23,9 +23,9 @@ pub async fn run(
     state: watch::Sender<ApiState>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let configmaps = kube::Api::<ConfigMap>::namespaced(api.client.clone(), &namespace);
-    let config = Config::default().fields(&format!("metadata.name={name}"));
-    let mut stream = std::pin::pin!(dial("configmaps", configmaps, config, &state));
+    let (config, of) = (Config::default().fields(&format!("metadata.name={name}")), namespace.clone());
+    let configmaps = move |client| kube::Api::<ConfigMap>::namespaced(client, &of);
+    let mut stream = std::pin::pin!(dial("configmaps", &api, configmaps, config, &state));
     let mut found = false;
     loop {
         let event = tokio::select! {

@@ -26,7 +26,7 @@ const CONFIG: &str = "lanlord.dev/config";
 const CONFLICTS: &str = "lanlord.dev/conflicts";
 const DATAPLANE: &str = "lanlord.dev/dataplane";
 const UNHEALTHY: &str = "unhealthy";
-const SUSPECT: &str = "lanlord.dev/suspect";
+pub(super) const SUSPECT: &str = "lanlord.dev/suspect";
 const UID: &str = "lanlord.dev/service-uid";
 const POOL: &str = "lanlord.dev/pool";
 const NODE: &str = "lanlord.dev/node";
@@ -293,7 +293,7 @@ pub fn claim_lease(claim: &Claim, now: Timestamp) -> Lease {
 
 impl Api {
     fn leases(&self) -> kube::Api<Lease> {
-        kube::Api::namespaced(self.client.clone(), &self.namespace)
+        kube::Api::namespaced(self.client(), &self.namespace)
     }
 
     async fn write_lease(&self, lease: Lease) -> Result<Record, WriteError> {

@@ -83,7 +83,8 @@ pub enum Contact {
 }
 
 impl Contact {
-    pub(super) fn is_unreachable(&self) -> bool {
+    /// This agent is *detached*: it asked the API server and got no answer.
+    pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 }
@@ -137,30 +138,31 @@ where
 const KINDS: [&str; 5] = ["services", "endpointslices", "nodes", "namespaces", "leases"];
 
 fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
-    let client = || api.client.clone();
+    let namespace = api.namespace.clone();
     let pages = || Config::default().page_size(PAGE);
     // Services become LoadBalancers and cease to be: with this selector the server tells both as if created and deleted.
     let balanced = pages().fields("spec.type=LoadBalancer");
     let version = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.resource_version.clone().unwrap_or_default();
     let [services, slices, nodes, namespaces, leases] = KINDS;
     let mut all = SelectAll::new();
-    all.push(updates(services, dial(services, kube::Api::<ServiceObject>::all(client()), balanced, state), move |object| {
+    all.push(updates(services, dial(services, api, kube::Api::<ServiceObject>::all, balanced, state), move |object| {
         let key = ServiceKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
         let version = version(&object.metadata);
         Item::Service(key, convert::service(object), version)
     }));
-    all.push(updates(slices, dial(slices, kube::Api::<EndpointSlice>::all(client()), pages(), state), |object| {
+    all.push(updates(slices, dial(slices, api, kube::Api::<EndpointSlice>::all, pages(), state), |object| {
         let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
         Item::Slice(name, convert::endpoints(object))
     }));
-    all.push(updates(nodes, dial(nodes, kube::Api::<NodeObject>::all(client()), pages(), state), |object| {
+    all.push(updates(nodes, dial(nodes, api, kube::Api::<NodeObject>::all, pages(), state), |object| {
         let node = convert::node(object);
         Item::Node(node.name.clone(), Box::new(node))
     }));
-    all.push(updates(namespaces, dial(namespaces, kube::Api::<PartialObjectMeta<Namespace>>::all(client()), pages(), state), |object| {
+    all.push(updates(namespaces, dial(namespaces, api, kube::Api::<PartialObjectMeta<Namespace>>::all, pages(), state), |object| {
         Item::Namespace(object.name_any(), object.metadata.labels.unwrap_or_default())
     }));
-    all.push(updates(leases, dial(leases, kube::Api::<Lease>::namespaced(client(), &api.namespace), pages(), state), move |object| {
+    let ours = move |client| kube::Api::<Lease>::namespaced(client, &namespace);
+    all.push(updates(leases, dial(leases, api, ours, pages(), state), move |object| {
         let (name, version) = (object.name_any(), version(&object.metadata));
         let record = read(object).unwrap_or_else(|problem| {
             tracing::warn!(problem, "a Lease cannot be read and is left out; correct or delete it");

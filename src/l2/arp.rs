@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::desired::LinkDesired;
 use super::owned::Owned;
 use super::{Protocol, Purpose};
@@ -102,6 +104,20 @@ impl Protocol for Arp {
     fn decode(frame: &[u8]) -> Option<Event> {
         let (header, packet) = Packet::decode_frame(frame).ok()?;
         Some(Event::Received { destination: header.destination, packet })
+    }
+
+    fn speaker(event: &Event) -> Option<(IpAddr, MacAddr)> {
+        let Event::Received { packet: Packet { sha, spa, .. }, .. } = *event;
+        let nobody = sha.is_group() || sha == MacAddr::ZERO || spa.is_unspecified();
+        (!nobody).then_some((spa.into(), sha))
+    }
+
+    /// RFC 826 asks from an address of ours on that network. Without one it is a Probe (RFC 5227 §1.1): `spa` 0 enters no cache.
+    fn question(mac: MacAddr, own: &BTreeSet<IpNet>, address: IpAddr, whom: Option<MacAddr>) -> Option<(MacAddr, Packet)> {
+        let (tpa, sender) = (v4(&address)?, own.iter().find(|net| net.contains(&address)).map(IpNet::addr));
+        let spa = sender.as_ref().and_then(v4).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let packet = Packet { operation: Operation::Request, sha: mac, spa, tha: MacAddr::ZERO, tpa };
+        Some((whom.unwrap_or(MacAddr::BROADCAST), packet))
     }
 
     fn encode(packet: &Packet, from: MacAddr, to: MacAddr, frame: &mut Vec<u8>) {

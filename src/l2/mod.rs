@@ -1,18 +1,22 @@
 //! Layer 2: answering for addresses by ARP and NDP, and telling the LAN when they move.
 //!
-//! `arp` and `ndp` are machines, one of each per link; what they have in common is in `owned`. `task` owns the sockets of all
-//! announcing links.
+//! `arp` and `ndp` are machines, one of each per link; what they have in common is in `owned`. `asker` asks the LAN what others want to
+//! know. `task` owns the sockets of all links.
 //!
 //! Giving an address up is silent: there is no packet that says "not here any more", and a wrong one would cut off whoever comes next.
 
 pub mod arp;
+pub mod asker;
 pub mod desired;
 pub mod ndp;
 mod owned;
 pub mod status;
 pub mod task;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 use crate::addr::{Family, MacAddr};
 use crate::machine::Machine;
@@ -43,6 +47,8 @@ pub enum Reason {
 pub enum Purpose {
     /// Somebody asked.
     Answer,
+    /// Somebody here wants to know who has it.
+    Question,
     /// Unasked: takeover and its repetitions, or the refresh of an address at rest.
     Announcement,
 }
@@ -54,7 +60,7 @@ pub enum Action<P> {
     Send {
         /// The address it is about.
         address: IpAddr,
-        /// Answer or announcement.
+        /// What for.
         purpose: Purpose,
         /// Ethernet destination.
         to: MacAddr,
@@ -95,6 +101,11 @@ pub trait Protocol: Machine<Desired = LinkDesired, Action = Action<Self::Packet>
     fn new(seed: u64) -> Self;
     /// Reads a received Ethernet frame; `None`: not for this protocol, or not valid.
     fn decode(frame: &[u8]) -> Option<Self::Event>;
+    /// Who says in this packet that it has which address; nobody in one that is forged or comes from who has none yet.
+    fn speaker(event: &Self::Event) -> Option<(IpAddr, MacAddr)>;
+    /// Asks for `address`, and where `whom` is named only there, from `mac` and one of the link's `own` addresses. Returns the Ethernet
+    /// destination with it; `None`: the address is of the other family.
+    fn question(mac: MacAddr, own: &BTreeSet<IpNet>, address: IpAddr, whom: Option<MacAddr>) -> Option<(MacAddr, Self::Packet)>;
     /// Appends the Ethernet frame of `packet`, from the link's own MAC.
     fn encode(packet: &Self::Packet, from: MacAddr, to: MacAddr, frame: &mut Vec<u8>);
 }

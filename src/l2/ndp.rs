@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::desired::LinkDesired;
 use super::owned::Owned;
 use super::{Protocol, Purpose};
@@ -129,6 +131,34 @@ impl Protocol for Ndp {
     fn decode(frame: &[u8]) -> Option<Event> {
         let (header, packet) = Packet::decode_frame(frame).ok()?;
         Some(Event::Received { source: header.source, packet })
+    }
+
+    fn speaker(event: &Event) -> Option<(IpAddr, MacAddr)> {
+        let Event::Received { source, packet } = *event;
+        let (address, option) = match packet.message {
+            Message::NeighborSolicitation { source_link_layer_address, .. } => (packet.source, source_link_layer_address),
+            Message::NeighborAdvertisement { target, target_link_layer_address, .. } => (target, target_link_layer_address),
+        };
+        let mac = option.unwrap_or(source);
+        let nobody = mac.is_group() || mac == MacAddr::ZERO || address.is_unspecified();
+        (!nobody).then_some((address.into(), mac))
+    }
+
+    /// From an address of ours on that network, else from our link-local one. Without either it is a probe of duplicate address
+    /// detection (RFC 4862 §5.4.2), which is answered to all nodes.
+    fn question(mac: MacAddr, own: &BTreeSet<IpNet>, address: IpAddr, whom: Option<MacAddr>) -> Option<(MacAddr, Packet)> {
+        let target = v6(&address)?;
+        let local = || own.iter().find(|net| matches!(net.addr(), IpAddr::V6(v6) if v6.is_unicast_link_local()));
+        let sender = own.iter().find(|net| net.contains(&address)).or_else(local).map(IpNet::addr);
+        let source = sender.as_ref().and_then(v6);
+        let group = solicited_node(target);
+        let (to, destination) = match (whom, source) {
+            (Some(whom), Some(_)) => (whom, target),
+            (Some(whom), None) => (whom, group),
+            (None, _) => (MacAddr::of_ipv6_multicast(group), group),
+        };
+        let message = Message::NeighborSolicitation { target, source_link_layer_address: source.map(|_| mac) };
+        Some((to, Packet { source: source.unwrap_or(Ipv6Addr::UNSPECIFIED), destination, message }))
     }
 
     fn encode(packet: &Packet, from: MacAddr, to: MacAddr, frame: &mut Vec<u8>) {

@@ -49,6 +49,8 @@ pub struct Counters {
     pub answered: u64,
     /// Announcements sent.
     pub announced: u64,
+    /// Questions sent.
+    pub asked: u64,
     /// Frames lost before we read them.
     pub dropped: u64,
     /// Frames that could not be sent.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::decide::{Decision, Tend, Work, decide};
-use super::election::{Action, Desired, Elector, Event as ElectionEvent, stands};
+use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
 use super::reserve::{left_out, reserved};
 use super::tell::Now;
 use crate::api::events::Recorder;
@@ -189,16 +189,9 @@ impl World {
         }
     }
 
-    /// The leader's Lease, and whether its holder's member Lease is no longer held by that instance.
+    /// The leader's Lease, and what is known of its holder.
     fn leader(&self) -> Option<ElectionEvent> {
-        let snapshot = self.snapshot.as_ref()?;
-        let record = snapshot.leader.clone();
-        let holder = record.as_ref().and_then(|record| record.holder.as_deref()).and_then(|holder| holder.rsplit_once('/'));
-        let holder_lost = holder.is_some_and(|(node, instance)| {
-            !self.living.members.contains_key(node)
-                || snapshot.members.get(node).is_none_or(|member| member.instance.as_deref() != Some(instance))
-        });
-        Some(ElectionEvent::Observed { record, holder_lost })
+        self.snapshot.as_ref().map(|snapshot| observed(snapshot, &self.living))
     }
 }
 
@@ -229,7 +222,8 @@ struct Leader {
 impl Leader {
     fn elect(&mut self, world: &World) {
         let stands = world.snapshot.as_ref().is_some_and(|snapshot| stands(world.stand, world.config.is_some(), snapshot));
-        let desired = Desired { stand: stands };
+        let desired =
+            Desired { stand: stands, heard_by_all: world.snapshot.as_ref().is_some_and(|snapshot| heard_by_all(snapshot, &world.living)) };
         let inputs = std::iter::once(Input::Set(Arc::new(desired))).chain(world.leader().map(Input::Event));
         self.step(inputs.collect());
     }
@@ -405,7 +399,7 @@ impl Leader {
     }
 
     async fn resign(mut self) {
-        self.step(vec![Input::Set(Arc::new(Desired { stand: false }))]);
+        self.step(vec![Input::Set(Arc::new(Desired { stand: false, heard_by_all: false }))]);
         // What is under way is finished: each write is safe, and half a piece of work is more work for the next leader.
         let all = async {
             while let Some(done) = self.jobs.join_next().await {

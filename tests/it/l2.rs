@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::{MacAddr, solicited_node};
+use lanlord::facts::{Answer, Question};
 use lanlord::l2::arp::{self, Arp};
+use lanlord::l2::asker::{self, Asker};
 use lanlord::l2::desired::LinkDesired;
 use lanlord::l2::ndp::{self, Ndp};
 use lanlord::l2::{Action, Protocol, Purpose, Reason, State};
@@ -266,4 +268,79 @@ fn a_foreign_advertisement_for_an_owned_address_is_a_conflict() {
     let mut ndp: Ndp = owning([VIP6.into()]);
     let claim = solicitation(VIP6, OTHER, Some(OTHER), solicited_node(VIP6));
     assert_eq!(handle(&mut ndp, claim), [Action::Conflict { address: VIP6.into(), mac: OTHER }]);
+}
+
+fn millis(machine: &Asker) -> u128 {
+    machine.poll_timeout().expect("a timer runs").since(START).as_millis()
+}
+
+/// Lets the asker's time pass until `end` milliseconds after the start; returns when it asked, and each answer as it was told.
+fn ask_until(asker: &mut Asker, end: u128) -> (Vec<u128>, Vec<Answer>) {
+    let (mut asked, mut told) = (Vec::new(), Vec::new());
+    while millis(asker) <= end {
+        let (at, mut out) = (millis(asker), Vec::new());
+        asker.handle_timeout(asker.poll_timeout().unwrap(), &mut out);
+        asked.extend(out.iter().filter(|action| matches!(action, asker::Action::Ask(_))).map(|_| at));
+        told.extend(out.iter().filter(|action| **action == asker::Action::AnswersChanged).map(|_| asker.answers().next().unwrap().1));
+    }
+    (asked, told)
+}
+
+#[test]
+fn a_question_is_asked_three_times_at_once_then_twice_a_second_and_silence_is_counted_after_50_ms() {
+    let (mut asker, mut out) = (Asker::default(), Vec::new());
+    let question = Question { link: "eth0".into(), address: VIP.into(), mac: Some(OTHER) };
+    asker.set(Arc::new([question.clone()].into()), START, &mut out);
+    assert_eq!(out, [asker::Action::AnswersChanged, asker::Action::Ask(question)]);
+    let unanswered = |unanswered| Answer { unanswered, mac: None };
+    let (asked, told) = ask_until(&mut asker, 1200);
+    assert_eq!(asked, [40, 80, 580, 1080]);
+    assert_eq!(told, [1, 2, 3, 4, 5].map(unanswered));
+    out.clear();
+    let heard = |mac| asker::Event::Heard { address: VIP.into(), mac };
+    let later = START + Duration::from_millis(1600);
+    asker.handle(heard(CLIENT), later, &mut out);
+    assert_eq!(out, [], "only who is asked answers");
+    asker.handle(heard(OTHER), later, &mut out);
+    asker.handle(heard(OTHER), later, &mut out);
+    assert_eq!(out, [asker::Action::AnswersChanged], "told once");
+    assert_eq!(asker.answers().next().unwrap().1, Answer { unanswered: 0, mac: Some(OTHER) });
+    assert_eq!(ask_until(&mut asker, 2200).1, [1, 2].map(|unanswered| Answer { unanswered, mac: Some(OTHER) }));
+    asker.set(Arc::default(), START, &mut out);
+    assert_eq!(asker.poll_timeout(), None);
+}
+
+#[test]
+fn an_answer_takes_back_every_request_under_way_and_a_late_wake_up_does_not_ask_in_bursts() {
+    let (mut asker, mut out) = (Asker::default(), Vec::new());
+    let question = Question { link: "eth0".into(), address: VIP.into(), mac: None };
+    asker.set(Arc::new([question.clone()].into()), START, &mut out);
+    assert_eq!(ask_until(&mut asker, 45), (vec![40], vec![]));
+    asker.handle(asker::Event::Heard { address: VIP.into(), mac: OTHER }, START + Duration::from_millis(46), &mut out);
+    assert_eq!(ask_until(&mut asker, 100), (vec![80], vec![]));
+    out.clear();
+    asker.handle_timeout(START + Duration::from_secs(60), &mut out);
+    assert_eq!(out, [asker::Action::Ask(question), asker::Action::AnswersChanged]);
+    assert_eq!(asker.answers().next().unwrap().1.unanswered, 1);
+}
+
+#[test]
+fn a_question_goes_out_from_the_links_own_address_to_whom_it_is_asked() {
+    let own = ["192.0.2.1/24", "fd77::1/64", "fe80::1/64"].map(|net| net.parse().unwrap()).into();
+    let (to, packet) = Arp::question(OWN, &own, VIP.into(), Some(OTHER)).unwrap();
+    assert_eq!((to, packet.sha, packet.spa, packet.tpa), (OTHER, OWN, Ipv4Addr::new(192, 0, 2, 1), VIP));
+    let (to, packet) = Arp::question(OWN, &own, "10.0.0.1".parse().unwrap(), None).unwrap();
+    assert_eq!((to, packet.spa), (MacAddr::BROADCAST, Ipv4Addr::UNSPECIFIED));
+    let source = |own: &[&str], target: &str, whom| {
+        let own = own.iter().map(|net| net.parse().unwrap()).collect();
+        let (to, packet) = Ndp::question(OWN, &own, target.parse().unwrap(), whom).unwrap();
+        let mut frame = Vec::new();
+        packet.encode_frame(OWN, to, &mut frame);
+        assert_eq!(NdpPacket::decode_frame(&frame).unwrap().1, packet, "a valid solicitation");
+        (to, packet.source.to_string(), packet.destination)
+    };
+    let group = MacAddr::of_ipv6_multicast(solicited_node(VIP6));
+    assert_eq!(source(&["fd77::1/64", "fe80::1/64"], "fd77::200", Some(OTHER)), (OTHER, "fd77::1".to_owned(), VIP6));
+    assert_eq!(source(&["fd78::1/64", "fe80::1/64"], "fd77::200", None), (group, "fe80::1".to_owned(), solicited_node(VIP6)));
+    assert_eq!(source(&[], "fd77::200", Some(OTHER)), (OTHER, "::".to_owned(), solicited_node(VIP6)));
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::{MacAddr, solicited_node};
-use lanlord::facts::{LeaderRecord, Member};
+use lanlord::facts::{LeaderRecord, Member, Question, Questions};
 use lanlord::l2::arp::{self, Arp};
+use lanlord::l2::asker::{self, Asker};
 use lanlord::l2::desired::LinkDesired;
 use lanlord::l2::ndp::{self, Ndp};
 use lanlord::l2::{Action, Protocol, State};
@@ -181,6 +182,34 @@ impl Subject for NdpSubject {
     }
 }
 
+struct AskerSubject;
+
+impl Subject for AskerSubject {
+    type Machine = Asker;
+
+    fn machine(_seed: u64) -> Asker {
+        Asker::default()
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> Questions {
+        let question = |_| Question { link: "eth0".into(), address: v4(rng).into(), mac: rng.bool().then(|| mac(rng)) };
+        (0..3).map(question).collect()
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> asker::Event {
+        asker::Event::Heard { address: v4(rng).into(), mac: mac(rng) }
+    }
+
+    fn nothing() -> Option<Questions> {
+        Some(Questions::new())
+    }
+}
+
+#[test]
+fn the_asker_obeys_the_laws() {
+    obeys_the_laws::<AskerSubject>();
+}
+
 fn nothing_on_the_link() -> LinkDesired {
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
     LinkDesired {
@@ -208,7 +237,7 @@ impl Subject for ElectorSubject {
     }
 
     fn desired(rng: &mut fastrand::Rng) -> election::Desired {
-        election::Desired { stand: rng.u8(..4) > 0 }
+        election::Desired { stand: rng.u8(..4) > 0, heard_by_all: rng.bool() }
     }
 
     fn event(rng: &mut fastrand::Rng) -> election::Event {
@@ -224,7 +253,7 @@ impl Subject for ElectorSubject {
             1 => election::Event::Written(record(rng, &[Some("a/1"), None])),
             _ => {
                 let record = (rng.u8(..5) > 0).then(|| record(rng, &[Some("a/1"), Some("a/0"), Some("b/1"), None]));
-                election::Event::Observed { record, holder_lost: rng.bool() }
+                election::Event::Observed { record, holder_lost: rng.bool(), holder_heard: rng.bool() }
             }
         }
     }
@@ -292,9 +321,9 @@ fn who_does_not_stand_or_has_left_falls_silent() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut out = Vec::new();
         let (mut elector, mut now, _) = play::<ElectorSubject>(seed);
-        elector.set(Arc::new(election::Desired { stand: false }), now, &mut out);
+        elector.set(Arc::new(election::Desired { stand: false, heard_by_all: false }), now, &mut out);
         out.clear();
-        elector.set(Arc::new(election::Desired { stand: false }), now, &mut out);
+        elector.set(Arc::new(election::Desired { stand: false, heard_by_all: false }), now, &mut out);
         for _ in 0..STEPS {
             // An answer that says that it holds the Lease after all is left out: that Lease it gives back.
             let event = Some(ElectorSubject::event(&mut rng)).filter(|event| !matches!(event, election::Event::Written(_)));

@@ -8,7 +8,7 @@ use lanlord::config::{Config, L2Advertisement, Preferred};
 use lanlord::facts::{
     Evidence, FamilyPolicy, Labels, Link, Links, Medium, Member, MemberLink, NodeName, Operator, Requirement, Role, Selector, TrafficPolicy,
 };
-use lanlord::membership::living::living;
+use lanlord::membership::living::{Senses, living};
 use lanlord::plan::{GroupPlan, Plan, l2_desired, plan};
 
 use crate::world::{World, config, ip, key, pool};
@@ -315,7 +315,7 @@ fn a_claim_of_a_service_that_is_gone_or_ends_is_announced_by_nobody() {
 fn evidence_against_a_member_excludes_it() {
     let world = settled();
     for evidence in [Evidence::NodeGone, Evidence::OutOfService, Evidence::SessionExpired] {
-        let living = living(&world.snapshot, &BTreeMap::from([("n2".into(), evidence)]));
+        let living = living(&world.snapshot, &Senses { evidence: BTreeMap::from([("n2".into(), evidence)]), ..Senses::default() });
         let plan = plan(&world.config, &world.snapshot, &living);
         assert!(!plan.groups[0].candidates.nodes.contains_key("n2"), "{evidence:?}");
         assert_eq!(plan.groups[0].candidates.nodes.len(), 2);

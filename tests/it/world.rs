@@ -12,7 +12,7 @@ use lanlord::facts::{
 };
 use lanlord::leader::decide::{Decision, Tend, Work, decide};
 use lanlord::leader::tell::Now;
-use lanlord::membership::living::living;
+use lanlord::membership::living::{Senses, living};
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -112,7 +112,23 @@ impl World {
     }
 
     pub(crate) fn living(&self) -> Living {
-        living(&self.snapshot, &BTreeMap::new())
+        living(&self.snapshot, &Senses::default())
+    }
+
+    /// Grows with every write.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Compare-and-swap of a member's Lease; `None`: refused.
+    pub(crate) fn write_member(&mut self, mut member: Member) -> Option<Member> {
+        let current = self.snapshot.members.get(&member.node).map(|member| member.resource_version.clone()).unwrap_or_default();
+        if current != member.resource_version {
+            return None;
+        }
+        member.resource_version = self.next_version();
+        Arc::make_mut(&mut self.snapshot.members).insert(member.node.clone(), Arc::new(member.clone()));
+        Some(member)
     }
 
     fn next_version(&mut self) -> String {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod arp;
+mod ask;
 mod bench_arp;
 mod flood;
 mod link;

@@ -1,13 +1,14 @@
 //! The real `l2::task` and `net::link` inside a namespace, with the smallest plan there is: given addresses on given links, as long as
 //! the link is up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lanlord::facts::{Links, Role};
+use lanlord::addr::MacAddr;
+use lanlord::facts::{Answer, Answers, Links, Question, Questions, Role};
 use lanlord::l2::desired::{Desired, LinkDesired};
 use lanlord::l2::status::{LinkStatus, Status};
 use lanlord::l2::task;
@@ -24,6 +25,8 @@ pub(crate) struct Agent {
     wanted: watch::Sender<Wanted>,
     links: watch::Receiver<Arc<Links>>,
     status: watch::Receiver<Arc<Status>>,
+    questions: watch::Sender<Arc<Questions>>,
+    answers: watch::Receiver<Arc<Answers>>,
     shutdown: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,21 +37,25 @@ impl Agent {
         let (wanted, wanted_in) = watch::channel(Wanted::new());
         let (links_out, links) = watch::channel(Arc::default());
         let (status_out, status) = watch::channel(Arc::default());
+        let (questions, questions_in) = watch::channel(Arc::default());
+        let (answers_out, answers) = watch::channel(Arc::default());
         let (token, links_in, entrance) = (shutdown.clone(), links.clone(), namespace.entrance());
         let thread = std::thread::spawn(move || {
             entrance.enter();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let (desired_out, desired) = watch::channel(Arc::default());
+            let inputs = task::Inputs { desired, questions: questions_in, links: links_in.clone() };
+            let outputs = task::Outputs { status: status_out, answers: answers_out };
             let all = async {
                 tokio::try_join!(
                     link::run(links_out, token.clone()),
-                    task::run(desired, status_out, 7, token.clone()),
+                    task::run(inputs, outputs, 7, token.clone()),
                     plan(links_in, wanted_in, desired_out, token.clone()),
                 )
             };
             runtime.block_on(all).unwrap();
         });
-        Self { wanted, links, status, shutdown, thread: Some(thread) }
+        Self { wanted, links, status, questions, answers, shutdown, thread: Some(thread) }
     }
 
     /// Announces exactly these addresses on `link` (and nothing elsewhere), and waits until it is so.
@@ -74,6 +81,17 @@ impl Agent {
         self.wanted.send_replace(vec![(link.to_owned(), addresses.iter().map(|address| address.parse().unwrap()).collect())]);
     }
 
+    /// Asks for exactly these addresses on `eth0`, each of everyone or of the MAC given.
+    pub(crate) fn ask(&self, asked: &[(&str, Option<MacAddr>)]) {
+        let asked: BTreeSet<Question> = asked.iter().map(|(address, mac)| question(address, *mac)).collect();
+        self.questions.send_replace(Arc::new(asked));
+    }
+
+    /// What came of a question; `None`: it is not asked.
+    pub(crate) fn answer(&self, address: &str, mac: Option<MacAddr>) -> Option<Answer> {
+        self.answers.borrow().get(&question(address, mac)).copied()
+    }
+
     pub(crate) fn links(&self) -> Arc<Links> {
         Arc::clone(&self.links.borrow())
     }
@@ -91,6 +109,10 @@ impl Agent {
     pub(crate) fn port(&self, link: &str) -> Option<Arc<LinkStatus>> {
         self.status().links.iter().find(|((name, _), _)| name.as_str() == link).map(|(_, status)| Arc::clone(status))
     }
+}
+
+fn question(address: &str, mac: Option<MacAddr>) -> Question {
+    Question { link: "eth0".into(), address: address.parse().unwrap(), mac }
 }
 
 impl Drop for Agent {
