@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::Api;
-use crate::bfd;
 use crate::api::memory::Memory;
+use crate::bfd;
 use crate::config;
 use crate::config::origin::Origin;
 use crate::config::{Config, Liveness, Settings};
@@ -361,10 +361,10 @@ fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartb
         .spawn(move || {
             let result = runtime.block_on(async {
                 tokio::select! {
-                                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest.clone()) => result,
-                //BFD                    result = bfd::task::run(sessions, bfd_status, fastrand::u64(..), rest) => result,
-                                    () = beat(heartbeat) => Ok(()),
-                                }
+                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest.clone()) => result,
+                   result = bfd::task::run(sessions, bfd_status, fastrand::u64(..), rest) => result,
+                    () = beat(heartbeat) => Ok(()),
+                }
             });
             // Nobody listens only when the process is ending anyway.
             drop(ended.send(result));

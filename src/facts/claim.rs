@@ -25,7 +25,7 @@ pub struct Placement {
 }
 
 /// The last move of an address, for people; never read back for a decision about ownership.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Moved {
     /// The node it left.
     pub from: NodeName,

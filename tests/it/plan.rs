@@ -9,8 +9,8 @@ use lanlord::facts::{
     Evidence, FamilyPolicy, Labels, LeaderRecord, Link, Links, Medium, Member, MemberLink, NodeName, Operator, Requirement, Role, Selector,
     TrafficPolicy,
 };
-use lanlord::membership::living::{Senses, living};
 use lanlord::l2::desired::LinkDesired;
+use lanlord::membership::living::{Senses, living};
 use lanlord::plan::{GroupPlan, Plan, l2_desired, plan};
 
 use crate::world::{World, config, ip, key, pool};
