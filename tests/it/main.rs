@@ -3,6 +3,8 @@
 
 mod architecture;
 mod assignment;
+mod bfd;
+mod bfd_pairs;
 mod config;
 mod config_check;
 mod config_guides;
