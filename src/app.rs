@@ -1,7 +1,8 @@
 //! The wiring diagram: the only module that knows all others. Channels, tasks, the order of shutdown; no decision.
 //!
 //! ```text
-//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own; questions and answers)
+//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own)
+//!   membership ─questions─► l2 ─answers, conflicts─► membership
 //!   api::watch ─snapshot─┬─► membership ─living─┬─►  │
 //!   config ─config───────┴──────────────────────┴─► leader ─► api ─► API server ─► api::watch
 //!   every task ─status─► telemetry
@@ -215,10 +216,13 @@ fn start_membership(
     let config = derive(tasks, phases, (wires.config.subscribe(), wires.config_problems.subscribe()), |config, problems| {
         (config.is_some() || *problems > 0, config.clone())
     });
-    let desired = derive(tasks, phases, (wires.links.subscribe(), config), |links, (judged, config)| {
+    let conflicts = derive(tasks, phases, (wires.l2_status.subscribe(), wires.l2_status.subscribe()), |status, _| status.conflicts.clone());
+    let known = derive(tasks, phases, (config, conflicts), |config, conflicts| (config.clone(), conflicts.clone()));
+    let desired = derive(tasks, phases, (wires.links.subscribe(), known), |links, ((judged, config), conflicts)| {
         // Every host has a loopback link.
         let known = *judged && !links.links.is_empty();
-        Arc::new(lease_text(known, links, config.as_deref()))
+        let conflicts = conflicts.clone();
+        Arc::new(membership::own::Desired { conflicts, ..lease_text(known, links, config.as_deref()) })
     });
     let inputs = membership::task::Inputs { snapshot: wires.snapshot.subscribe(), desired };
     let outputs = membership::task::Outputs { living: wires.living.clone(), state: wires.member.clone(), feedback: feedback.clone() };

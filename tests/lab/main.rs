@@ -5,6 +5,7 @@
 mod arp;
 mod ask;
 mod bench_arp;
+mod conflicts;
 mod flood;
 mod handover;
 mod link;
