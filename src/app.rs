@@ -26,13 +26,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::Api;
+use crate::api::memory::Memory;
+use crate::bfd;
 use crate::config;
-use crate::config::Config;
 use crate::config::origin::Origin;
+use crate::config::{Config, Liveness, Settings};
 use crate::facts::{Answers, ConfigMapSeen, EventKind, Link, Links, Living, MemberLink, NodeName, Questions, Snapshot, Subject};
 use crate::l2;
 use crate::leader;
 use crate::membership;
+use crate::membership::mesh::Timers;
 use crate::membership::own::State as MemberState;
 use crate::net;
 use crate::plan;
@@ -62,6 +65,8 @@ pub struct Options {
     pub http: SocketAddr,
     /// A socket for the probes of this very instance; two run side by side during an update.
     pub health: Option<PathBuf>,
+    /// Where the last Snapshot and the configuration are remembered; see [`api::memory`].
+    pub state: PathBuf,
 }
 
 /// Every value that more than one task reads.
@@ -74,12 +79,16 @@ struct Wires {
     config_problems: watch::Sender<u64>,
     living: watch::Sender<Arc<Living>>,
     member: watch::Sender<MemberState>,
+    membership: watch::Sender<Arc<membership::task::Status>>,
+    sessions: watch::Sender<Arc<bfd::desired::Desired>>,
+    bfd: watch::Sender<Arc<bfd::status::Status>>,
+    questions: watch::Sender<Arc<Questions>>,
+    answers: watch::Sender<Arc<Answers>>,
     plan: watch::Sender<Arc<Plan>>,
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
-    questions: watch::Sender<Arc<Questions>>,
-    answers: watch::Sender<Arc<Answers>>,
     leading: watch::Sender<bool>,
+    dataplane_unhealthy: watch::Sender<bool>,
 }
 
 impl Default for Wires {
@@ -93,12 +102,16 @@ impl Default for Wires {
             config_problems: watch::Sender::default(),
             living: watch::Sender::default(),
             member: watch::Sender::new(MemberState::Joining),
+            membership: watch::Sender::default(),
+            sessions: watch::Sender::default(),
+            bfd: watch::Sender::default(),
+            questions: watch::Sender::default(),
+            answers: watch::Sender::default(),
             plan: watch::Sender::default(),
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
-            questions: watch::Sender::default(),
-            answers: watch::Sender::default(),
             leading: watch::Sender::default(),
+            dataplane_unhealthy: watch::Sender::default(),
         }
     }
 }
@@ -125,20 +138,39 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let wires = Arc::new(Wires::default());
     let phases = Phases::default();
     let mut tasks = JoinSet::new();
-    start_sources(&mut tasks, &api, &options, &wires, &phases);
-    let feedback = start_watches(&mut tasks, &api, &wires, &phases);
+    let memory = open_memory(&options);
+    start_sources(&mut tasks, &api, memory.clone(), &options, &wires, &phases);
+    let feedback = start_watches(&mut tasks, &api, memory.clone(), &wires, &phases);
     start_membership(&mut tasks, &api, &options, &instance, &wires, &phases, &feedback);
     start_leader(&mut tasks, &api, &options, &instance, &wires, &phases, feedback);
     start_plan(&mut tasks, &options, &wires, &phases);
     let health = Health::new();
     start_l2(&mut tasks, &wires, &phases, health.heartbeat("l2", STUCK))?;
     start_telemetry(&mut tasks, &api, &options, &instance, &wires, &phases, &health);
-    supervise(tasks, &wires, &phases).await
+    supervise(tasks, &wires, &phases).await?;
+    if *wires.member.borrow() == MemberState::Left
+        && let Some(memory) = memory
+    {
+        memory.forget();
+    }
+    Ok(())
+}
+
+/// Without a memory an agent works all the same, until it is restarted while the API server is down.
+fn open_memory(options: &Options) -> Option<Memory> {
+    let directory = &options.state;
+    match Memory::open(directory, &options.node) {
+        Ok(memory) => Some(memory),
+        Err(error) => {
+            tracing::warn!(path = %directory.display(), %error, "nothing will be remembered: give --state a directory that can be written");
+            None
+        }
+    }
 }
 
 type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
 
-fn start_sources(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires, phases: &Phases) {
+fn start_sources(tasks: &mut Tasks, api: &Api, memory: Option<Memory>, options: &Options, wires: &Wires, phases: &Phases) {
     let rest = phases.rest.clone();
     let links = wires.links.clone();
     tasks.spawn(async move { ("net::link", net::link::run(links, rest).await) });
@@ -152,7 +184,7 @@ fn start_sources(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires,
         Origin::ConfigMap { namespace, name } => {
             let (seen, watched) = watch::channel(ConfigMapSeen::default());
             let (api, of, named, state, until) = (api.clone(), namespace.clone(), name.clone(), wires.api.clone(), rest.clone());
-            tasks.spawn(async move { ("api::configmap", api::configmap::run(api, of, named, seen, state, until).await) });
+            tasks.spawn(async move { ("api::configmap", api::configmap::run(api, memory, of, named, seen, state, until).await) });
             tasks.spawn(async move { ("config", config::task::run_configmap(&namespace, &name, watched, outlet, rest).await) });
         }
     }
@@ -196,11 +228,21 @@ async fn report_edits(
     }
 }
 
-fn start_watches(tasks: &mut Tasks, api: &Api, wires: &Wires, phases: &Phases) -> mpsc::Sender<api::watch::Feedback> {
+fn start_watches(
+    tasks: &mut Tasks,
+    api: &Api,
+    memory: Option<Memory>,
+    wires: &Wires,
+    phases: &Phases,
+) -> mpsc::Sender<api::watch::Feedback> {
     let (feedback, answers) = mpsc::channel(1024);
     let outputs = api::watch::Outputs { snapshot: wires.snapshot.clone(), state: wires.api.clone() };
     let (api, rest) = (api.clone(), phases.rest.clone());
-    tasks.spawn(async move { ("api::watch", api::watch::run(api, answers, outputs, rest).await) });
+    if let Some(memory) = memory.clone() {
+        let (seen, rest) = (wires.snapshot.subscribe(), phases.rest.clone());
+        tasks.spawn(async move { ("api::memory", api::memory::keep(memory, seen, rest).await) });
+    }
+    tasks.spawn(async move { ("api::watch", api::watch::run(api, memory, answers, outputs, rest).await) });
     feedback
 }
 
@@ -217,17 +259,48 @@ fn start_membership(
         (config.is_some() || *problems > 0, config.clone())
     });
     let conflicts = derive(tasks, phases, (wires.l2_status.subscribe(), wires.l2_status.subscribe()), |status, _| status.conflicts.clone());
-    let known = derive(tasks, phases, (config, conflicts), |config, conflicts| (config.clone(), conflicts.clone()));
-    let desired = derive(tasks, phases, (wires.links.subscribe(), known), |links, ((judged, config), conflicts)| {
+    let (dataplane, rest) = (wires.dataplane_unhealthy.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("kube-proxy", api::kube_proxy::run(dataplane, rest).await) });
+    let seen =
+        derive(tasks, phases, (conflicts, wires.dataplane_unhealthy.subscribe()), |conflicts, unhealthy| (conflicts.clone(), *unhealthy));
+    let host = derive(tasks, phases, (wires.links.subscribe(), seen), |links, seen| (links.clone(), seen.clone()));
+    let desired = derive(tasks, phases, (host, config), |(links, (conflicts, unhealthy)), (judged, config)| {
         // Every host has a loopback link.
         let known = *judged && !links.links.is_empty();
-        let conflicts = conflicts.clone();
-        Arc::new(membership::own::Desired { conflicts, ..lease_text(known, links, config.as_deref()) })
+        let (conflicts, dataplane_unhealthy) = (conflicts.clone(), *unhealthy);
+        let own = membership::own::Desired { conflicts, dataplane_unhealthy, ..lease_text(known, links, config.as_deref()) };
+        Arc::new(membership_desired(own, links, config.as_deref()))
     });
-    let inputs = membership::task::Inputs { snapshot: wires.snapshot.subscribe(), desired };
-    let outputs = membership::task::Outputs { living: wires.living.clone(), state: wires.member.clone(), feedback: feedback.clone() };
+    let inputs = membership::task::Inputs {
+        snapshot: wires.snapshot.subscribe(),
+        api: wires.api.subscribe(),
+        desired,
+        sessions: wires.bfd.subscribe(),
+        answers: wires.answers.subscribe(),
+    };
+    let outputs = membership::task::Outputs {
+        living: wires.living.clone(),
+        state: wires.member.clone(),
+        sessions: wires.sessions.clone(),
+        questions: wires.questions.clone(),
+        status: wires.membership.clone(),
+        feedback: feedback.clone(),
+    };
     let (api, node, instance, leave) = (api.clone(), options.node.clone(), instance.to_owned(), phases.membership.clone());
     tasks.spawn(async move { ("membership", membership::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, leave).await) });
+}
+
+/// What membership works with.
+fn membership_desired(own: membership::own::Desired, links: &Arc<Links>, config: Option<&Config>) -> membership::machine::Desired {
+    let settings = config.map_or_else(Settings::default, |config| config.settings.clone());
+    let Liveness { wired, wireless, port } = settings.liveness;
+    membership::machine::Desired {
+        own,
+        links: links.clone(),
+        timers: Timers { wired: (wired.interval, wired.multiplier), wireless: (wireless.interval, wireless.multiplier), port },
+        restart_hold: settings.restart_hold,
+        heirs: Arc::default(),
+    }
 }
 
 /// What this node's Lease tells the others of its links: none without a configuration, for nothing can be announced without one.
@@ -284,6 +357,7 @@ fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartb
     let (ended, end) = oneshot::channel();
     let inputs = l2::task::Inputs { desired: wires.l2.subscribe(), questions: wires.questions.subscribe(), links: wires.links.subscribe() };
     let outputs = l2::task::Outputs { status: wires.l2_status.clone(), answers: wires.answers.clone() };
+    let (sessions, bfd_status) = (wires.sessions.subscribe(), wires.bfd.clone());
     let rest = phases.rest.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime for layer 2")?;
     std::thread::Builder::new()
@@ -291,7 +365,8 @@ fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartb
         .spawn(move || {
             let result = runtime.block_on(async {
                 tokio::select! {
-                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest) => result,
+                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest.clone()) => result,
+                   result = bfd::task::run(sessions, bfd_status, fastrand::u64(..), rest) => result,
                     () = beat(heartbeat) => Ok(()),
                 }
             });
@@ -331,7 +406,9 @@ fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &s
     let heartbeat = health.heartbeat("main loop", STUCK);
     let rest = phases.rest.clone();
     tasks.spawn(async move { ("heartbeat", rest.run_until_cancelled(beat(heartbeat)).await.map_or(Ok(()), Ok)) });
-    report_part(tasks, phases, wires.snapshot.subscribe(), health.part("the first complete answer of the API server"), Option::is_some);
+    report_part(tasks, phases, wires.snapshot.subscribe(), health.part("the first complete answer of the API server"), |snapshot| {
+        snapshot.as_ref().is_some_and(|snapshot| !snapshot.remembered)
+    });
     report_part(tasks, phases, wires.member.subscribe(), health.part("the member Lease of this node"), |state| {
         *state != MemberState::Joining
     });

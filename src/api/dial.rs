@@ -1,5 +1,5 @@
 //! One watch that never ends: kube's `watcher` (list, then watch, then list again when the server forgot our place), with back-off,
-//! one log line per change of its state, and a new connection where the old one may be dead without our knowing.
+//! one log line per change of its state, and a new connection when the heartbeat finds that the old ones may lead nowhere.
 //!
 //! # Why not `default_backoff`
 //! kube's stream says `Init` before each attempt to list, and its back-off takes that for success: a list that is forbidden would
@@ -13,29 +13,31 @@ use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
-use super::WriteError;
 use super::watch::ApiState;
+use super::ways::Route;
+use super::{Api, WriteError};
 
 /// The first and the longest pause between attempts: an API server restarts in seconds, and all agents come back at once.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// Watches `resource` for ever. Failures go to `state` and the log.
-pub(super) fn dial<K>(
+/// Watches `resource`, as `select` takes it from a client, for ever. Failures go to `state` and the log.
+pub(super) fn dial<K, F>(
     resource: &'static str,
-    api: kube::Api<K>,
+    api: &Api,
+    select: F,
     config: Config,
     state: &watch::Sender<ApiState>,
-) -> impl Stream<Item = Event<K>> + Send + use<K>
+) -> impl Stream<Item = Event<K>> + Send + use<K, F>
 where
+    F: Fn(kube::Client) -> kube::Api<K> + Send + 'static,
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Clone + Send + Sync,
 {
-    let dial = Box::new(move || watcher(api.clone(), config.clone()).boxed());
-    let mut contact = state.subscribe();
-    let lost = contact.borrow_and_update().contact.is_unreachable();
-    let line = Line { resource, stream: dial(), dial, state: state.clone(), contact, lost, heard: false, trouble: None, pause: PAUSE.0 };
+    let mut route = api.ways.follow();
+    let dial: Dial<K> = Box::new(move |client| watcher(select(client), config.clone()).boxed());
+    let stream = dial(route.borrow_and_update().client.clone());
+    let line = Line { resource, stream, dial, api: api.clone(), route, state: state.clone(), trouble: None, pause: PAUSE.0 };
     futures::stream::unfold(line, |mut line| async {
         let event = line.next().await;
         Some((event, line))
@@ -43,17 +45,15 @@ where
 }
 
 type Attempts<K> = BoxStream<'static, watcher::Result<Event<K>>>;
+type Dial<K> = Box<dyn Fn(kube::Client) -> Attempts<K> + Send>;
 
 struct Line<K> {
     resource: &'static str,
     stream: Attempts<K>,
-    dial: Box<dyn Fn() -> Attempts<K> + Send>,
+    dial: Dial<K>,
+    api: Api,
+    route: watch::Receiver<Route>,
     state: watch::Sender<ApiState>,
-    contact: watch::Receiver<ApiState>,
-    /// The server is unreachable.
-    lost: bool,
-    /// Something came, be it an error, since it was lost.
-    heard: bool,
     /// The failure that was told.
     trouble: Option<WriteError>,
     pause: Duration,
@@ -63,51 +63,40 @@ impl<K> Line<K> {
     async fn next(&mut self) -> Event<K> {
         loop {
             tokio::select! {
+                biased;
+                Ok(()) = self.route.changed() => self.redial().await,
                 item = self.stream.next() => match item {
                     Some(Ok(event)) => {
-                        self.heard = true;
                         if !matches!(event, Event::Init) {
                             self.recovered();
                         }
                         return event;
                     }
                     Some(Err(error)) => {
-                        self.heard = true;
                         self.failed(&error);
                         self.pause().await;
                     }
-                    None => self.stream = (self.dial)(),
+                    None => self.redial().await,
                 },
-                Ok(()) = self.contact.changed() => { self.follow(); },
             }
         }
     }
 
-    /// A stream that was silent through an outage may hang in a connection whose other end is gone. True at the outage's end.
-    fn follow(&mut self) -> bool {
-        let lost = self.contact.borrow_and_update().contact.is_unreachable();
-        let (begins, ends) = (lost && !self.lost, !lost && self.lost);
-        self.lost = lost;
-        if ends && !self.heard {
-            self.stream = (self.dial)();
-        }
-        self.heard &= !begins;
-        ends
+    /// Begins anew over the route of now: the connections of before may lead nowhere.
+    async fn redial(&mut self) {
+        let client = self.route.borrow_and_update().client.clone();
+        self.pause = PAUSE.0;
+        self.stream = (self.dial)(client);
+        // All agents see the end of an outage at once.
+        tokio::time::sleep(PAUSE.0.mul_f32(fastrand::f32())).await;
     }
 
     async fn pause(&mut self) {
-        let pause = tokio::time::sleep(self.pause.mul_f32(0.5 + fastrand::f32()));
-        tokio::pin!(pause);
+        let pause = self.pause.mul_f32(0.5 + fastrand::f32());
         self.pause = (self.pause * 2).min(PAUSE.1);
-        loop {
-            tokio::select! {
-                () = &mut pause => return,
-                Ok(()) = self.contact.changed() => if self.follow() {
-                    self.pause = PAUSE.0;
-                    // All agents see the end of an outage at once.
-                    pause.as_mut().reset(Instant::now() + PAUSE.0.mul_f32(fastrand::f32()));
-                },
-            }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            Ok(()) = self.route.changed() => self.redial().await,
         }
     }
 
@@ -129,6 +118,7 @@ impl<K> Line<K> {
         let text = self.explain(&error);
         if error.is_outage() {
             // Told once by the heartbeat, for all watches.
+            self.api.poke();
             tracing::debug!(resource = self.resource, error = text, "watch interrupted");
         } else {
             tracing::warn!(resource = self.resource, error = text, "cannot watch");

@@ -59,7 +59,7 @@ impl Recorder {
     async fn write(&self, event: &Event) -> Result<(), WriteError> {
         let object = self.object(event, Timestamp::now());
         let namespace = object.metadata.namespace.clone().unwrap_or_default();
-        let events = kube::Api::<EventObject>::namespaced(self.api.client.clone(), &namespace);
+        let events = kube::Api::<EventObject>::namespaced(self.api.client(), &namespace);
         self.api.write("create", "events", events.create(&PostParams::default(), &object)).await.map(drop)
     }
 

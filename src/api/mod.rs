@@ -7,9 +7,13 @@ pub mod convert;
 mod dial;
 pub mod events;
 mod heartbeat;
+pub mod kube_proxy;
 pub mod lease;
+pub mod memory;
 pub mod patch;
+pub mod suspicion;
 pub mod watch;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use ways::Ways;
 
 /// How long one request may take. The API server answers in milliseconds; what takes longer is stalled.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,8 +29,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The way to the API server.
 #[derive(Clone)]
 pub struct Api {
-    /// For requests, each bounded by [`REQUEST_TIMEOUT`].
-    pub(crate) client: kube::Client,
+    ways: Arc<Ways>,
     /// The namespace of our Leases.
     pub(crate) namespace: String,
     writes: Arc<Mutex<BTreeMap<Write, u64>>>,
@@ -58,7 +61,7 @@ pub enum WriteError {
     #[error("not allowed: {0}; compare the ClusterRole and Role with manifests/lanlord.yaml")]
     Forbidden(String),
     /// No answer in time; the write may have happened all the same.
-    #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
+    #[error("no answer in time")]
     Timeout,
     /// No connection, or the server is in trouble.
     #[error("the API server cannot be used: {0}")]
@@ -138,20 +141,29 @@ impl Api {
     /// # Errors
     /// Neither is there, or what is there cannot be read.
     pub async fn discover(namespace: &str) -> anyhow::Result<Self> {
-        let mut config = kube::Config::infer()
-            .await
-            .context("no way to the Kubernetes API: set KUBECONFIG to a kubeconfig file, or run in a pod with a service account")?;
-        config.default_retry = false;
-        config.connect_timeout = Some(REQUEST_TIMEOUT);
-        let agent = format!("lanlord/{}", env!("CARGO_PKG_VERSION"));
-        config.headers.push((hyper::header::USER_AGENT, hyper::header::HeaderValue::from_str(&agent).context("user agent")?));
-        let client = kube::Client::try_from(config).context("the Kubernetes client could not be set up")?;
-        Ok(Self::new(client, namespace))
+        Ok(Self::over(Ways::discover().await?, namespace))
     }
 
-    /// With a client made elsewhere.
-    pub fn new(client: kube::Client, namespace: &str) -> Self {
-        Self { client, namespace: namespace.to_owned(), writes: Arc::default(), events_dropped: Arc::default() }
+    /// With these ways to the API server, the best one first.
+    ///
+    /// # Errors
+    /// There is none, or one that no client can be made of.
+    pub fn new(ways: Vec<kube::Config>, namespace: &str) -> anyhow::Result<Self> {
+        Ok(Self::over(Ways::new(ways)?, namespace))
+    }
+
+    fn over(ways: Ways, namespace: &str) -> Self {
+        Self { ways: Arc::new(ways), namespace: namespace.to_owned(), writes: Arc::default(), events_dropped: Arc::default() }
+    }
+
+    /// The client of now, for requests that are each bounded by [`REQUEST_TIMEOUT`].
+    pub(crate) fn client(&self) -> kube::Client {
+        self.ways.client()
+    }
+
+    /// Asks for a heartbeat now: something happened that may begin or end an outage. Cheap, and never too often.
+    pub fn poke(&self) {
+        self.ways.poke();
     }
 
     /// Writes since the start, by sort.
@@ -171,7 +183,20 @@ impl Api {
         resource: &'static str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, WriteError> {
-        let answer = bounded(REQUEST_TIMEOUT, request).await;
+        self.write_within(REQUEST_TIMEOUT, verb, resource, request).await
+    }
+
+    async fn write_within<T>(
+        &self,
+        limit: Duration,
+        verb: &'static str,
+        resource: &'static str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, WriteError> {
+        let answer = bounded(limit, request).await;
+        if answer.as_ref().is_err_and(WriteError::is_outage) {
+            self.poke();
+        }
         let outcome = answer.as_ref().map_or_else(WriteError::word, |_| "ok");
         *self.writes.lock().unwrap_or_else(PoisonError::into_inner).entry((verb, resource, outcome)).or_default() += 1;
         answer

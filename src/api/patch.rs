@@ -50,7 +50,7 @@ impl Api {
     /// # Errors
     /// `Conflict` or `NotFound`: the Service changed or went; look again.
     pub async fn patch_service_status(&self, service: &Service, status: &ServiceStatus) -> Result<Option<Service>, WriteError> {
-        let services = kube::Api::<ServiceObject>::namespaced(self.client.clone(), &service.key.namespace);
+        let services = kube::Api::<ServiceObject>::namespaced(self.client(), &service.key.namespace);
         let patch = Patch::Strategic(body(service, status));
         let params = PatchParams::default();
         let written = self.write("patch", "services/status", services.patch_status(&service.key.name, &params, &patch)).await?;
@@ -62,7 +62,7 @@ impl Api {
     /// # Errors
     /// The API server did not answer.
     pub async fn is_gone(&self, holder: &Holder) -> Result<bool, WriteError> {
-        let services = kube::Api::<ServiceObject>::namespaced(self.client.clone(), &holder.service.namespace);
+        let services = kube::Api::<ServiceObject>::namespaced(self.client(), &holder.service.namespace);
         let known = bounded(REQUEST_TIMEOUT, services.get_opt(&holder.service.name)).await?;
         Ok(known.and_then(convert::service).is_none_or(|service| service.uid != holder.uid))
     }

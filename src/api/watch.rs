@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::stream::{BoxStream, SelectAll, Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::dial;
 use super::lease::{Record, read};
+use super::memory::{Memory, recall_snapshot};
 use super::{Api, convert, heartbeat};
 use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot, is_at_least};
 
@@ -83,7 +85,8 @@ pub enum Contact {
 }
 
 impl Contact {
-    pub(super) fn is_unreachable(&self) -> bool {
+    /// This agent is *detached*: it asked the API server and got no answer.
+    pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 }
@@ -91,7 +94,7 @@ impl Contact {
 /// Where the watches publish.
 #[derive(Debug)]
 pub struct Outputs {
-    /// `None` until every list was complete once.
+    /// `None` until every list was complete once, or something was remembered.
     pub snapshot: watch::Sender<Option<Arc<Snapshot>>>,
     /// The health of the watches.
     pub state: watch::Sender<ApiState>,
@@ -137,30 +140,31 @@ where
 const KINDS: [&str; 5] = ["services", "endpointslices", "nodes", "namespaces", "leases"];
 
 fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
-    let client = || api.client.clone();
+    let namespace = api.namespace.clone();
     let pages = || Config::default().page_size(PAGE);
     // Services become LoadBalancers and cease to be: with this selector the server tells both as if created and deleted.
     let balanced = pages().fields("spec.type=LoadBalancer");
     let version = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.resource_version.clone().unwrap_or_default();
     let [services, slices, nodes, namespaces, leases] = KINDS;
     let mut all = SelectAll::new();
-    all.push(updates(services, dial(services, kube::Api::<ServiceObject>::all(client()), balanced, state), move |object| {
+    all.push(updates(services, dial(services, api, kube::Api::<ServiceObject>::all, balanced, state), move |object| {
         let key = ServiceKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
         let version = version(&object.metadata);
         Item::Service(key, convert::service(object), version)
     }));
-    all.push(updates(slices, dial(slices, kube::Api::<EndpointSlice>::all(client()), pages(), state), |object| {
+    all.push(updates(slices, dial(slices, api, kube::Api::<EndpointSlice>::all, pages(), state), |object| {
         let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
         Item::Slice(name, convert::endpoints(object))
     }));
-    all.push(updates(nodes, dial(nodes, kube::Api::<NodeObject>::all(client()), pages(), state), |object| {
+    all.push(updates(nodes, dial(nodes, api, kube::Api::<NodeObject>::all, pages(), state), |object| {
         let node = convert::node(object);
         Item::Node(node.name.clone(), Box::new(node))
     }));
-    all.push(updates(namespaces, dial(namespaces, kube::Api::<PartialObjectMeta<Namespace>>::all(client()), pages(), state), |object| {
+    all.push(updates(namespaces, dial(namespaces, api, kube::Api::<PartialObjectMeta<Namespace>>::all, pages(), state), |object| {
         Item::Namespace(object.name_any(), object.metadata.labels.unwrap_or_default())
     }));
-    all.push(updates(leases, dial(leases, kube::Api::<Lease>::namespaced(client(), &api.namespace), pages(), state), move |object| {
+    let ours = move |client| kube::Api::<Lease>::namespaced(client, &namespace);
+    all.push(updates(leases, dial(leases, api, ours, pages(), state), move |object| {
         let (name, version) = (object.name_any(), version(&object.metadata));
         let record = read(object).unwrap_or_else(|problem| {
             tracing::warn!(problem, "a Lease cannot be read and is left out; correct or delete it");
@@ -171,14 +175,21 @@ fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
     all
 }
 
-/// Follows everything until `shutdown`.
+/// Follows everything until `shutdown`. `memory` stands in for an API server that cannot be reached at the start.
 ///
 /// # Errors
 /// Only if all watches end, which they do not.
-pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    api: Api,
+    memory: Option<Memory>,
+    mut feedback: mpsc::Receiver<Feedback>,
+    outputs: Outputs,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let mut streams = streams(&api, &outputs.state);
     let heartbeat = heartbeat::run(&api, &outputs.state);
     let mut heartbeat = std::pin::pin!(heartbeat);
+    let mut remembered = std::pin::pin!(recall_snapshot(memory, outputs.state.subscribe()).fuse());
     let mut store = Store::default();
     let mut quiet_until = Instant::now();
     let mut publish_at: Option<Instant> = None;
@@ -194,6 +205,16 @@ pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outp
             biased;
             () = shutdown.cancelled() => return Ok(()),
             () = &mut heartbeat => {}
+            snapshot = &mut remembered => {
+                outputs.snapshot.send_if_modified(|current| {
+                    let unknown = current.is_none();
+                    if unknown {
+                        *current = Some(Arc::new(snapshot));
+                    }
+                    unknown
+                });
+                continue;
+            }
             () = timer => {
                 publish_at = None;
                 let begun = Instant::now();
@@ -507,6 +528,7 @@ mod tests {
             holders: Vec::new(),
             pool: pool.to_owned(),
             placement: None,
+            moved: None,
             last_holder: None,
             freed: None,
             resource_version: version.to_owned(),

@@ -3,6 +3,7 @@
 //! Every agent computes the same [`Plan`] from the same facts; [`l2_desired`] cuts out what this node has to do. Ownership needs no
 //! agreement beyond the claims: see [`owner`].
 
+pub mod departure;
 pub mod eligible;
 pub mod group;
 mod layer2;

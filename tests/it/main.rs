@@ -1,17 +1,21 @@
 //! Tests that need nothing: no rights, no network, no cluster.
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod architecture;
 mod assignment;
 mod config;
 mod config_check;
 mod config_guides;
 mod config_task;
+mod judge;
 mod l2;
 mod laws;
 mod leaders;
 mod manifests;
+mod moves;
 mod plan;
+mod simulation;
 mod telemetry;
 mod wire;
 mod world;

@@ -10,7 +10,7 @@ use lanlord::facts::{
     TrafficPolicy,
 };
 use lanlord::l2::desired::LinkDesired;
-use lanlord::membership::living::living;
+use lanlord::membership::living::{Senses, living};
 use lanlord::plan::{GroupPlan, Plan, l2_desired, plan};
 
 use crate::world::{World, config, ip, key, pool};
@@ -65,7 +65,7 @@ fn host(name: &str) -> Selector {
 }
 
 fn member(world: &mut World, node: &str, edit: impl FnOnce(&mut Member)) {
-    edit(Arc::make_mut(Arc::make_mut(&mut world.snapshot.members).get_mut(node).unwrap()));
+    world.member(node, edit);
 }
 
 fn link(name: &str, medium: Medium, nets: &[&str]) -> MemberLink {
@@ -248,6 +248,8 @@ fn of_those_that_may_take_over_the_preferred_ready_uncordoned_wired_one_does() {
     ];
     for edit in worse {
         let mut world = settled();
+        // A cordoned node without an endpoint is one to be left.
+        world.endpoints("web", &["n1", "n2", "n3"]);
         let claims = Arc::make_mut(&mut world.snapshot.claims);
         let placement = &mut Arc::make_mut(claims.get_mut(&ip("192.168.1.240")).unwrap()).placement;
         placement.as_mut().unwrap().node = "gone".into();
@@ -317,7 +319,7 @@ fn a_claim_of_a_service_that_is_gone_or_ends_is_announced_by_nobody() {
 fn evidence_against_a_member_excludes_it() {
     let world = settled();
     for evidence in [Evidence::NodeGone, Evidence::OutOfService, Evidence::SessionExpired] {
-        let living = living(&world.snapshot, &BTreeMap::from([("n2".into(), evidence)]));
+        let living = living(&world.snapshot, &Senses { evidence: BTreeMap::from([("n2".into(), evidence)]), ..Senses::default() });
         let plan = plan(&world.config, &world.snapshot, &living);
         assert!(!plan.groups[0].candidates.nodes.contains_key("n2"), "{evidence:?}");
         assert_eq!(plan.groups[0].candidates.nodes.len(), 2);
