@@ -12,5 +12,6 @@ mod guides;
 mod journey;
 mod lab;
 mod links;
+mod outages;
 mod restarts;
 mod support;
