@@ -1,7 +1,7 @@
 //! The wiring diagram: the only module that knows all others. Channels, tasks, the order of shutdown; no decision.
 //!
 //! ```text
-//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own)
+//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own; questions and answers)
 //!   api::watch ─snapshot─┬─► membership ─living─┬─►  │
 //!   config ─config───────┴──────────────────────┴─► leader ─► api ─► API server ─► api::watch
 //!   every task ─status─► telemetry
@@ -26,13 +26,15 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::api::Api;
 use crate::api::memory::Memory;
+use crate::bfd;
 use crate::config;
-use crate::config::Config;
 use crate::config::origin::Origin;
-use crate::facts::{ConfigMapSeen, EventKind, Link, Links, Living, MemberLink, NodeName, Snapshot, Subject};
+use crate::config::{Config, Liveness, Settings};
+use crate::facts::{Answers, ConfigMapSeen, EventKind, Link, Links, Living, MemberLink, NodeName, Questions, Snapshot, Subject};
 use crate::l2;
 use crate::leader;
 use crate::membership;
+use crate::membership::mesh::Timers;
 use crate::membership::own::State as MemberState;
 use crate::net;
 use crate::plan;
@@ -76,10 +78,16 @@ struct Wires {
     config_problems: watch::Sender<u64>,
     living: watch::Sender<Arc<Living>>,
     member: watch::Sender<MemberState>,
+    membership: watch::Sender<Arc<membership::task::Status>>,
+    sessions: watch::Sender<Arc<bfd::desired::Desired>>,
+    bfd: watch::Sender<Arc<bfd::status::Status>>,
+    questions: watch::Sender<Arc<Questions>>,
+    answers: watch::Sender<Arc<Answers>>,
     plan: watch::Sender<Arc<Plan>>,
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
     leading: watch::Sender<bool>,
+    dataplane_unhealthy: watch::Sender<bool>,
 }
 
 impl Default for Wires {
@@ -93,10 +101,16 @@ impl Default for Wires {
             config_problems: watch::Sender::default(),
             living: watch::Sender::default(),
             member: watch::Sender::new(MemberState::Joining),
+            membership: watch::Sender::default(),
+            sessions: watch::Sender::default(),
+            bfd: watch::Sender::default(),
+            questions: watch::Sender::default(),
+            answers: watch::Sender::default(),
             plan: watch::Sender::default(),
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
             leading: watch::Sender::default(),
+            dataplane_unhealthy: watch::Sender::default(),
         }
     }
 }
@@ -243,15 +257,46 @@ fn start_membership(
     let config = derive(tasks, phases, (wires.config.subscribe(), wires.config_problems.subscribe()), |config, problems| {
         (config.is_some() || *problems > 0, config.clone())
     });
-    let desired = derive(tasks, phases, (wires.links.subscribe(), config), |links, (judged, config)| {
+    let (dataplane, rest) = (wires.dataplane_unhealthy.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("kube-proxy", api::kube_proxy::run(dataplane, rest).await) });
+    let host = derive(tasks, phases, (wires.links.subscribe(), wires.dataplane_unhealthy.subscribe()), |links, unhealthy| {
+        (links.clone(), *unhealthy)
+    });
+    let desired = derive(tasks, phases, (host, config), |(links, unhealthy), (judged, config)| {
         // Every host has a loopback link.
         let known = *judged && !links.links.is_empty();
-        Arc::new(lease_text(known, links, config.as_deref()))
+        Arc::new(membership_desired(known, links, *unhealthy, config.as_deref()))
     });
-    let inputs = membership::task::Inputs { snapshot: wires.snapshot.subscribe(), desired };
-    let outputs = membership::task::Outputs { living: wires.living.clone(), state: wires.member.clone(), feedback: feedback.clone() };
+    let inputs = membership::task::Inputs {
+        snapshot: wires.snapshot.subscribe(),
+        api: wires.api.subscribe(),
+        desired,
+        sessions: wires.bfd.subscribe(),
+        answers: wires.answers.subscribe(),
+    };
+    let outputs = membership::task::Outputs {
+        living: wires.living.clone(),
+        state: wires.member.clone(),
+        sessions: wires.sessions.clone(),
+        questions: wires.questions.clone(),
+        status: wires.membership.clone(),
+        feedback: feedback.clone(),
+    };
     let (api, node, instance, leave) = (api.clone(), options.node.clone(), instance.to_owned(), phases.membership.clone());
     tasks.spawn(async move { ("membership", membership::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, leave).await) });
+}
+
+/// What membership works with.
+fn membership_desired(known: bool, links: &Arc<Links>, dataplane_unhealthy: bool, config: Option<&Config>) -> membership::machine::Desired {
+    let settings = config.map_or_else(Settings::default, |config| config.settings.clone());
+    let Liveness { wired, wireless, port } = settings.liveness;
+    membership::machine::Desired {
+        own: membership::own::Desired { dataplane_unhealthy, ..lease_text(known, links, config) },
+        links: links.clone(),
+        timers: Timers { wired: (wired.interval, wired.multiplier), wireless: (wireless.interval, wireless.multiplier), port },
+        restart_hold: settings.restart_hold,
+        heirs: Arc::default(),
+    }
 }
 
 /// What this node's Lease tells the others of its links: none without a configuration, for nothing can be announced without one.
@@ -306,14 +351,18 @@ fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phas
 /// Layer 2 answers within microseconds; decoding a thousand Services must not stand in its way.
 fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartbeat) -> anyhow::Result<()> {
     let (ended, end) = oneshot::channel();
-    let (desired, status, rest) = (wires.l2.subscribe(), wires.l2_status.clone(), phases.rest.clone());
+    let inputs = l2::task::Inputs { desired: wires.l2.subscribe(), questions: wires.questions.subscribe(), links: wires.links.subscribe() };
+    let outputs = l2::task::Outputs { status: wires.l2_status.clone(), answers: wires.answers.clone() };
+    let (sessions, bfd_status) = (wires.sessions.subscribe(), wires.bfd.clone());
+    let rest = phases.rest.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime for layer 2")?;
     std::thread::Builder::new()
         .name("l2".to_owned())
         .spawn(move || {
             let result = runtime.block_on(async {
                 tokio::select! {
-                    result = l2::task::run(desired, status, fastrand::u64(..), rest) => result,
+                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest.clone()) => result,
+                   result = bfd::task::run(sessions, bfd_status, fastrand::u64(..), rest) => result,
                     () = beat(heartbeat) => Ok(()),
                 }
             });
@@ -441,7 +490,7 @@ async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Res
     wait_for(tasks, "leader").await?;
     phases.membership.cancel();
     wait_for(tasks, "membership").await?;
-    let announcing = !wires.l2.borrow().links.is_empty();
+    let announcing = wires.l2.borrow().links.values().any(|link| !link.addresses.is_empty());
     if *wires.member.borrow() == MemberState::Left && announcing {
         tracing::info!(answering_for = ?HAND_OVER, "the others take over");
         tokio::time::sleep(HAND_OVER).await;

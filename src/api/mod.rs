@@ -7,6 +7,7 @@ pub mod convert;
 mod dial;
 pub mod events;
 mod heartbeat;
+pub mod kube_proxy;
 pub mod lease;
 pub mod memory;
 pub mod patch;

@@ -522,6 +522,7 @@ mod tests {
             holders: Vec::new(),
             pool: pool.to_owned(),
             placement: None,
+            moved: None,
             last_holder: None,
             freed: None,
             resource_version: version.to_owned(),

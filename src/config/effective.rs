@@ -7,7 +7,7 @@ use std::hash::Hasher;
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 
-use super::{Classes, Config, L2Advertisement, Pool, ServiceAllocation};
+use super::{Classes, Config, L2Advertisement, OnCordon, Pace, Pool, ServiceAllocation};
 use crate::facts::{Operator, Selector};
 
 /// The whole configuration in the words of native YAML.
@@ -18,8 +18,26 @@ pub struct Effective<'c> {
     exclude_interfaces: Vec<&'c str>,
     /// Seconds; 0: never.
     announce_interval: u64,
+    on_cordon: &'static str,
+    rebalance: bool,
+    /// Seconds.
+    restart_hold: u64,
+    liveness: EffectiveLiveness,
     pools: Vec<EffectivePool<'c>>,
     l2_advertisements: Vec<EffectiveAdvertisement<'c>>,
+}
+
+#[derive(Serialize, Debug)]
+struct EffectiveLiveness {
+    wired: EffectivePace,
+    wireless: EffectivePace,
+    port: u16,
+}
+
+#[derive(Serialize, Debug)]
+struct EffectivePace {
+    interval: String,
+    multiplier: u8,
 }
 
 #[derive(Serialize, Debug)]
@@ -100,6 +118,18 @@ pub fn effective(config: &Config) -> Effective<'_> {
         },
         exclude_interfaces: config.settings.exclude_interfaces.iter().map(String::as_str).collect(),
         announce_interval: config.settings.announce_interval.map_or(0, |interval| interval.as_secs()),
+        on_cordon: match config.settings.on_cordon {
+            OnCordon::Drained => "drained",
+            OnCordon::Move => "move",
+            OnCordon::Stay => "stay",
+        },
+        rebalance: config.settings.rebalance,
+        restart_hold: config.settings.restart_hold.as_secs(),
+        liveness: EffectiveLiveness {
+            wired: pace(config.settings.liveness.wired),
+            wireless: pace(config.settings.liveness.wireless),
+            port: config.settings.liveness.port,
+        },
         pools: config.pools.iter().map(|pool| self::pool(pool, config)).collect(),
         l2_advertisements: config.l2_advertisements.iter().filter(|l2| !l2.pools.is_empty()).map(advertisement).collect(),
     }
@@ -118,6 +148,10 @@ pub(crate) fn hash(config: &Config) -> String {
     let mut hasher = SipHasher13::new_with_keys(0, 0);
     hasher.write(&json);
     format!("{:016x}", hasher.finish())
+}
+
+fn pace(pace: Pace) -> EffectivePace {
+    EffectivePace { interval: format!("{}ms", pace.interval.as_millis()), multiplier: pace.multiplier }
 }
 
 fn pool<'c>(pool: &'c Pool, config: &Config) -> EffectivePool<'c> {

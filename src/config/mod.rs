@@ -21,6 +21,7 @@ mod problem;
 mod raw;
 mod resolve;
 mod selector;
+mod settings;
 mod spec;
 mod summary;
 pub mod task;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 pub use self::effective::{Effective, effective};
 pub use self::problem::{Note, Place, Problem, Problems, Source};
+pub use self::settings::{ANNOUNCE_INTERVAL, Classes, EXCLUDED_INTERFACES, Liveness, OnCordon, Pace, RESTART_HOLD, Settings};
 
 use crate::addr::{Range, RangeSet};
 use crate::facts::{Labels, LinkName, Selector};
@@ -188,61 +190,6 @@ pub struct Preferred {
     pub weight: u32,
     /// The nodes it prefers.
     pub selector: Selector,
-}
-
-/// Which Services are served, by `spec.loadBalancerClass`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Classes {
-    /// Services without a class and Services of class `lanlord.dev/lb`. The default.
-    #[default]
-    Both,
-    /// Only Services without a class.
-    Classless,
-    /// Only Services of class `lanlord.dev/lb`.
-    Own,
-}
-
-/// Our own settings, beside what MetalLB's YAML can say.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// `serviceClasses`: `both`, `classless` or `own`.
-    pub classes: Classes,
-    /// Links that never announce unless an advertisement names them: [`EXCLUDED_INTERFACES`] and those of `excludeInterfaces`. Exact
-    /// names, or a prefix with `*` at the end.
-    pub exclude_interfaces: Vec<String>,
-    /// `announceInterval`: seconds between two announcements of an address at rest (jittered by a quarter); `None` (0): never. Default 60.
-    pub announce_interval: Option<std::time::Duration>,
-}
-
-/// Links of container networks and virtual machines: they never carry the LAN (MetalLB's list, which its users know).
-pub const EXCLUDED_INTERFACES: &[&str] = &[
-    "docker*",
-    "cbr*",
-    "dummy*",
-    "virbr*",
-    "lxcbr*",
-    "veth*",
-    "lo",
-    "cali*",
-    "tunl*",
-    "flannel*",
-    "kube-ipvs*",
-    "cni*",
-    "nodelocaldns*",
-    "lxc*",
-];
-
-/// Default of `announceInterval`: caches of switches and hosts last minutes, so one reminder a minute is always in time.
-pub const ANNOUNCE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            classes: Classes::default(),
-            exclude_interfaces: EXCLUDED_INTERFACES.iter().map(ToString::to_string).collect(),
-            announce_interval: Some(ANNOUNCE_INTERVAL),
-        }
-    }
 }
 
 impl L2Advertisement {

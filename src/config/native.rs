@@ -8,7 +8,7 @@
 //!   - name: wired
 //!     ipAddressPools: [media]
 //!     interfaces: [eth0]
-//! announceInterval: 60
+//! announceInterval: 60        # and the other settings: settings.rs
 //! ```
 //!
 //! `announce: false` on a pool: no advertisement is implied for it. Whatever can be said in one line can be said here too, so that a whole file can be the line `addresses: …`.

@@ -1,13 +1,13 @@
-//! Addresses in one line, and our own settings: the same words as keys of the ConfigMap and as fields of native YAML.
+//! Addresses in one line: the same words as keys of the ConfigMap and as fields of native YAML.
 //!
 //! `addresses: 192.168.1.240-192.168.1.250, fd00::10-20` is the pool `default`, `addresses.media: …` the pool `media`. Entries are
 //! separated by commas, spaces or new lines.
 
-use super::fields::{self, Fields};
-use super::problem::{Place, nearest};
+use super::fields::Fields;
+use super::problem::Place;
 use super::raw::{At, Implied, RawPool, RawRange, Reading};
-use super::tree::{Node, Text, Value, quoted};
-use super::{Classes, spec};
+use super::tree::{Node, Text, quoted};
+use super::{settings, spec};
 use crate::addr::{ParseError, Range};
 use crate::facts::Labels;
 
@@ -92,7 +92,7 @@ fn explain(text: &str, error: &ParseError) -> (String, String) {
 
 /// Entries with their places. Spaces around the hyphen of a range do not separate, a hyphen in front of a line is a list's, and
 /// `#` starts a comment.
-fn entries(text: Text<'_>) -> Vec<(String, Place)> {
+pub(crate) fn entries(text: Text<'_>) -> Vec<(String, Place)> {
     let mut entries: Vec<(String, Place)> = Vec::new();
     for (number, line) in (1..).zip(text.text.lines()) {
         // What word processors make of a hyphen.
@@ -127,81 +127,7 @@ pub(crate) fn read(fields: &mut Fields<'_>, reading: &mut Reading) {
     if let Some(node) = spoken.first() {
         reading.note(&node.place, "`peers` and `asn` are read, but this version does not speak BGP yet");
     }
-    settings(fields, reading);
-}
-
-/// `serviceClasses`, `excludeInterfaces` and `announceInterval` of a mapping.
-fn settings(fields: &mut Fields<'_>, reading: &mut Reading) {
-    if let Some(text) = fields.text("serviceClasses", reading) {
-        service_classes(text, reading);
-    }
-    if let Some(node) = fields.take("excludeInterfaces") {
-        exclude_interfaces(node, reading);
-    }
-    if let Some(text) = fields.text("announceInterval", reading) {
-        announce_interval(text, reading);
-    }
-}
-
-fn service_classes(text: At<String>, reading: &mut Reading) {
-    let value = match text.value.as_str() {
-        "both" => Classes::Both,
-        "classless" => Classes::Classless,
-        "own" => Classes::Own,
-        other => {
-            let near = nearest(other, ["both", "classless", "own"]).map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
-            let help = format!("write `both`, `classless` (only Services without a class) or `own` (only class lanlord.dev/lb){near}");
-            reading.problem(&text.place, format!("{} is not a value of `serviceClasses`", quoted(other)), help);
-            return;
-        }
-    };
-    once(&text.place, "serviceClasses", reading.raw.classes.as_ref().map(|first| first.place.clone()), reading);
-    reading.raw.classes = Some(At { value, place: text.place });
-}
-
-fn announce_interval(text: At<String>, reading: &mut Reading) {
-    const DAY: u64 = 86_400;
-    let digits = text.value.trim();
-    match digits.strip_suffix('s').unwrap_or(digits).parse::<u64>() {
-        Ok(value) if value <= DAY => {
-            once(&text.place, "announceInterval", reading.raw.announce_interval.as_ref().map(|first| first.place.clone()), reading);
-            reading.raw.announce_interval = Some(At { value, place: text.place });
-        }
-        _ => {
-            let message = format!("`announceInterval` has to be a whole number of seconds, not {}", quoted(digits));
-            reading.problem(&text.place, message, "write seconds, such as 60, or 0 for never (86400, a day, at most)");
-        }
-    }
-}
-
-fn once(place: &Place, name: &str, first: Option<Place>, reading: &mut Reading) {
-    if let Some(first) = first {
-        reading.problem(place, format!("`{name}` is set twice, first in {}", place.mention(&first)), "keep one of the two");
-    }
-}
-
-fn exclude_interfaces(node: &Node, reading: &mut Reading) {
-    let names: Vec<At<String>> = if let Value::List(items) = &node.value {
-        items.iter().filter_map(|item| fields::text(item, "an interface", reading)).collect()
-    } else if let Some(text) = node.as_text() {
-        entries(text).into_iter().map(|(value, place)| At { value, place }).collect()
-    } else {
-        reading.problem(
-            &node.place,
-            format!("`excludeInterfaces` has to be a list, not {}", node.description()),
-            "write names such as `wlan0` or `veth*`",
-        );
-        return;
-    };
-    for name in names {
-        let stem = name.value.strip_suffix('*').unwrap_or(&name.value);
-        if stem.contains('*') || !is_link_name(stem) && !stem.is_empty() {
-            let message = format!("{} cannot be the name of an interface", quoted(&name.value));
-            reading.problem(&name.place, message, "write a name such as `wlan0`, or its beginning and a star at the end: `veth*`");
-        } else {
-            reading.raw.exclude_interfaces.push(name.value);
-        }
-    }
+    settings::read(fields, reading);
 }
 
 /// Whether the kernel would take `name` (`dev_valid_name`, IFNAMSIZ 16).

@@ -3,8 +3,9 @@
 use crate::addr::Range;
 use crate::facts::{Labels, Selector};
 
+use super::Preferred;
 use super::problem::{Note, Place, Problem, Problems};
-use super::{Classes, Preferred};
+use super::settings::RawSettings;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -18,10 +19,7 @@ pub(crate) struct At<T> {
 pub(crate) struct Raw {
     pub(crate) pools: Vec<RawPool>,
     pub(crate) advertisements: Vec<RawAdvertisement>,
-    pub(crate) classes: Option<At<Classes>>,
-    pub(crate) exclude_interfaces: Vec<String>,
-    /// Seconds.
-    pub(crate) announce_interval: Option<At<u64>>,
+    pub(crate) settings: RawSettings,
 }
 
 /// When a pool that no advertisement reaches is announced nevertheless.

@@ -8,12 +8,11 @@
 //! a note says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::problem::{Note, Problems, nearest};
 use super::raw::{At, Implied, Protocol, Raw, RawAdvertisement, RawPool, RawRange, Reading};
 use super::tree::quoted;
-use super::{Config, EXCLUDED_INTERFACES, L2Advertisement, Pool, PoolName, Settings, effective};
+use super::{Config, L2Advertisement, Pool, PoolName, effective};
 use crate::addr::Range;
 use crate::facts::LinkName;
 
@@ -55,7 +54,7 @@ pub(crate) fn resolve(mut reading: Reading) -> Result<(Config, Vec<Note>), Probl
     if !unreached.is_empty() {
         l2_advertisements.push(L2Advertisement::everywhere(unreached));
     }
-    let mut config = Config { pools: ordered(&raw.pools), l2_advertisements, settings: settings(&raw), hash: String::new() };
+    let mut config = Config { pools: ordered(&raw.pools), l2_advertisements, settings: raw.settings.resolve(), hash: String::new() };
     config.hash = effective::hash(&config);
     Ok((config, reading.notes))
 }
@@ -225,17 +224,4 @@ fn pool(raw: &RawPool) -> Pool {
         avoid_buggy_ips: raw.avoid_buggy_ips,
         allocation: raw.allocation.clone(),
     }
-}
-
-/// What the person excludes comes on top of the built-in list.
-fn settings(raw: &Raw) -> Settings {
-    let mut settings = Settings::default();
-    settings.exclude_interfaces.extend(raw.exclude_interfaces.iter().filter(|name| !EXCLUDED_INTERFACES.contains(&name.as_str())).cloned());
-    let mut seen = BTreeSet::new();
-    settings.exclude_interfaces.retain(|name| seen.insert(name.clone()));
-    settings.classes = raw.classes.as_ref().map_or(settings.classes, |at| at.value);
-    if let Some(at) = &raw.announce_interval {
-        settings.announce_interval = (at.value > 0).then(|| Duration::from_secs(at.value));
-    }
-    settings
 }

@@ -26,6 +26,8 @@ pub struct LivingMember {
     pub generation: u32,
     /// Its announcing links.
     pub links: Vec<MemberLink>,
+    /// A liveness session with it is up; always so for the asking agent itself.
+    pub heard: bool,
     /// It says in its liveness sessions that it does not reach the API server: it keeps what it has and is given nothing new.
     pub detached: bool,
     /// Its kube-proxy fails its health check.
@@ -37,4 +39,6 @@ pub struct LivingMember {
 pub struct Living {
     /// By node.
     pub members: BTreeMap<NodeName, LivingMember>,
+    /// The asking agent itself does not reach the API server.
+    pub detached: bool,
 }

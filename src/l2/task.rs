@@ -1,68 +1,83 @@
-//! The shell of layer 2: one task per link and family that has addresses, each with a socket and a machine of its own.
+//! The shell of layer 2: one task per link and family that has addresses or questions, each with a socket and machines of its own.
 //!
 //! ```text
-//!  plan ──watch<Desired>──► run ──watch<LinkDesired>──► port (link, family) ──► watch<Status>
-//!                                                        ▲│
-//!                                              frames    ││ frames, group membership
-//!                                                     net::packet
+//!  plan ───────watch<Desired>────┐                                              ┌──► watch<Status>
+//!  membership ─watch<Questions>──┼─► run ──watch<Wanted>──► port (link, family) ┴──► watch<Answers>
+//!  net::link ──watch<Links>──────┘                           ▲│
+//!                                                  frames    ││ frames, group membership
+//!                                                         net::packet
 //! ```
 //!
 //! A port whose link fails (down, gone) is opened again with growing pauses and then tells the LAN anew; it never ends the process.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+mod port;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::Protocol;
 use super::arp::Arp;
 use super::desired::{Desired, LinkDesired};
 use super::ndp::Ndp;
-use super::status::{AddressStatus, Conflict, LinkStatus, Status};
-use super::{Action, Protocol, Purpose, Reason, State};
-use crate::addr::{Family, MacAddr};
-use crate::facts::LinkName;
-use crate::machine::{Driver, Input, Instant, earliest};
+use super::status::{LinkStatus, Status};
+use crate::addr::Family;
+use crate::facts::{Answer, Answers, Link, LinkName, Links, Question, Questions, Role};
 use crate::net::clock;
-use crate::net::multicast::Groups;
-use crate::net::packet::{self, PacketSocket};
+use port::Port;
 
 /// Pauses before a failed link is opened again: the first, doubled up to the last.
 const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Counters are published at most this often, and only when they moved.
-const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
-/// Frames taken from a socket before answers go out and other ports have their turn.
-const BATCH: usize = 64;
 
 type Key = (LinkName, Family);
 
-/// Answers and announces what is `desired` until `shutdown`. Belongs on a thread of its own: nothing else may delay an answer. `seed`
-/// jitters announcements.
-pub async fn run(
-    mut desired: watch::Receiver<Arc<Desired>>,
-    status: watch::Sender<Arc<Status>>,
-    seed: u64,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+/// What the task reads.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The addresses to answer for.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// What to ask the LAN.
+    pub questions: watch::Receiver<Arc<Questions>>,
+    /// This host's links: whence to ask.
+    pub links: watch::Receiver<Arc<Links>>,
+}
+
+/// What the task tells.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// What is answered for, and how it goes.
+    pub status: watch::Sender<Arc<Status>>,
+    /// What came of the questions that can be asked: one on a link that is down or gone is not listed.
+    pub answers: watch::Sender<Arc<Answers>>,
+}
+
+/// Answers, announces and asks until `shutdown`. Belongs on a thread of its own: nothing else may delay an answer. `seed` jitters
+/// announcements.
+///
+/// # Errors
+/// Only if a task panicked.
+pub async fn run(mut inputs: Inputs, outputs: Outputs, seed: u64, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut tasks: JoinSet<Key> = JoinSet::new();
     // A port without a sender is ending; one of the same key starts when it has ended.
-    let mut ports: BTreeMap<Key, Option<watch::Sender<Arc<LinkDesired>>>> = BTreeMap::new();
+    let mut ports: BTreeMap<Key, Option<watch::Sender<Arc<Wanted>>>> = BTreeMap::new();
     loop {
-        let wanted = by_port(&desired.borrow_and_update());
+        let wanted = by_port(&inputs.desired.borrow_and_update(), &inputs.questions.borrow_and_update(), &inputs.links.borrow_and_update());
         for (key, port) in &mut ports {
-            port.take_if(|sender| wanted.get(key).is_none_or(|wanted| wanted.index != sender.borrow().index));
+            port.take_if(|sender| wanted.get(key).is_none_or(|wanted| wanted.link.index != sender.borrow().link.index));
         }
         for (key, wanted) in wanted {
             match ports.get(&key) {
-                Some(Some(sender)) => drop(sender.send_if_modified(|known| replace(known, wanted))),
+                Some(Some(sender)) => drop(sender.send_if_modified(|known| replace(known, Arc::new(wanted)))),
                 Some(None) => {}
+                None if !wanted.is_something(key.1) => {}
                 None => {
-                    let (sender, receiver) = watch::channel(wanted);
-                    let shell = Shell { key: key.clone(), desired: receiver, status: status.clone(), seed, shutdown: shutdown.clone() };
+                    let (sender, wanted) = watch::channel(Arc::new(wanted));
+                    let shell = Shell { key: key.clone(), wanted, outputs: outputs.clone(), seed, shutdown: shutdown.clone() };
                     match key.1 {
                         Family::V4 => tasks.spawn(shell.run::<Arp>()),
                         Family::V6 => tasks.spawn(shell.run::<Ndp>()),
@@ -73,7 +88,7 @@ pub async fn run(
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
-            changed = desired.changed() => if changed.is_err() {
+            changed = changed(&mut inputs) => if changed.is_err() {
                 // Nobody plans any more; what is announced stays until the process ends.
                 shutdown.cancelled().await;
             },
@@ -86,15 +101,54 @@ pub async fn run(
     Ok(())
 }
 
-fn by_port(desired: &Desired) -> BTreeMap<Key, Arc<LinkDesired>> {
-    let mut ports = BTreeMap::new();
-    for (name, link) in &desired.links {
-        let link = Arc::new(link.clone());
-        for family in [Family::V4, Family::V6].into_iter().filter(|family| link.has(*family)) {
-            ports.insert((name.clone(), family), Arc::clone(&link));
-        }
+async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
+    tokio::select! {
+        changed = inputs.desired.changed() => changed,
+        changed = inputs.questions.changed() => changed,
+        changed = inputs.links.changed() => changed,
     }
-    ports
+}
+
+/// What is wanted of one port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Wanted {
+    /// The addresses to answer for; none where there are only questions.
+    link: LinkDesired,
+    questions: Arc<Questions>,
+    /// The link's own addresses, to ask from.
+    own: BTreeSet<IpNet>,
+}
+
+impl Wanted {
+    /// Whether there is anything to do for a port of that family that has nothing to hand over.
+    fn is_something(&self, family: Family) -> bool {
+        self.link.has(family) || !self.questions.is_empty()
+    }
+}
+
+/// What is wanted of each port there could be.
+fn by_port(desired: &Desired, questions: &Questions, links: &Links) -> BTreeMap<Key, Wanted> {
+    let usable = |name: &LinkName| links.links.get(name).filter(|link| link.up && link.role == Role::Own);
+    let mut asked: BTreeMap<Key, Questions> = BTreeMap::new();
+    for question in questions.iter().filter(|question| usable(&question.link).is_some()) {
+        asked.entry((question.link.clone(), Family::of(question.address))).or_default().insert(question.clone());
+    }
+    let answering = desired.links.keys().flat_map(|name| [Family::V4, Family::V6].map(|family| (name.clone(), family)));
+    let keys: BTreeSet<Key> = answering.chain(asked.keys().cloned()).collect();
+    keys.into_iter()
+        .filter_map(|key| {
+            let found = links.links.get(&key.0);
+            let link = desired.links.get(&key.0).cloned().or_else(|| found.map(only_questions))?;
+            let questions = Arc::new(asked.remove(&key).unwrap_or_default());
+            // Nothing to ask: the link's own addresses may come and go.
+            let own = found.filter(|_| !questions.is_empty()).map(|link| link.addresses.clone()).unwrap_or_default();
+            Some((key, Wanted { link, questions, own }))
+        })
+        .collect()
+}
+
+fn only_questions(link: &Link) -> LinkDesired {
+    LinkDesired { index: link.index, mac: link.mac, ..LinkDesired::default() }
 }
 
 fn replace<T: PartialEq>(known: &mut T, new: T) -> bool {
@@ -108,8 +162,8 @@ fn replace<T: PartialEq>(known: &mut T, new: T) -> bool {
 /// What a port has while its link comes and goes.
 struct Shell {
     key: Key,
-    desired: watch::Receiver<Arc<LinkDesired>>,
-    status: watch::Sender<Arc<Status>>,
+    wanted: watch::Receiver<Arc<Wanted>>,
+    outputs: Outputs,
     seed: u64,
     shutdown: CancellationToken,
 }
@@ -119,9 +173,12 @@ impl Shell {
         let mut pause = REOPEN.0;
         let mut last_error = String::new();
         loop {
-            let desired = Arc::clone(&self.desired.borrow_and_update());
+            let wanted = Arc::clone(&self.wanted.borrow_and_update());
+            if !wanted.is_something(self.key.1) {
+                break;
+            }
             let opened = clock::now();
-            let error = match Port::<P>::open(&self.key, &desired, self.seed) {
+            let error = match Port::<P>::open(&self.key, &wanted, self.seed) {
                 Ok(mut port) => match port.serve(&mut self).await {
                     Ok(()) => break,
                     Err(error) => error.to_string(),
@@ -134,222 +191,36 @@ impl Shell {
             if replace(&mut last_error, error) {
                 tracing::warn!(link = %self.key.0, family = %self.key.1, "cannot announce: {last_error}");
             }
-            self.publish(LinkStatus { error: Some(last_error.clone()), ..empty(&desired) });
+            self.publish(LinkStatus { error: Some(last_error.clone()), ..empty(&wanted.link) });
+            self.tell_answers([].into_iter());
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
-                // Another desired set of the same link: it may work now. No sender: not wanted any more.
-                changed = self.desired.changed() => if changed.is_err() { break },
+                // Something else is wanted of the same link: it may work now. No sender: not wanted any more.
+                changed = self.wanted.changed() => if changed.is_err() { break },
             }
             pause = (pause * 2).min(REOPEN.1);
         }
-        self.status.send_modify(|status| drop(Arc::make_mut(status).links.remove(&self.key)));
+        self.outputs.status.send_modify(|status| drop(Arc::make_mut(status).links.remove(&self.key)));
+        self.tell_answers([].into_iter());
         self.key
     }
 
     fn publish(&self, link: LinkStatus) {
-        self.status.send_modify(|status| drop(Arc::make_mut(status).links.insert(self.key.clone(), Arc::new(link))));
+        self.outputs.status.send_modify(|status| drop(Arc::make_mut(status).links.insert(self.key.clone(), Arc::new(link))));
+    }
+
+    /// Replaces what came of the questions of this port.
+    fn tell_answers<'a>(&self, answers: impl Iterator<Item = (&'a Question, Answer)>) {
+        let (link, family) = &self.key;
+        self.outputs.answers.send_if_modified(|known| {
+            let is_mine = |question: &Question| question.link == *link && Family::of(question.address) == *family;
+            let others = known.iter().filter(|(question, _)| !is_mine(question)).map(|(question, answer)| (question.clone(), *answer));
+            replace(known, Arc::new(others.chain(answers.map(|(question, answer)| (question.clone(), answer))).collect()))
+        });
     }
 }
 
 fn empty(desired: &LinkDesired) -> LinkStatus {
     LinkStatus { index: desired.index, mac: desired.mac, error: None, counters: Default::default(), addresses: BTreeMap::new() }
-}
-
-/// An open link: socket, groups, machine, and what is told about them.
-struct Port<P: Protocol> {
-    link: LinkName,
-    socket: PacketSocket,
-    groups: Groups,
-    driver: Driver<P>,
-    desired: Arc<LinkDesired>,
-    status: LinkStatus,
-    /// When the counters are published; `None` while they are as published.
-    publish_timer: Option<Instant>,
-    /// Empty between two steps.
-    actions: Vec<Action<P::Packet>>,
-    /// One buffer for every frame sent.
-    frame: Vec<u8>,
-    all_multicast: bool,
-}
-
-impl<P: Protocol> Port<P> {
-    fn open(key: &Key, desired: &Arc<LinkDesired>, seed: u64) -> io::Result<Self> {
-        let protocol = match P::FAMILY {
-            Family::V4 => packet::Protocol::Arp,
-            Family::V6 => packet::Protocol::Ndp,
-        };
-        Ok(Self {
-            link: key.0.clone(),
-            socket: PacketSocket::open(desired.index, protocol)?,
-            groups: Groups::new(desired.index),
-            driver: Driver::new(P::new(seed ^ u64::from(desired.index))),
-            desired: Arc::clone(desired),
-            status: empty(desired),
-            publish_timer: None,
-            actions: Vec::new(),
-            frame: Vec::with_capacity(128),
-            all_multicast: false,
-        })
-    }
-
-    /// `Ok`: not wanted any more, or shutdown. `Err`: the link failed.
-    async fn serve(&mut self, shell: &mut Shell) -> io::Result<()> {
-        self.set(Arc::clone(&self.desired), shell);
-        loop {
-            tokio::select! {
-                biased;
-                () = shell.shutdown.cancelled() => break,
-                changed = shell.desired.changed() => {
-                    let Ok(()) = changed else { break };
-                    let desired = Arc::clone(&shell.desired.borrow_and_update());
-                    self.set(desired, shell);
-                }
-                ready = self.socket.readable() => {
-                    ready?;
-                    if self.receive(shell) == BATCH {
-                        // A flood must not keep other ports of this thread from their turn.
-                        tokio::task::yield_now().await;
-                    }
-                }
-                () = clock::sleep_until(earliest([self.driver.poll_timeout(), self.publish_timer])) => drop(self.receive(shell)),
-            }
-            if self.publish_timer.is_some_and(|due| due <= clock::now()) {
-                self.publish(shell);
-            }
-        }
-        let silent = LinkDesired { addresses: BTreeMap::new(), ..(*self.desired).clone() };
-        self.set(Arc::new(silent), shell);
-        Ok(())
-    }
-
-    fn set(&mut self, desired: Arc<LinkDesired>, shell: &Shell) {
-        self.status.mac = desired.mac;
-        for (address, service) in &desired.addresses {
-            if let Some(status) = self.status.addresses.get_mut(address) {
-                status.service = Arc::clone(service);
-            }
-        }
-        self.desired = Arc::clone(&desired);
-        self.actions.extend(self.driver.step([Input::Set(desired)], clock::now()));
-        self.carry_out();
-        self.publish(shell);
-    }
-
-    /// Takes what waits in the socket, then fires what is due. Returns how many frames it took.
-    fn receive(&mut self, shell: &Shell) -> usize {
-        let now = clock::now();
-        let (socket, mut received, mut invalid) = (&mut self.socket, 0, 0);
-        let frames = std::iter::from_fn(|| socket.receive(P::decode)).take(BATCH);
-        let events = frames.filter_map(|event| {
-            received += 1;
-            invalid += u64::from(event.is_none());
-            event.map(Input::Event)
-        });
-        self.actions.extend(self.driver.step(events, now));
-        self.status.counters.received += received;
-        self.status.counters.invalid += invalid;
-        self.publish_timer.get_or_insert(now + PUBLISH_INTERVAL);
-        if self.carry_out() {
-            self.publish(shell);
-        }
-        usize::try_from(received).unwrap_or(BATCH)
-    }
-
-    /// Returns whether something happened that people should see at once.
-    fn carry_out(&mut self) -> bool {
-        let mut told = false;
-        let mut actions = std::mem::take(&mut self.actions);
-        for action in actions.drain(..) {
-            match action {
-                Action::Send { address, purpose, to, packet } => self.send(address, purpose, to, &packet),
-                Action::JoinGroup(group) => self.join(group),
-                Action::LeaveGroup(group) => self.leave(group),
-                Action::StateChanged { address, from: _, to, reason } => {
-                    self.state_changed(address, to, reason);
-                    told = true;
-                }
-                Action::Conflict { address, mac } => {
-                    self.conflict(address, mac);
-                    told = true;
-                }
-            }
-        }
-        self.actions = actions;
-        told
-    }
-
-    fn join(&mut self, group: Ipv6Addr) {
-        if let Err(error) = self.groups.join(group) {
-            self.fall_back_to_all_multicast(&error);
-        }
-    }
-
-    fn leave(&mut self, group: Ipv6Addr) {
-        if let Err(error) = self.groups.leave(group) {
-            tracing::debug!(link = %self.link, %group, "cannot leave the group: {error}");
-        }
-    }
-
-    fn send(&mut self, address: IpAddr, purpose: Purpose, to: MacAddr, packet: &P::Packet) {
-        self.frame.clear();
-        P::encode(packet, self.desired.mac, to, &mut self.frame);
-        let counters = &mut self.status.counters;
-        if let Err(error) = self.socket.send(&self.frame) {
-            counters.unsent += 1;
-            tracing::trace!(link = %self.link, %address, "cannot send: {error}");
-            return;
-        }
-        let status = self.status.addresses.get_mut(&address);
-        let (of_link, of_address) = match purpose {
-            Purpose::Answer => (&mut counters.answered, status.map(|status| &mut status.answered)),
-            Purpose::Announcement => (&mut counters.announced, status.map(|status| &mut status.announced)),
-        };
-        *of_link += 1;
-        if let Some(of_address) = of_address {
-            *of_address += 1;
-        }
-    }
-
-    /// Where a group cannot be joined (IPv6 is switched off on the link), hear all of them; a switch that snoops may still hold them back.
-    fn fall_back_to_all_multicast(&mut self, error: &io::Error) {
-        if std::mem::replace(&mut self.all_multicast, true) {
-            return;
-        }
-        tracing::warn!(link = %self.link, "cannot join IPv6 groups ({error}): receiving all of them instead");
-        if let Err(error) = self.socket.all_multicast() {
-            tracing::warn!(link = %self.link, "cannot receive all IPv6 groups: {error}");
-        }
-    }
-
-    fn state_changed(&mut self, address: IpAddr, to: State, reason: Reason) {
-        let (link, mac) = (&self.link, self.desired.mac);
-        match to {
-            State::Announcing => {
-                let service = self.desired.addresses.get(&address).cloned().unwrap_or_else(|| "".into());
-                tracing::info!(%address, %service, %link, %mac, ?reason, "announcing");
-                let fresh = AddressStatus { service, since: clock::wall(), answered: 0, announced: 0, conflict: None };
-                self.status.addresses.entry(address).or_insert(fresh);
-            }
-            State::Silent => {
-                let status = self.status.addresses.remove(&address);
-                let service = status.map_or_else(|| "".into(), |status| status.service);
-                tracing::info!(%address, %service, %link, "withdrawn");
-            }
-        }
-    }
-
-    fn conflict(&mut self, address: IpAddr, mac: MacAddr) {
-        self.status.counters.conflicts += 1;
-        if let Some(status) = self.status.addresses.get_mut(&address) {
-            status.conflict = Some(Conflict { mac, at: clock::wall() });
-            tracing::warn!(%address, service = %status.service, link = %self.link, %mac, "another machine claims this address");
-        }
-    }
-
-    fn publish(&mut self, shell: &Shell) {
-        self.status.counters.dropped += self.socket.dropped().unwrap_or(0);
-        self.publish_timer = None;
-        shell.publish(self.status.clone());
-    }
 }

@@ -1,12 +1,12 @@
 //! Leader election on one Lease, in client-go's words: a machine.
 //!
-//! Expiry is timed from when *this* process saw the record change; `renewTime` is written, never compared. The Lease is also free at
+//! Where every member hears the holder over the liveness mesh, evidence takes the place of renewals and nothing is written. Expiry is timed from when *this* process saw the record change; `renewTime` is written, never compared. The Lease is also free at
 //! once when its holder's member Lease is no longer held by that instance: a dead leader is replaced as fast as a dead member.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::facts::{LeaderRecord, Snapshot, is_at_least};
+use crate::facts::{LeaderRecord, Living, Snapshot, is_at_least};
 use crate::machine::{Instant, Machine, earliest};
 
 /// `leaseDuration`: how long others wait for a silent holder (design §4).
@@ -27,11 +27,33 @@ pub fn stands(is_member: bool, has_config: bool, snapshot: &Snapshot) -> bool {
     is_member && (has_config || nobody_has())
 }
 
+/// The leader's Lease as the API server has it, and what member Leases and the liveness mesh say of its holder.
+pub fn observed(snapshot: &Snapshot, living: &Living) -> Event {
+    let record = snapshot.leader.clone();
+    let holder = record.as_ref().and_then(|record| record.holder.as_deref()).and_then(|holder| holder.rsplit_once('/'));
+    let member = holder.and_then(|(node, instance)| {
+        let holds = snapshot.members.get(node).is_some_and(|member| member.instance.as_deref() == Some(instance));
+        living.members.get(node).filter(|_| holds)
+    });
+    // Where nobody reaches the API server nobody can lead in its holder's place.
+    let cut_off = member.is_some_and(|member| member.detached && !living.detached);
+    let holder_lost = holder.is_some() && (member.is_none() || cut_off);
+    Event::Observed { record, holder_lost, holder_heard: member.is_some_and(|member| member.heard && !member.detached) }
+}
+
+/// Whether every member hears this one, as far as it can tell: a session is up only where both ends hear each other.
+pub fn heard_by_all(snapshot: &Snapshot, living: &Living) -> bool {
+    let mut members = snapshot.members.values().filter(|member| member.instance.is_some());
+    !living.detached && members.all(|member| living.members.get(&member.node).is_some_and(|member| member.heard))
+}
+
 /// Whether this member stands for election.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
     /// It holds its member Lease and has a configuration to act on.
     pub stand: bool,
+    /// Every other member hears this one over the liveness mesh: evidence takes the place of renewals, and nothing is written.
+    pub heard_by_all: bool,
 }
 
 /// What the elector is told.
@@ -44,6 +66,8 @@ pub enum Event {
         record: Option<LeaderRecord>,
         /// The holder is known to be gone.
         holder_lost: bool,
+        /// The holder is heard over the liveness mesh and reaches the API server: its Lease does not expire.
+        holder_heard: bool,
     },
     /// The write asked for went through.
     Written(LeaderRecord),
@@ -84,6 +108,8 @@ pub struct Elector {
     observed: bool,
     record: Option<LeaderRecord>,
     holder_lost: bool,
+    holder_heard: bool,
+    heard_by_all: bool,
     writing: bool,
     /// The version written last, until it was observed or the time is over.
     settling: Option<(String, Instant)>,
@@ -108,6 +134,8 @@ impl Elector {
             observed: false,
             record: None,
             holder_lost: false,
+            holder_heard: false,
+            heard_by_all: false,
             writing: false,
             settling: None,
             expires_at: None,
@@ -128,7 +156,7 @@ impl Elector {
 
     fn is_free(&self, now: Instant) -> bool {
         let vacant = self.record.as_ref().is_none_or(|record| record.holder.is_none());
-        vacant || self.holder_lost || self.is_mine() || self.expires_at.is_some_and(|at| at <= now)
+        vacant || self.holder_lost || self.is_mine() || (!self.holder_heard && self.expires_at.is_some_and(|at| at <= now))
     }
 
     fn lead(&mut self, now: Instant, reason: &'static str, out: &mut Vec<Action>) {
@@ -188,6 +216,12 @@ impl Machine for Elector {
     fn set(&mut self, desired: Arc<Desired>, now: Instant, out: &mut Vec<Action>) {
         let resign = self.stand && !desired.stand && self.state == State::Leading;
         self.stand = desired.stand;
+        let was_heard = std::mem::replace(&mut self.heard_by_all, desired.heard_by_all);
+        if was_heard && !self.heard_by_all && self.state == State::Leading {
+            // Who does not hear us any more times our Lease from now, so there is time; often a member has only just joined.
+            self.retry_at = Some(now + RETRY_PERIOD);
+            self.renew_deadline = Some(now + RENEW_DEADLINE);
+        }
         if resign {
             self.follow("resigned", out);
             // A renewal under way is given back when its answer comes: of two writes on one version one would fail.
@@ -201,14 +235,17 @@ impl Machine for Elector {
     fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
         match event {
             Event::Observed { record, .. } if self.is_old(record.as_ref(), now) => return,
-            Event::Observed { record, holder_lost } => {
+            Event::Observed { record, holder_lost, holder_heard } => {
                 self.settling = None;
                 let changed =
                     !self.observed || self.record.as_ref().map(|r| &r.resource_version) != record.as_ref().map(|r| &r.resource_version);
                 self.observed = true;
                 self.holder_lost = holder_lost;
+                let fell_silent = std::mem::replace(&mut self.holder_heard, holder_heard) && !holder_heard;
                 if changed {
                     self.record = record;
+                }
+                if changed || fell_silent {
                     self.expires_at = self.record.as_ref().map(|record| now + Duration::from_secs(u64::from(record.lease_duration)));
                 }
                 if self.state == State::Leading && !self.is_mine() && !self.writing {
@@ -242,6 +279,12 @@ impl Machine for Elector {
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.heard_by_all && self.state == State::Leading && !self.writing {
+            let due = self.retry_at.is_some_and(|at| at <= now);
+            if due || self.renew_deadline.is_some_and(|at| at <= now) {
+                (self.retry_at, self.renew_deadline) = (Some(now + RETRY_PERIOD), Some(now + RENEW_DEADLINE));
+            }
+        }
         if self.renew_deadline.is_some_and(|at| at <= now) {
             self.follow("the Lease could not be renewed in time", out);
         }
@@ -263,7 +306,8 @@ impl Machine for Elector {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let expires_at = self.expires_at.filter(|_| self.stand && self.state == State::Following && self.acquire_at.is_none());
+        let waits = self.stand && self.state == State::Following && self.acquire_at.is_none() && !self.holder_heard;
+        let expires_at = self.expires_at.filter(|_| waits);
         earliest([expires_at, self.acquire_at, self.retry_at, self.renew_deadline])
     }
 }
@@ -278,7 +322,7 @@ mod tests {
 
     fn elector(identity: &str) -> Elector {
         let mut elector = Elector::new(identity.to_owned(), fastrand::Rng::with_seed(1));
-        elector.set(Arc::new(Desired { stand: true }), at(0), &mut Vec::new());
+        elector.set(Arc::new(Desired { stand: true, heard_by_all: false }), at(0), &mut Vec::new());
         elector
     }
 
@@ -294,7 +338,7 @@ mod tests {
 
     fn observe(elector: &mut Elector, record: Option<LeaderRecord>, holder_lost: bool, now: Instant) -> Vec<Action> {
         let mut out = Vec::new();
-        elector.handle(Event::Observed { record, holder_lost }, now, &mut out);
+        elector.handle(Event::Observed { record, holder_lost, holder_heard: false }, now, &mut out);
         out
     }
 
@@ -364,6 +408,34 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_everybody_hears_writes_nothing_and_renews_again_when_somebody_does_not() {
+        let mut elector = leading("1");
+        let mut out = Vec::new();
+        elector.set(Arc::new(Desired { stand: true, heard_by_all: true }), at(1), &mut out);
+        for second in 1..200 {
+            elector.handle_timeout(at(second), &mut out);
+        }
+        assert_eq!(out, []);
+        elector.set(Arc::new(Desired { stand: true, heard_by_all: false }), at(200), &mut out);
+        elector.handle_timeout(at(210), &mut out);
+        assert!(matches!(&out[..], [Action::Write(_)]), "{out:?}");
+        assert!(elector.leads());
+    }
+
+    #[test]
+    fn the_lease_of_a_holder_that_is_heard_does_not_expire_and_runs_on_from_when_it_falls_silent() {
+        let mut elector = elector("b/1");
+        let observed = |holder_heard| Event::Observed { record: Some(record(Some("a/1"), "7")), holder_lost: false, holder_heard };
+        let mut out = Vec::new();
+        elector.handle(observed(true), at(5), &mut out);
+        assert_eq!(elector.poll_timeout(), None);
+        elector.handle(observed(true), at(500), &mut out);
+        elector.handle_timeout(at(500), &mut out);
+        elector.handle(observed(false), at(501), &mut out);
+        assert_eq!((elector.poll_timeout(), &out[..]), (Some(at(531)), &[][..]));
+    }
+
+    #[test]
     fn a_lost_holder_is_replaced_without_waiting() {
         let mut elector = elector("b/1");
         observe(&mut elector, Some(record(Some("a/1"), "7")), true, at(5));
@@ -403,7 +475,7 @@ mod tests {
     fn resigning_frees_the_lease() {
         let mut elector = leading("1");
         let mut out = Vec::new();
-        elector.set(Arc::new(Desired { stand: false }), at(3), &mut out);
+        elector.set(Arc::new(Desired { stand: false, heard_by_all: false }), at(3), &mut out);
         assert!(matches!(&out[..], [Action::StateChanged { leading: false, .. }, Action::Write(record)] if record.holder.is_none()));
         assert_eq!(elector.poll_timeout(), None);
         elector.handle(Event::Failed, at(4), &mut out);
@@ -415,7 +487,7 @@ mod tests {
         let mut elector = leading("1");
         assert!(matches!(&fire(&mut elector, at(10))[..], [Action::Write(_)]));
         let mut out = Vec::new();
-        elector.set(Arc::new(Desired { stand: false }), at(11), &mut out);
+        elector.set(Arc::new(Desired { stand: false, heard_by_all: false }), at(11), &mut out);
         assert_eq!(out, [Action::StateChanged { leading: false, reason: "resigned" }], "one write at a time");
         out.clear();
         elector.handle(Event::Written(record(Some("a/1"), "2")), at(12), &mut out);

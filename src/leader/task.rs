@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::decide::{Decision, Tend, Work, decide};
-use super::election::{Action, Desired, Elector, Event as ElectionEvent, stands};
+use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
+use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
 use super::tell::Now;
 use crate::api::events::Recorder;
@@ -26,7 +27,9 @@ use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
 use crate::config::Config;
-use crate::facts::{Claim, Event, EventKind, Holder, LeaderRecord, Living, NodeName, ServiceKey, Snapshot, Subject, is_at_least};
+use crate::facts::{
+    Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, Subject, is_at_least,
+};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 
@@ -136,6 +139,7 @@ pub async fn run(
         told: None,
         queue: Decision::default(),
         decide_after: Instant::default(),
+        quiet: Quiet::default(),
     };
     loop {
         let world = World::of(&mut inputs);
@@ -189,16 +193,9 @@ impl World {
         }
     }
 
-    /// The leader's Lease, and whether its holder's member Lease is no longer held by that instance.
+    /// The leader's Lease, and what is known of its holder.
     fn leader(&self) -> Option<ElectionEvent> {
-        let snapshot = self.snapshot.as_ref()?;
-        let record = snapshot.leader.clone();
-        let holder = record.as_ref().and_then(|record| record.holder.as_deref()).and_then(|holder| holder.rsplit_once('/'));
-        let holder_lost = holder.is_some_and(|(node, instance)| {
-            !self.living.members.contains_key(node)
-                || snapshot.members.get(node).is_none_or(|member| member.instance.as_deref() != Some(instance))
-        });
-        Some(ElectionEvent::Observed { record, holder_lost })
+        self.snapshot.as_ref().map(|snapshot| observed(snapshot, &self.living))
     }
 }
 
@@ -224,12 +221,15 @@ struct Leader {
     queue: Decision,
     /// A burst of changes costs at most a tenth of one core.
     decide_after: Instant,
+    /// For `rebalance: true`.
+    quiet: Quiet,
 }
 
 impl Leader {
     fn elect(&mut self, world: &World) {
         let stands = world.snapshot.as_ref().is_some_and(|snapshot| stands(world.stand, world.config.is_some(), snapshot));
-        let desired = Desired { stand: stands };
+        let desired =
+            Desired { stand: stands, heard_by_all: world.snapshot.as_ref().is_some_and(|snapshot| heard_by_all(snapshot, &world.living)) };
         let inputs = std::iter::once(Input::Set(Arc::new(desired))).chain(world.leader().map(Input::Event));
         self.step(inputs.collect());
     }
@@ -265,7 +265,11 @@ impl Leader {
             if now < self.decide_after {
                 return Some(self.decide_after);
             }
-            self.queue = self.decide(config, snapshot, &world.living);
+            let quiet = self.quiet.observe(snapshot, &world.living, now) && config.settings.rebalance;
+            self.queue = decision(config, snapshot, &world.living, quiet);
+            if quiet && self.queue.tend.iter().any(|tend| evened_out(tend.claim())) {
+                self.quiet.moving(now);
+            }
             self.decide_after = now + clock::now().since(now) * 9;
         }
         self.start(now);
@@ -273,17 +277,8 @@ impl Leader {
             Busy::Settling { until, .. } => Some(*until),
             Busy::Working => None,
         });
-        earliest([settling.min(), self.failures.next(now), self.repairs.next(now)])
-    }
-
-    fn decide(&self, config: &Config, snapshot: &Snapshot, living: &Living) -> Decision {
-        let wall = clock::wall();
-        let seconds = wall.as_second();
-        let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
-        let mut decision = decide(config, snapshot, living, &Now { text, seconds });
-        decision.work.reverse();
-        decision.tend.reverse();
-        decision
+        let quiet = self.quiet.until(now).filter(|_| config.settings.rebalance);
+        earliest([settling.min(), self.failures.next(now), self.repairs.next(now), quiet])
     }
 
     /// Begins as much of the queue as may be in flight. What has to wait is dropped: it is decided again, on newer facts.
@@ -405,7 +400,7 @@ impl Leader {
     }
 
     async fn resign(mut self) {
-        self.step(vec![Input::Set(Arc::new(Desired { stand: false }))]);
+        self.step(vec![Input::Set(Arc::new(Desired { stand: false, heard_by_all: false }))]);
         // What is under way is finished: each write is safe, and half a piece of work is more work for the next leader.
         let all = async {
             while let Some(done) = self.jobs.join_next().await {
@@ -418,6 +413,16 @@ impl Leader {
             tracing::warn!("the API server did not answer in time: work is left to the next leader");
         }
     }
+}
+
+fn decision(config: &Config, snapshot: &Snapshot, living: &Living, quiet: bool) -> Decision {
+    let wall = clock::wall();
+    let seconds = wall.as_second();
+    let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
+    let mut decision = decide(config, snapshot, living, &Now { text, seconds, quiet });
+    decision.work.reverse();
+    decision.tend.reverse();
+    decision
 }
 
 fn is_busy(busy: &Busy, snapshot: &Snapshot, now: Instant) -> bool {
@@ -478,9 +483,7 @@ async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written:
         Tend::Replace(claim) | Tend::Release(claim, _) => {
             write_claim(api, feedback, &claim, written).await?;
             match (&claim.placement, &claim.last_holder) {
-                (Some(placement), _) => {
-                    tracing::info!(address = %claim.address, service = services(&claim), owner = %placement.node, "owner recorded");
-                }
+                (Some(placement), _) => tell_owner(&claim, placement),
                 (None, Some(last)) => tracing::info!(address = %claim.address, service = %last, "released"),
                 (None, None) => {}
             }
@@ -501,6 +504,14 @@ async fn check_gone(api: &Api, holders: &[Holder]) -> Result<(), WriteError> {
         }
     }
     Ok(())
+}
+
+fn tell_owner(claim: &Claim, placement: &Placement) {
+    let (address, service, owner) = (claim.address, services(claim), &placement.node);
+    match &claim.moved {
+        Some(Moved { from, why }) => tracing::info!(%address, service, %owner, %from, reason = why, "owner recorded"),
+        None => tracing::info!(%address, service, %owner, "owner recorded"),
+    }
 }
 
 fn services(claim: &Claim) -> String {

@@ -4,23 +4,34 @@ use std::collections::BTreeMap;
 
 use crate::facts::{Evidence, Living, LivingMember, Member, NodeName, Snapshot};
 
-/// The members that may own addresses. `evidence` is what this agent's senses say beside the API server.
-pub fn living(snapshot: &Snapshot, evidence: &BTreeMap<NodeName, Evidence>) -> Living {
+/// What this agent's senses say beside the API server.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Senses {
+    /// What speaks against members that hold their Leases.
+    pub evidence: BTreeMap<NodeName, Evidence>,
+    /// Who is heard, this agent itself among them, and whether it says that it does not reach the API server.
+    pub heard: BTreeMap<NodeName, bool>,
+    /// This agent does not reach the API server.
+    pub detached: bool,
+}
+
+/// The members that may own addresses.
+pub fn living(snapshot: &Snapshot, senses: &Senses) -> Living {
     let members =
-        snapshot.members.values().filter(|member| member.instance.is_some() && verdict(snapshot, member, evidence).is_none()).map(
+        snapshot.members.values().filter(|member| member.instance.is_some() && verdict(snapshot, member, &senses.evidence).is_none()).map(
             |member| {
-                (
-                    member.node.clone(),
-                    LivingMember {
-                        generation: member.generation,
-                        links: member.links.clone(),
-                        detached: false,
-                        dataplane_unhealthy: member.dataplane_unhealthy,
-                    },
-                )
+                let heard = senses.heard.get(&member.node);
+                let living = LivingMember {
+                    generation: member.generation,
+                    links: member.links.clone(),
+                    heard: heard.is_some(),
+                    detached: heard.is_some_and(|detached| *detached),
+                    dataplane_unhealthy: member.dataplane_unhealthy,
+                };
+                (member.node.clone(), living)
             },
         );
-    Living { members: members.collect() }
+    Living { members: members.collect(), detached: senses.detached }
 }
 
 /// What speaks against a member that holds its Lease.
@@ -68,18 +79,18 @@ mod tests {
 
     #[test]
     fn a_member_lives_while_it_holds_its_lease_and_its_node_exists_ready_or_not() {
-        let living = living(&snapshot(false), &BTreeMap::new());
+        let living = living(&snapshot(false), &Senses::default());
         assert_eq!(living.members.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["n1"]);
     }
 
     #[test]
     fn a_node_out_of_service_is_lost() {
-        assert!(living(&snapshot(true), &BTreeMap::new()).members.is_empty());
+        assert!(living(&snapshot(true), &Senses::default()).members.is_empty());
     }
 
     #[test]
     fn evidence_of_the_senses_counts() {
         let evidence = BTreeMap::from([("n1".into(), Evidence::SessionExpired)]);
-        assert!(living(&snapshot(false), &evidence).members.is_empty());
+        assert!(living(&snapshot(false), &Senses { evidence, ..Senses::default() }).members.is_empty());
     }
 }

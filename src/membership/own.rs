@@ -3,6 +3,9 @@
 //! An agent takes its node's Lease at once, also from an instance that still holds it (a restart in place, a surge): the generation
 //! stays, so no address moves. The instance that sees a successor falls silent for good. After a leave or an eviction the generation
 //! grows: what was recorded for the old one is nobody's.
+//!
+//! A suspicion is removed at once by who can prove that its own links work. An evicted member joins again under the same condition,
+//! and the more often it was evicted, the later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,6 +24,11 @@ const SPACING: Duration = Duration::from_secs(1);
 /// After a write, for how long at most an observation that does not have it yet is taken for an old one.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long an evicted member waits before it joins again: nothing the first time, then the first of these, doubled up to the second.
+const HOLD_DOWN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// A member for so long is steady: evictions of before are forgotten.
+const STEADY: Duration = Duration::from_secs(600);
+
 /// What the Lease should say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
@@ -36,6 +44,8 @@ pub struct Desired {
     pub conflicts: BTreeMap<IpAddr, MacAddr>,
     /// kube-proxy answered its health check once and does not now.
     pub dataplane_unhealthy: bool,
+    /// Our own links may be dead: a suspicion is not refuted, and who was evicted does not join again.
+    pub unproven: bool,
     /// Leave in order: release the Lease.
     pub leave: bool,
 }
@@ -104,6 +114,11 @@ pub struct OwnLease {
     settling: Option<(String, Instant)>,
     /// No write for changed links or configuration before this.
     spacing_until: Option<Instant>,
+    /// Evictions since this member was steady last.
+    evictions: u32,
+    joined: Option<Instant>,
+    /// Evicted: not before this does it join again, so that a flapping node does not flap the addresses.
+    hold_down_timer: Option<Instant>,
 }
 
 impl OwnLease {
@@ -122,12 +137,21 @@ impl OwnLease {
             write_at: None,
             settling: None,
             spacing_until: None,
+            evictions: 0,
+            joined: None,
+            hold_down_timer: None,
         }
     }
 
     /// Where this agent stands.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether somebody doubts this member: it has to prove itself.
+    pub fn is_doubted(&self) -> bool {
+        let evicted = self.state == State::Joining && self.evictions > 0;
+        evicted || self.lease.as_ref().is_some_and(|lease| lease.suspect.is_some())
     }
 
     fn is_mine(&self) -> bool {
@@ -150,6 +174,7 @@ impl OwnLease {
             (State::Joining | State::Member, true) if self.is_mine() => None,
             (State::Joining | State::Member, true) => return None,
             (State::Joining | State::Member, false) if !desired.known => return None,
+            (State::Joining, false) if self.evictions > 0 && (desired.unproven || self.hold_down_timer.is_some()) => return None,
             (State::Joining | State::Member, false) => Some(self.instance.clone()),
         };
         let rejoins = instance.is_some() && lease.is_some_and(|lease| lease.instance.is_none());
@@ -162,7 +187,7 @@ impl OwnLease {
             config: desired.config.clone(),
             conflicts: desired.conflicts.clone(),
             dataplane_unhealthy: desired.dataplane_unhealthy,
-            suspect: None,
+            suspect: lease.filter(|_| desired.unproven).and_then(|lease| lease.suspect.clone()),
             resource_version: lease.map(|lease| lease.resource_version.clone()).unwrap_or_default(),
         };
         (lease != Some(&wanted)).then_some(wanted)
@@ -180,7 +205,7 @@ impl OwnLease {
         }
         if self.wanted().is_none() || !self.node_exists {
             self.write_at = None;
-        } else if self.desired.leave || !self.is_mine() {
+        } else if self.desired.leave || !self.is_mine() || self.is_doubted() {
             self.write_at = Some(self.write_at.unwrap_or(now).min(now));
         } else if self.write_at.is_none() {
             self.write_at = Some((now + GATHER).max(self.spacing_until.unwrap_or(now)));
@@ -206,15 +231,24 @@ impl OwnLease {
     }
 
     /// Compares the Lease with what this instance knows of itself.
-    fn judge(&mut self, out: &mut Vec<Action>) {
+    fn judge(&mut self, now: Instant, out: &mut Vec<Action>) {
         let holder = self.lease.as_ref().and_then(|lease| lease.instance.clone());
         match (self.state, holder) {
-            (State::Joining, _) if self.is_mine() => self.become_(State::Member, "took the node's Lease", out),
+            (State::Joining, _) if self.is_mine() => {
+                self.joined = Some(now);
+                self.become_(State::Member, "took the node's Lease", out);
+            }
             (State::Member, Some(holder)) if holder != self.instance => {
                 self.become_(State::Superseded, "a newer instance took the Lease", out);
             }
             (State::Member, None) if self.desired.leave => self.become_(State::Left, "released the Lease", out),
-            (State::Member, None) => self.become_(State::Joining, "the Lease was taken away", out),
+            (State::Member, None) => {
+                let steady = self.joined.is_some_and(|joined| now.since(joined) >= STEADY);
+                self.evictions = if steady { 1 } else { self.evictions + 1 };
+                let hold_down = HOLD_DOWN.0.saturating_mul(1 << self.evictions.saturating_sub(2).min(8)).min(HOLD_DOWN.1);
+                self.hold_down_timer = (self.evictions > 1).then(|| now + hold_down);
+                self.become_(State::Joining, "the Lease was taken away", out);
+            }
             (State::Joining | State::Member | State::Superseded | State::Left, _) => {}
         }
     }
@@ -240,13 +274,13 @@ impl Machine for OwnLease {
                 self.observed = true;
                 self.lease = member;
                 self.node_exists = node_exists;
-                self.judge(out);
+                self.judge(now, out);
             }
             Event::Written(member) => {
                 self.writing = false;
                 self.settling = Some((member.resource_version.clone(), now + SETTLE));
                 self.lease = Some(Arc::new(member));
-                self.judge(out);
+                self.judge(now, out);
             }
             Event::Failed => {
                 self.writing = false;
@@ -260,11 +294,15 @@ impl Machine for OwnLease {
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.hold_down_timer.is_some_and(|at| at <= now) {
+            self.hold_down_timer = None;
+            self.consider(now, out);
+        }
         self.write_if_due(now, out);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        earliest([self.write_at.filter(|_| !self.writing)])
+        earliest([self.write_at.filter(|_| !self.writing), self.hold_down_timer])
     }
 }
 
@@ -361,6 +399,50 @@ mod tests {
         let mut own = joined();
         let out = observe(&mut own, Some(newer(lease(None, 1))), at(10));
         assert!(matches!(&out[..], [Action::StateChanged { to: State::Joining, .. }, Action::Write(member)] if member.generation == 2));
+    }
+
+    fn doubted(version: &str) -> Member {
+        Member { suspect: Some("n2/x".to_owned()), resource_version: version.to_owned(), ..lease(Some("me"), 1) }
+    }
+
+    #[test]
+    fn a_suspicion_is_removed_at_once_by_who_can_prove_itself() {
+        let mut own = joined();
+        let out = observe(&mut own, Some(doubted("8")), at(10));
+        assert!(matches!(&out[..], [Action::Write(member)] if member.suspect.is_none() && member.resource_version == "8"), "{out:?}");
+    }
+
+    #[test]
+    fn who_cannot_prove_that_its_links_work_does_not_remove_a_suspicion_and_does_not_join_again() {
+        let mut own = joined();
+        let unproven = Desired { known: true, unproven: true, ..Desired::default() };
+        own.set(Arc::new(unproven), at(5), &mut Vec::new());
+        assert_eq!(observe(&mut own, Some(doubted("8")), at(10)), []);
+        assert!(own.is_doubted());
+        let out = observe(&mut own, Some(Member { resource_version: "9".to_owned(), ..lease(None, 1) }), at(200));
+        assert!(matches!(&out[..], [Action::StateChanged { to: State::Joining, .. }]), "{out:?}");
+        assert!(own.is_doubted());
+        let mut out = Vec::new();
+        own.set(Arc::new(Desired { known: true, ..Desired::default() }), at(300), &mut out);
+        assert!(matches!(&out[..], [Action::Write(member)] if member.generation == 2), "{out:?}");
+    }
+
+    #[test]
+    fn who_is_evicted_again_and_again_joins_later_and_later() {
+        let (mut own, mut now, mut waits) = (joined(), at(10), Vec::new());
+        for round in 0..4u32 {
+            let version = (10 + 2 * round).to_string();
+            let mut out = observe(&mut own, Some(Member { resource_version: version, ..lease(None, round + 1) }), now);
+            let evicted = now;
+            while !out.iter().any(|action| matches!(action, Action::Write(_))) {
+                now = own.poll_timeout().expect("it joins again");
+                own.handle_timeout(now, &mut out);
+            }
+            waits.push(now.since(evicted).as_secs());
+            let version = (11 + 2 * round).to_string();
+            own.handle(Event::Written(Member { resource_version: version, ..lease(Some("me"), round + 2) }), now, &mut Vec::new());
+        }
+        assert_eq!(waits, [0, 5, 10, 20]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! Keeps this agent's member Lease and publishes who lives.
+//! Keeps this agent's member Lease, watches the other members, and publishes who lives.
 //!
 //! ```text
-//!  own links, configuration ─► OwnLease ─► PUT node.<node> ─► API server ─► api::watch ─┐
-//!  Snapshot ◄──────────────────────────────────────────────────────────────────────────┘
-//!     └─► living ─► Arc<Living>   (plan, leader)
+//!  own links, configuration ─┐                    ┌─► PUT node.<node>, suspicions, clearings ─► API server ─► api::watch ─┐
+//!  Snapshot ◄────────────────│────────────────────│───────────────────────────────────────────────────────────────────────┘
+//!     └──────────────────────┼─► Membership ──────┼─► Arc<Living>           (plan, leader)
+//!  liveness sessions ────────┤                    ├─► Arc<bfd::Desired>     (bfd)
+//!  answers of the LAN ───────┘                    └─► Arc<Questions>        (l2)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +16,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::living::{living, verdict};
-use super::own::{Action, Desired, Event, OwnLease, State};
-use crate::api::watch::Feedback;
+use super::judge;
+use super::living::verdict;
+use super::machine::{Action, Desired, Event, Membership};
+use super::own::{self, State};
+use crate::api::watch::{ApiState, Feedback};
 use crate::api::{Api, WriteError};
-use crate::facts::{Evidence, Living, Member, NodeName, Snapshot};
+use crate::bfd;
+use crate::facts::{Answers, Evidence, Living, Member, NodeName, Questions, Snapshot};
 use crate::machine::{Driver, Input};
 use crate::net::clock;
 
@@ -30,8 +35,14 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Inputs {
     /// What the API server says.
     pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
-    /// What the Lease should say.
+    /// Whether the API server answers.
+    pub api: watch::Receiver<ApiState>,
+    /// What the own Lease should say, and what the mesh is made of.
     pub desired: watch::Receiver<Arc<Desired>>,
+    /// The liveness sessions.
+    pub sessions: watch::Receiver<Arc<bfd::status::Status>>,
+    /// What the LAN answered.
+    pub answers: watch::Receiver<Arc<Answers>>,
 }
 
 /// What the task tells.
@@ -41,8 +52,31 @@ pub struct Outputs {
     pub living: watch::Sender<Arc<Living>>,
     /// Where this agent stands.
     pub state: watch::Sender<State>,
+    /// The liveness sessions wanted.
+    pub sessions: watch::Sender<Arc<bfd::desired::Desired>>,
+    /// What is to be asked on the LAN.
+    pub questions: watch::Sender<Arc<Questions>>,
+    /// What the others are taken for.
+    pub status: watch::Sender<Arc<Status>>,
     /// Answers to our writes. An mpsc, for none may be lost: what is decided next rests on it.
     pub feedback: mpsc::Sender<Feedback>,
+}
+
+/// What membership shows of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    /// What each other member is taken for.
+    pub members: BTreeMap<NodeName, judge::State>,
+    /// Members whose kernel answers and whose liveness packets do not come through.
+    pub blocked: BTreeSet<NodeName>,
+    /// Members that lost their Lease or their right to addresses, and why.
+    pub lost: BTreeMap<NodeName, Evidence>,
+    /// Suspicions since the start.
+    pub suspicions: u64,
+    /// Members that removed a suspicion themselves, since the start.
+    pub refutations: u64,
+    /// Leases of others that this agent cleared, since the start.
+    pub evictions: u64,
 }
 
 /// Runs until `leave`, then releases the Lease (unless a newer instance has it) and returns.
@@ -58,116 +92,228 @@ pub async fn run(
     outputs: Outputs,
     leave: CancellationToken,
 ) -> anyhow::Result<()> {
-    let machine = OwnLease::new(node.clone(), instance, fastrand::Rng::with_seed(seed));
-    let mut keeper = Keeper { api, node, driver: Driver::new(machine), writes: JoinSet::new(), outputs, lost: BTreeMap::new() };
-    keeper.step([Input::Set(inputs.desired.borrow_and_update().clone())], None);
+    let identity = format!("{node}/{instance}");
+    let machine = Membership::new(node.clone(), instance, fastrand::Rng::with_seed(seed));
+    let mut keeper = Keeper {
+        api,
+        node,
+        identity,
+        driver: Driver::new(machine),
+        jobs: JoinSet::new(),
+        outputs,
+        status: Status::default(),
+        own_failed: false,
+        snapshot: None,
+    };
+    // What was published before this task began counts, too.
+    inputs.snapshot.mark_changed();
+    inputs.desired.mark_changed();
     loop {
-        let snapshot = inputs.snapshot.borrow_and_update().clone();
-        keeper.observe(snapshot.as_deref());
+        keeper.publish();
         tokio::select! {
             biased;
             () = leave.cancelled() => break,
-            changed = inputs.snapshot.changed() => changed?,
-            changed = inputs.desired.changed() => {
-                changed?;
-                let desired = inputs.desired.borrow_and_update().clone();
-                keeper.step([Input::Set(desired)], snapshot.as_deref());
-            }
-            Some(written) = keeper.writes.join_next() => keeper.written(written?, snapshot.as_deref()),
-            () = clock::sleep_until(keeper.driver.poll_timeout()) => keeper.step([], snapshot.as_deref()),
+            stepped = keeper.follow(&mut inputs) => stepped?,
         }
     }
-    let desired = Desired { leave: true, ..Desired::clone(&inputs.desired.borrow()) };
-    let snapshot = inputs.snapshot.borrow_and_update().clone();
-    keeper.step([Input::Set(Arc::new(desired))], snapshot.as_deref());
-    if tokio::time::timeout(LEAVE_TIMEOUT, keeper.finish(&mut inputs.snapshot)).await.is_err() {
+    let desired = inputs.desired.borrow().clone();
+    let leaving = Desired { own: own::Desired { leave: true, ..desired.own.clone() }, ..Desired::clone(&desired) };
+    keeper.step(vec![Input::Set(Arc::new(leaving))]);
+    if tokio::time::timeout(LEAVE_TIMEOUT, keeper.finish(&mut inputs)).await.is_err() {
         tracing::warn!("the API server did not answer in time: the member Lease is left behind");
     }
+    keeper.publish();
     Ok(())
+}
+
+/// What came of a write.
+enum Done {
+    Own(Result<Member, WriteError>),
+    Suspected(NodeName, Result<Member, WriteError>),
+    Cleared(NodeName, Result<Member, WriteError>),
 }
 
 struct Keeper {
     api: Api,
     node: NodeName,
-    driver: Driver<OwnLease>,
-    writes: JoinSet<Result<Member, WriteError>>,
+    identity: String,
+    driver: Driver<Membership>,
+    jobs: JoinSet<Done>,
     outputs: Outputs,
-    /// Who was found lost, so that it is logged once.
-    lost: BTreeMap<NodeName, Evidence>,
+    status: Status,
+    /// The own Lease could not be written, which was told.
+    own_failed: bool,
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 impl Keeper {
-    fn observe(&mut self, snapshot: Option<&Snapshot>) {
-        let Some(snapshot) = snapshot else { return };
-        let event =
-            Event::Observed { member: snapshot.members.get(&self.node).cloned(), node_exists: snapshot.nodes.contains_key(&self.node) };
-        self.step([Input::Event(event)], Some(snapshot));
-        self.tell_lost(snapshot);
-        let living = living(snapshot, &BTreeMap::new());
-        self.outputs.living.send_if_modified(|current| {
-            let changed = **current != living;
-            if changed {
-                *current = Arc::new(living);
+    /// Waits for whatever comes first and takes it in.
+    async fn follow(&mut self, inputs: &mut Inputs) -> anyhow::Result<()> {
+        tokio::select! {
+            biased;
+            changed = inputs.sessions.changed() => {
+                changed?;
+                let sessions = inputs.sessions.borrow_and_update().clone();
+                self.step(vec![Input::Event(Event::Sessions(sessions))]);
             }
-            changed
-        });
-    }
-
-    fn tell_lost(&mut self, snapshot: &Snapshot) {
-        let members = snapshot.members.values().filter(|member| member.instance.is_some());
-        let lost: BTreeMap<NodeName, Evidence> =
-            members.filter_map(|member| Some((member.node.clone(), verdict(snapshot, member, &BTreeMap::new())?))).collect();
-        for (node, evidence) in &lost {
-            if self.lost.get(node) != Some(evidence) {
-                tracing::warn!(node = %node, evidence = ?evidence, "member lost");
+            changed = inputs.answers.changed() => {
+                changed?;
+                let answers = inputs.answers.borrow_and_update().clone();
+                self.step(vec![Input::Event(Event::Answers(answers))]);
             }
+            Some(done) = self.jobs.join_next() => self.finished(done?),
+            changed = inputs.snapshot.changed() => {
+                changed?;
+                self.snapshot.clone_from(&inputs.snapshot.borrow_and_update());
+                let events = self.snapshot.iter().map(|snapshot| Input::Event(Event::Snapshot(snapshot.clone())));
+                let events = events.collect();
+                self.step(events);
+            }
+            changed = inputs.api.changed() => {
+                changed?;
+                let reachable = !inputs.api.borrow_and_update().contact.is_unreachable();
+                self.step(vec![Input::Event(Event::Contact { reachable })]);
+            }
+            changed = inputs.desired.changed() => {
+                changed?;
+                let desired = inputs.desired.borrow_and_update().clone();
+                self.step(vec![Input::Set(desired)]);
+            }
+            () = clock::sleep_until(self.driver.poll_timeout()) => self.step(Vec::new()),
         }
-        self.lost = lost;
+        Ok(())
     }
 
-    fn step<const N: usize>(&mut self, inputs: [Input<Desired, Event>; N], snapshot: Option<&Snapshot>) {
-        let node_uid = snapshot.and_then(|snapshot| snapshot.nodes.get(&self.node)).map(|node| node.uid.clone()).unwrap_or_default();
-        for action in self.driver.step(inputs, clock::now()) {
+    fn step(&mut self, inputs: Vec<Input<Desired, Event>>) {
+        let actions: Vec<Action> = self.driver.step(inputs, clock::now()).collect();
+        for action in actions {
             match action {
-                Action::Write(member) => {
-                    let (api, node_uid) = (self.api.clone(), node_uid.clone());
-                    self.writes.spawn(async move { api.write_member(&member, &node_uid).await });
-                }
-                Action::StateChanged { from, to, reason } => {
-                    tracing::info!(?from, ?to, reason, "membership");
-                    self.outputs.state.send_replace(to);
-                }
+                Action::Own(action) => self.carry_out_own(action),
+                Action::Judge(action) => self.carry_out(action),
             }
         }
     }
 
-    fn written(&mut self, written: Result<Member, WriteError>, snapshot: Option<&Snapshot>) {
-        let event = match written {
-            Ok(member) => {
-                // A full queue means that the watch task is far behind; it will hear of this Lease from the API server.
-                drop(self.outputs.feedback.try_send(Feedback::Member(member.clone())));
-                Event::Written(member)
+    fn carry_out_own(&mut self, action: own::Action) {
+        match action {
+            own::Action::Write(member) => {
+                let node = self.snapshot.as_ref().and_then(|snapshot| snapshot.nodes.get(&self.node));
+                let (api, node_uid) = (self.api.clone(), node.map(|node| node.uid.clone()).unwrap_or_default());
+                self.jobs.spawn(async move { Done::Own(api.write_member(&member, &node_uid).await) });
             }
-            Err(error) => {
-                tracing::warn!(%error, "the member Lease could not be written; trying again");
-                Event::Failed
+            own::Action::StateChanged { from, to, reason } => {
+                tracing::info!(?from, ?to, reason, "membership");
+                self.outputs.state.send_replace(to);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, action: judge::Action) {
+        let api = self.api.clone();
+        match action {
+            judge::Action::Suspect(member) => {
+                let by = self.identity.clone();
+                self.jobs.spawn(async move { Done::Suspected(member.node.clone(), api.suspect(&member, &by).await) });
+            }
+            judge::Action::Clear(member) => {
+                self.jobs.spawn(async move { Done::Cleared(member.node.clone(), api.clear(&member).await) });
+            }
+            judge::Action::StateChanged { node, from, to, reason } => self.state_changed(&node, from, to, reason),
+        }
+    }
+
+    fn state_changed(&mut self, node: &NodeName, from: judge::State, to: judge::State, reason: &str) {
+        match to {
+            judge::State::Suspected(evidence) => {
+                self.status.suspicions += 1;
+                tracing::warn!(%node, ?evidence, reason, "member suspected");
+            }
+            judge::State::Refuted => {
+                self.status.refutations += 1;
+                tracing::warn!(%node, reason, "member not lost");
+            }
+            judge::State::Unheard | judge::State::Up | judge::State::Asking | judge::State::Holding => {
+                tracing::info!(%node, ?from, ?to, reason, "member");
+            }
+        }
+    }
+
+    fn finished(&mut self, done: Done) {
+        let event = match done {
+            Done::Own(Ok(member)) => {
+                self.own_failed = false;
+                self.feed_back(&member);
+                Event::Own(own::Event::Written(member))
+            }
+            Done::Own(Err(error)) => {
+                if !std::mem::replace(&mut self.own_failed, true) {
+                    tracing::warn!(%error, "the member Lease could not be written; trying again");
+                }
+                Event::Own(own::Event::Failed)
+            }
+            Done::Suspected(_, Ok(member)) => {
+                self.feed_back(&member);
+                Event::Judge(judge::Event::Written(Box::new(member)))
+            }
+            Done::Cleared(node, Ok(member)) => {
+                self.status.evictions += 1;
+                tracing::warn!(%node, "member lost: its Lease is cleared");
+                self.feed_back(&member);
+                Event::Judge(judge::Event::Written(Box::new(member)))
+            }
+            Done::Suspected(node, Err(error)) | Done::Cleared(node, Err(error)) => {
+                tracing::debug!(%node, %error, "the suspicion was not written");
+                Event::Judge(judge::Event::Failed(node))
             }
         };
-        self.step([Input::Event(event)], snapshot);
+        self.step(vec![Input::Event(event)]);
+    }
+
+    fn feed_back(&self, member: &Member) {
+        // A full queue means that the watch task is far behind; it will hear of this Lease from the API server.
+        drop(self.outputs.feedback.try_send(Feedback::Member(member.clone())));
+    }
+
+    fn publish(&mut self) {
+        self.tell_lost();
+        let machine = self.driver.machine();
+        if let Some(living) = machine.living() {
+            set_if_changed(&self.outputs.living, living);
+        }
+        set_if_changed(&self.outputs.sessions, machine.sessions());
+        set_if_changed(&self.outputs.questions, machine.questions());
+        self.status.members = machine.judge().states();
+        self.status.blocked = machine.judge().blocked();
+        set_if_changed(&self.outputs.status, self.status.clone());
+    }
+
+    /// Who is lost by word of the API server: the judge's own verdicts are told when they fall.
+    fn tell_lost(&mut self) {
+        let Some(snapshot) = &self.snapshot else { return };
+        let evidence = self.driver.machine().judge().evidence();
+        let members = snapshot.members.values().filter(|member| member.instance.is_some());
+        let lost: BTreeMap<NodeName, Evidence> =
+            members.filter_map(|member| Some((member.node.clone(), verdict(snapshot, member, &evidence)?))).collect();
+        for (node, evidence) in lost.iter().filter(|(_, evidence)| matches!(evidence, Evidence::NodeGone | Evidence::OutOfService)) {
+            if self.status.lost.get(node) != Some(evidence) {
+                tracing::warn!(%node, ?evidence, "member lost");
+            }
+        }
+        self.status.lost = lost;
     }
 
     /// Until the Lease is released, or a newer instance has it.
-    async fn finish(&mut self, snapshots: &mut watch::Receiver<Option<Arc<Snapshot>>>) {
-        while matches!(self.driver.machine().state(), State::Joining | State::Member) {
-            let snapshot = snapshots.borrow_and_update().clone();
-            tokio::select! {
-                Some(Ok(written)) = self.writes.join_next() => self.written(written, snapshot.as_deref()),
-                Ok(()) = snapshots.changed() => {
-                    let snapshot = snapshots.borrow_and_update().clone();
-                    self.observe(snapshot.as_deref());
-                }
-                () = clock::sleep_until(self.driver.poll_timeout()) => self.step([], snapshot.as_deref()),
-            }
-        }
+    async fn finish(&mut self, inputs: &mut Inputs) {
+        while matches!(self.driver.machine().state(), State::Joining | State::Member) && self.follow(inputs).await.is_ok() {}
     }
+}
+
+fn set_if_changed<T: PartialEq>(sender: &watch::Sender<Arc<T>>, value: T) {
+    sender.send_if_modified(|current| {
+        let changed = **current != value;
+        if changed {
+            *current = Arc::new(value);
+        }
+        changed
+    });
 }

@@ -12,6 +12,7 @@ mod guides;
 mod journey;
 mod lab;
 mod links;
+mod losses;
 mod outages;
 mod restarts;
 mod support;

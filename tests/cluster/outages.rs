@@ -122,9 +122,9 @@ fn survives(cluster: &Cluster, begin: &str, end: &str) {
         "{begin}: noticed after {noticed:.2} s; one agent killed and started announced again after {one:.2} s, all after {all:.2} s; \
          {end} noticed after {back:.2} s"
     );
-    // Whatever an agent might do wrong after an outage it does within its first lists and their echoes.
+    // Whatever an agent might do wrong after an outage it does before it has gone through this.
     cluster.load_balancer("late", "");
-    cluster.wait_announced("late");
+    cluster.wait_until(10, "a new Service gets an address", || cluster.address("late").is_some());
     cluster.kubectl(&["delete", "service", "late"]);
     cluster.wait_until(10, "the Service is gone", || cluster.addresses() == seen);
     assert_eq!(owners(cluster, &addresses), owned, "{end}: afterwards");

@@ -16,7 +16,7 @@ use lanlord::leader::decide::{Tend, Work, decide};
 use lanlord::leader::election::{Action, Desired, Elector, Event};
 use lanlord::leader::tell::Now;
 use lanlord::machine::{Driver, Input, Instant};
-use lanlord::membership::living::living;
+use lanlord::membership::living::{Senses, living};
 
 use crate::world::{World, config, ip, key, pool};
 
@@ -60,8 +60,8 @@ impl Leader {
     fn elect(&mut self, event: Option<Event>, suspicious: bool, now: Instant) {
         let record = self.view.leader.clone();
         let holder_lost = suspicious && record.as_ref().is_some_and(|record| record.holder.as_ref() != Some(&self.identity));
-        let observed = Event::Observed { record, holder_lost };
-        let inputs = [Input::Set(Arc::new(Desired { stand: true })), Input::Event(event.unwrap_or(observed))];
+        let observed = Event::Observed { record, holder_lost, holder_heard: false };
+        let inputs = [Input::Set(Arc::new(Desired { stand: true, heard_by_all: false })), Input::Event(event.unwrap_or(observed))];
         for action in self.elector.step(inputs, now) {
             match action {
                 Action::Write(record) => self.lease = Some(record),
@@ -72,8 +72,8 @@ impl Leader {
 
     /// As `leader::task` does: claims first, then the Service, then what is given back.
     fn decide(&mut self, seconds: i64) {
-        let living = living(&self.view, &BTreeMap::new());
-        let decision = decide(&self.config, &self.view, &living, &Now { text: format!("t{seconds}"), seconds });
+        let living = living(&self.view, &Senses::default());
+        let decision = decide(&self.config, &self.view, &living, &Now { text: format!("t{seconds}"), seconds, quiet: false });
         self.jobs = decision.tend.into_iter().map(|tend| Job::from([Request::Gone(tend.gone().to_vec()), Request::Tend(tend)])).collect();
         for work in decision.work {
             let mut job = Job::from([Request::Gone(work.gone.clone())]);
@@ -358,8 +358,8 @@ fn leaders_that_act_at_once_never_give_one_address_twice() {
 
 /// What a leader does who sees `view`, as far as the API server lets it.
 fn act(world: &mut World, view: &Snapshot) {
-    let living = living(view, &BTreeMap::new());
-    let decision = decide(&world.config, view, &living, &Now { text: "now".to_owned(), seconds: 0 });
+    let living = living(view, &Senses::default());
+    let decision = decide(&world.config, view, &living, &Now { text: "now".to_owned(), seconds: 0, quiet: false });
     for work in decision.work {
         world.carry_out(work);
     }

@@ -12,7 +12,7 @@ use lanlord::facts::{
 };
 use lanlord::leader::decide::{Decision, Tend, Work, decide};
 use lanlord::leader::tell::Now;
-use lanlord::membership::living::living;
+use lanlord::membership::living::{Senses, living};
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -55,12 +55,17 @@ pub(crate) struct World {
     version: u64,
     uids: u64,
     pub(crate) seconds: i64,
+    /// Members that do not reach the API server.
+    pub(crate) detached: BTreeSet<NodeName>,
+    /// Whether a move for evenness is allowed.
+    pub(crate) quiet: bool,
 }
 
 impl World {
     /// Nodes n1… on 192.168.1.0/24 and fd00::/64 at .11…, gateway .1.
     pub(crate) fn new(nodes: u8, config: Config) -> Self {
-        let mut world = Self { config, snapshot: Snapshot::default(), version: 0, uids: 0, seconds: 1_000 };
+        let mut world =
+            Self { config, snapshot: Snapshot::default(), version: 0, uids: 0, seconds: 1_000, detached: BTreeSet::new(), quiet: false };
         for number in 1..=nodes {
             world.join(number);
         }
@@ -112,7 +117,31 @@ impl World {
     }
 
     pub(crate) fn living(&self) -> Living {
-        living(&self.snapshot, &BTreeMap::new())
+        let mut living = living(&self.snapshot, &Senses::default());
+        for (name, member) in &mut living.members {
+            member.detached = self.detached.contains(name);
+        }
+        living
+    }
+
+    pub(crate) fn member(&mut self, node: &str, edit: impl FnOnce(&mut Member)) {
+        edit(Arc::make_mut(Arc::make_mut(&mut self.snapshot.members).get_mut(node).unwrap()));
+    }
+
+    /// Grows with every write.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Compare-and-swap of a member's Lease; `None`: refused.
+    pub(crate) fn write_member(&mut self, mut member: Member) -> Option<Member> {
+        let current = self.snapshot.members.get(&member.node).map(|member| member.resource_version.clone()).unwrap_or_default();
+        if current != member.resource_version {
+            return None;
+        }
+        member.resource_version = self.next_version();
+        Arc::make_mut(&mut self.snapshot.members).insert(member.node.clone(), Arc::new(member.clone()));
+        Some(member)
     }
 
     fn next_version(&mut self) -> String {
@@ -174,7 +203,7 @@ impl World {
 
     pub(crate) fn decide(&mut self) -> Decision {
         self.seconds += 1;
-        let now = Now { text: format!("t{}", self.seconds), seconds: self.seconds };
+        let now = Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: self.quiet };
         decide(&self.config, &self.snapshot, &self.living(), &now)
     }
 

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod arp;
+mod ask;
 mod bench_arp;
 mod flood;
+mod handover;
 mod link;
 mod ndp;
 mod support;

@@ -1,0 +1,461 @@
+//! Whether another member is lost: a machine that turns what the senses say into evidence, and evidence into an eviction.
+//!
+//! ```text
+//!            session Up                 expired               kernel silent, own link proven
+//!  Unheard ─────────────► Up ──────────────────────► Asking ────────────────────────────────► Suspected ──► cleared Lease: forgotten
+//!     ▲                    ▲                           │ kernel answers        restart_hold      │   ▲
+//!     │ says Down          └── session Up, any state   └──────────────────► Holding ─────────────│───┘
+//!     └────────────────────                                                                      └──► Refuted: it removed the suspicion
+//! ```
+//!
+//! Evidence is a level and never silence of a writer: a session that *was Up* with this generation of the Lease and whose detection
+//! time passed. A received Down is none: one forged packet must not evict. A member that was not heard for [`UNHEARD`] and whose kernel
+//! is silent, too, is suspected likewise: that is how the power cut of a whole cluster, or a filtered UDP port, is got over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bfd::desired::SessionKey;
+use crate::bfd::status::{State as SessionState, Status};
+use crate::facts::{Answers, Evidence, Member, NodeName, Question, Questions, is_at_least};
+use crate::machine::{Instant, Machine, earliest};
+
+/// Requests in a row that a kernel leaves unanswered before it counts as silent: one lost packet must not.
+pub const SILENT: u32 = 3;
+/// A member not heard for so long is asked for.
+pub const UNHEARD: Duration = Duration::from_secs(10);
+/// From an accusation to the clearing of the Lease: the time a living member has to remove it.
+pub const REFUTE: Duration = Duration::from_millis(150);
+/// Members accuse one after the other, in the order of their names, so that the first write is seen before the second is made.
+const STAGGER: Duration = Duration::from_millis(20);
+/// Pause before a write that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a member that refuted a suspicion is trusted without being heard; doubled up to the second for each further time.
+const TRUST: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
+
+/// Another member, and how it can be sensed from here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Its Lease; held by an instance.
+    pub member: Arc<Member>,
+    /// Our liveness sessions with it.
+    pub sessions: BTreeSet<SessionKey>,
+    /// Where its kernel can be asked.
+    pub questions: Questions,
+    /// Its Node is Ready.
+    pub node_ready: bool,
+}
+
+/// What the machine works on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Desired {
+    /// The other members.
+    pub peers: BTreeMap<NodeName, Peer>,
+    /// Who can prove that our own links work, beside the members: gateways.
+    pub witnesses: Questions,
+    /// Our place among the members, from 0: who accuses first.
+    pub place: u32,
+    /// How long a member whose kernel answers may take to come back.
+    pub restart_hold: Duration,
+    /// Somebody doubts us (our Lease is suspected or cleared): our own links are to be proven.
+    pub prove: bool,
+}
+
+/// What the machine is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The sessions as they are now.
+    Sessions(Arc<Status>),
+    /// The answers to our questions as they are now.
+    Answers(Arc<Answers>),
+    /// The write asked for went through: the Lease as it is now.
+    Written(Box<Member>),
+    /// The write on this member's Lease failed: no answer, or somebody was faster.
+    Failed(NodeName),
+}
+
+/// What the machine wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Mark this Lease (over its `resource_version`) as suspected by us.
+    Suspect(Arc<Member>),
+    /// Clear this Lease (over its `resource_version`).
+    Clear(Arc<Member>),
+    /// A member is taken for something else than before.
+    StateChanged {
+        /// The member.
+        node: NodeName,
+        /// Before.
+        from: State,
+        /// Now.
+        to: State,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// What another member is taken for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum State {
+    /// Not heard, or not any more because it said so.
+    Unheard,
+    /// A session with it is Up.
+    Up,
+    /// Its kernel is being asked.
+    Asking,
+    /// Its kernel answers; its agent has `restartHold` to come back.
+    Holding,
+    /// Lost as far as our senses go.
+    Suspected(Evidence),
+    /// It proved itself through the API server although we do not hear it.
+    Refuted,
+}
+
+/// The case of one member.
+#[derive(Debug)]
+struct Trial {
+    peer: Peer,
+    state: State,
+    /// A session with it was Up in this generation and expired; else it was never heard or said Down.
+    expired: bool,
+    /// Unheard, Refuted: when it is asked for.
+    unheard_timer: Option<Instant>,
+    /// Holding: how long it may take to come back.
+    restart_hold_timer: Option<Instant>,
+    /// Suspected: when the next write on its Lease is due.
+    write_timer: Option<Instant>,
+    writing: bool,
+    /// The version of the Lease in which it was suspected, by us or another.
+    accused: Option<String>,
+    refutations: u32,
+    /// Asked in vain for our packets although its kernel answers: UDP is filtered, or its agent hangs.
+    blocked: bool,
+}
+
+impl Trial {
+    fn new(peer: Peer, now: Instant) -> Self {
+        Self {
+            peer,
+            state: State::Unheard,
+            expired: false,
+            unheard_timer: Some(now + UNHEARD),
+            restart_hold_timer: None,
+            write_timer: None,
+            writing: false,
+            accused: None,
+            refutations: 0,
+            blocked: false,
+        }
+    }
+
+    fn become_(&mut self, to: State, reason: &'static str, out: &mut Vec<Action>) {
+        self.unheard_timer = None;
+        self.restart_hold_timer = None;
+        self.write_timer = None;
+        if self.state != to {
+            out.push(Action::StateChanged { node: self.peer.member.node.clone(), from: self.state, to, reason });
+            self.state = to;
+        }
+    }
+
+    /// Not heard, and asked for after `wait`.
+    fn wait_unheard(&mut self, wait: Duration, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
+        self.become_(State::Unheard, reason, out);
+        self.expired = false;
+        self.unheard_timer = Some(now + wait);
+    }
+
+    fn same_instance(&self, member: &Member) -> bool {
+        (self.peer.member.generation, &self.peer.member.instance) == (member.generation, &member.instance)
+    }
+}
+
+/// The judge of all other members.
+#[derive(Debug)]
+pub struct Judge {
+    desired: Arc<Desired>,
+    trials: BTreeMap<NodeName, Trial>,
+    sessions: Arc<Status>,
+    answers: Answers,
+    /// Witnesses that answered once: a gateway that never did cannot be held against our link.
+    known: BTreeSet<Question>,
+    /// Witnesses are asked until then, so that we know which of them answer at all.
+    acquaint_timer: Option<Instant>,
+    met: Questions,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Judge {
+    /// Knows nobody yet.
+    pub fn new() -> Self {
+        Self {
+            desired: Arc::default(),
+            trials: BTreeMap::new(),
+            sessions: Arc::default(),
+            answers: Answers::new(),
+            known: BTreeSet::new(),
+            acquaint_timer: None,
+            met: Questions::new(),
+        }
+    }
+
+    /// What speaks against members that hold their Leases.
+    pub fn evidence(&self) -> BTreeMap<NodeName, Evidence> {
+        let suspected = self.trials.iter().filter_map(|(node, trial)| match trial.state {
+            State::Suspected(evidence) => Some((node.clone(), evidence)),
+            State::Unheard | State::Up | State::Asking | State::Holding | State::Refuted => None,
+        });
+        suspected.collect()
+    }
+
+    /// What each other member is taken for.
+    pub fn states(&self) -> BTreeMap<NodeName, State> {
+        self.trials.iter().map(|(node, trial)| (node.clone(), trial.state)).collect()
+    }
+
+    /// Members that are heard, and whether each says that it does not reach the API server.
+    pub fn heard(&self) -> BTreeMap<NodeName, bool> {
+        let up = |session: &SessionKey| self.sessions.sessions.get(session).filter(|status| status.state == SessionState::Up);
+        let heard = self.trials.iter().filter(|(_, trial)| trial.state == State::Up);
+        heard
+            .map(|(node, trial)| (node.clone(), trial.peer.sessions.iter().filter_map(up).all(|status| status.concatenated_path_down)))
+            .collect()
+    }
+
+    /// Members whose kernel answers and whose liveness packets do not come through.
+    pub fn blocked(&self) -> BTreeSet<NodeName> {
+        self.trials.iter().filter(|(_, trial)| trial.blocked).map(|(node, _)| node.clone()).collect()
+    }
+
+    /// What is to be asked on the LAN now.
+    pub fn questions(&self) -> Questions {
+        let asked = self.trials.values().filter(|trial| matches!(trial.state, State::Asking | State::Holding));
+        let mut questions: Questions = asked.flat_map(|trial| trial.peer.questions.iter().cloned()).collect();
+        let in_doubt =
+            !questions.is_empty() || self.desired.prove || self.trials.values().any(|trial| matches!(trial.state, State::Suspected(_)));
+        if in_doubt || self.acquaint_timer.is_some() {
+            questions.extend(self.desired.witnesses.iter().cloned());
+        }
+        questions
+    }
+
+    /// Whether one of our own links carries traffic: somebody else is heard, or a witness answers, or there is nobody to ask.
+    pub fn link_proven(&self) -> bool {
+        let heard = self.trials.values().any(|trial| trial.state == State::Up);
+        let answers = |question: &Question| self.answers.get(question).is_some_and(|answer| answer.mac.is_some() && answer.unanswered == 0);
+        let kernels = self.trials.values().flat_map(|trial| &trial.peer.questions);
+        let mut known = self.desired.witnesses.iter().filter(|witness| self.known.contains(*witness)).peekable();
+        heard || kernels.chain(&self.desired.witnesses).any(answers) || known.peek().is_none()
+    }
+
+    fn is_silent(&self, questions: &Questions) -> bool {
+        !questions.is_empty()
+            && questions.iter().all(|question| self.answers.get(question).is_some_and(|answer| answer.unanswered >= SILENT))
+    }
+
+    fn answers(&self, questions: &Questions) -> bool {
+        questions.iter().any(|question| self.answers.get(question).is_some_and(|answer| answer.unanswered == 0 && answer.mac.is_some()))
+    }
+
+    /// Brings every trial on, as far as what is known allows.
+    fn consider(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let proven = self.link_proven();
+        let mut trials = std::mem::take(&mut self.trials);
+        for trial in trials.values_mut() {
+            self.hear(trial, now, out);
+            self.weigh(trial, proven, now, out);
+            Self::write_if_due(trial, now, out);
+        }
+        self.trials = trials;
+    }
+
+    /// Answers to what was asked in an earlier case say nothing in this one.
+    fn ask(&mut self, trial: &mut Trial, reason: &'static str, out: &mut Vec<Action>) {
+        self.answers.retain(|question, _| !trial.peer.questions.contains(question));
+        trial.become_(State::Asking, reason, out);
+    }
+
+    /// What the sessions say.
+    fn hear(&mut self, trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
+        let sessions: Vec<_> = trial.peer.sessions.iter().filter_map(|key| self.sessions.sessions.get(key)).collect();
+        let up = sessions.iter().any(|session| session.state == SessionState::Up);
+        let expired = sessions.iter().any(|session| session.expired);
+        match trial.state {
+            State::Up if up => {}
+            State::Up if expired => {
+                trial.expired = true;
+                self.ask(trial, "its liveness session expired", out);
+            }
+            State::Up => trial.wait_unheard(UNHEARD, "its liveness session went down in order", now, out),
+            State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted if up => {
+                (trial.accused, trial.refutations, trial.blocked) = (None, 0, false);
+                trial.become_(State::Up, "its liveness session is up", out);
+            }
+            State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted => {}
+        }
+    }
+
+    /// What the kernel says.
+    fn weigh(&self, trial: &mut Trial, proven: bool, now: Instant, out: &mut Vec<Action>) {
+        let silent = self.is_silent(&trial.peer.questions);
+        let answers = self.answers(&trial.peer.questions);
+        match trial.state {
+            State::Asking if silent && proven => {
+                let evidence = if trial.expired { Evidence::SessionExpired } else { Evidence::NeverHeard };
+                self.suspect(trial, evidence, "its kernel is silent, too", now, out);
+            }
+            State::Asking if answers && trial.expired => {
+                trial.become_(State::Holding, "its kernel answers: waiting for its agent to come back", out);
+                trial.restart_hold_timer = Some(now + self.desired.restart_hold);
+            }
+            State::Asking if answers && trial.peer.node_ready => {
+                trial.blocked = true;
+                trial.wait_unheard(UNHEARD, "its kernel answers", now, out);
+            }
+            State::Asking if answers => self.suspect(trial, Evidence::AgentGone, "not heard, and its Node is not Ready", now, out),
+            State::Holding if silent && proven => self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out),
+            State::Unheard | State::Up | State::Asking | State::Holding | State::Suspected(_) | State::Refuted => {}
+        }
+    }
+
+    fn suspect(&self, trial: &mut Trial, evidence: Evidence, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
+        trial.become_(State::Suspected(evidence), reason, out);
+        trial.accused = trial.peer.member.suspect.as_ref().map(|_| trial.peer.member.resource_version.clone());
+        let patience = if trial.accused.is_some() { REFUTE } else { Duration::ZERO };
+        trial.write_timer = Some(now + patience + STAGGER * self.desired.place.min(10));
+    }
+
+    /// Takes in what the API server says of one member.
+    fn follow(&self, trial: &mut Trial, peer: Peer, now: Instant, out: &mut Vec<Action>) {
+        if !is_at_least(&peer.member.resource_version, &trial.peer.member.resource_version) {
+            trial.peer = Peer { member: trial.peer.member.clone(), ..peer };
+            return;
+        }
+        let known = trial.same_instance(&peer.member);
+        let version = peer.member.resource_version.clone();
+        let newer = |than: &String| is_at_least(&version, than) && version != *than;
+        let suspected = peer.member.suspect.is_some();
+        let is_new = version != trial.peer.member.resource_version;
+        trial.peer = peer;
+        if !known {
+            // A new instance took the Lease, so its agent lives; whoever held it before is of no interest.
+            trial.accused = None;
+            if trial.state != State::Up {
+                trial.wait_unheard(UNHEARD, "a new instance holds the Lease", now, out);
+            }
+            return;
+        }
+        if !matches!(trial.state, State::Suspected(_)) || !is_new {
+            return;
+        }
+        if suspected && trial.accused.is_none() {
+            // Somebody was faster: the Lease is cleared once its holder has had its time.
+            trial.accused = Some(version);
+            trial.write_timer = Some(now + REFUTE + STAGGER * self.desired.place.min(10));
+        } else if !suspected && trial.accused.as_ref().is_some_and(newer) {
+            trial.refutations += 1;
+            let trust = TRUST.0.saturating_mul(1 << trial.refutations.saturating_sub(1).min(8)).min(TRUST.1);
+            trial.become_(State::Refuted, "it removed the suspicion itself", out);
+            (trial.accused, trial.expired, trial.unheard_timer) = (None, false, Some(now + trust));
+        }
+    }
+
+    fn write_if_due(trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
+        if trial.writing || trial.write_timer.is_none_or(|at| at > now) {
+            return;
+        }
+        trial.write_timer = None;
+        trial.writing = true;
+        let member = trial.peer.member.clone();
+        out.push(if trial.accused.is_some() { Action::Clear(member) } else { Action::Suspect(member) });
+    }
+}
+
+impl Machine for Judge {
+    type Desired = Desired;
+    type Event = Event;
+    type Action = Action;
+
+    fn set(&mut self, desired: Arc<Desired>, now: Instant, out: &mut Vec<Action>) {
+        if !desired.witnesses.is_subset(&self.met) {
+            self.met.extend(desired.witnesses.iter().cloned());
+            self.acquaint_timer = Some(now + UNHEARD);
+        }
+        self.desired = desired.clone();
+        self.trials.retain(|node, _| desired.peers.contains_key(node));
+        for (node, peer) in &desired.peers {
+            match self.trials.remove(node) {
+                Some(mut trial) => {
+                    self.follow(&mut trial, peer.clone(), now, out);
+                    self.trials.insert(node.clone(), trial);
+                }
+                None => drop(self.trials.insert(node.clone(), Trial::new(peer.clone(), now))),
+            }
+        }
+        self.consider(now, out);
+    }
+
+    fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
+        match event {
+            Event::Sessions(sessions) => self.sessions = sessions,
+            Event::Answers(answers) => {
+                let witnesses = self.desired.witnesses.iter();
+                self.known.extend(witnesses.filter(|witness| answers.get(witness).is_some_and(|answer| answer.mac.is_some())).cloned());
+                self.answers = Answers::clone(&answers);
+            }
+            Event::Written(member) => {
+                let place = self.desired.place;
+                if let Some(trial) = self.trials.get_mut(&member.node) {
+                    trial.writing = false;
+                    if matches!(trial.state, State::Suspected(_)) && member.suspect.is_some() {
+                        trial.accused = Some(member.resource_version.clone());
+                        trial.write_timer = Some(now + REFUTE + STAGGER * place.min(10));
+                    }
+                    if is_at_least(&member.resource_version, &trial.peer.member.resource_version) {
+                        trial.peer.member = Arc::new(*member);
+                    }
+                }
+            }
+            Event::Failed(node) => {
+                if let Some(trial) = self.trials.get_mut(&node) {
+                    trial.writing = false;
+                    if matches!(trial.state, State::Suspected(_)) {
+                        // The duty stays until the Lease is cleared, refuted or changes its holder.
+                        trial.write_timer = Some(now + RETRY);
+                    }
+                }
+            }
+        }
+        self.consider(now, out);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let due = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
+        if due(self.acquaint_timer) {
+            self.acquaint_timer = None;
+        }
+        let mut trials = std::mem::take(&mut self.trials);
+        for trial in trials.values_mut() {
+            if due(trial.unheard_timer) {
+                self.ask(trial, "not heard for long", out);
+            }
+            if due(trial.restart_hold_timer) {
+                self.suspect(trial, Evidence::AgentGone, "its agent did not come back", now, out);
+            }
+        }
+        self.trials = trials;
+        self.consider(now, out);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let timers =
+            |trial: &Trial| earliest([trial.unheard_timer, trial.restart_hold_timer, trial.write_timer.filter(|_| !trial.writing)]);
+        earliest(self.trials.values().map(timers).chain([self.acquaint_timer]))
+    }
+}

@@ -1,0 +1,184 @@
+//! Whom to watch, and how: the liveness sessions of this node, and where each other member and our own links can be asked for.
+//!
+//! One session per member and announcing link of ours that shares a network with one of its links: bound to the device, between the
+//! addresses both have in that network, IPv4 if there is one. Up to [`FULL_MESH`] members everybody watches everybody; above that a
+//! member is watched by those who would inherit from it, by a few neighbours in the order of names, and by the leader, so that packets
+//! grow with the members and not with their square. Both ends compute the same sessions from the same facts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::judge::Peer;
+use crate::addr::{Family, Prefix};
+use crate::bfd::desired::{Desired, SessionDesired, SessionKey};
+use crate::facts::{Link, Links, Medium, Member, MemberLink, NodeName, Question, Questions, Snapshot};
+
+/// Members up to which everybody watches everybody.
+pub const FULL_MESH: usize = 32;
+/// Above that: neighbours watched on either side in the order of names, so that nobody is watched by nobody.
+const NEIGHBOURS: usize = 2;
+
+/// How liveness sessions are run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timers {
+    /// Interval and detect multiplier between wired links.
+    pub wired: (Duration, u8),
+    /// The same where either end is wireless.
+    pub wireless: (Duration, u8),
+    /// UDP port.
+    pub port: u16,
+}
+
+impl Default for Timers {
+    /// 100 ms × 4 wired, 500 ms × 8 wireless, port 7474 (design §4).
+    fn default() -> Self {
+        Self { wired: (Duration::from_millis(100), 4), wireless: (Duration::from_millis(500), 8), port: 7474 }
+    }
+}
+
+/// What this node knows of itself and of the others.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// This node.
+    pub me: &'a NodeName,
+    /// What the API server says.
+    pub snapshot: &'a Snapshot,
+    /// All links of this host.
+    pub links: &'a Links,
+    /// Those that may announce, as our own Lease tells them.
+    pub own: &'a [MemberLink],
+    /// Who would inherit the addresses of whom.
+    pub heirs: &'a BTreeMap<NodeName, BTreeSet<NodeName>>,
+}
+
+/// One pair of links that share a network.
+struct Pair<'a> {
+    own: &'a Link,
+    local: IpAddr,
+    peer: IpAddr,
+    theirs: &'a MemberLink,
+}
+
+impl View<'_> {
+    /// The other members that hold their Leases.
+    pub fn peers(&self, timers: &Timers) -> BTreeMap<NodeName, Peer> {
+        let watched = self.watched();
+        let others = self.snapshot.members.values().filter(|member| member.instance.is_some() && member.node != *self.me);
+        others
+            .map(|member| {
+                let pairs = self.pairs(member);
+                let sessions = pairs.iter().filter(|_| watched.contains(&member.node)).map(|pair| key(pair, timers)).collect();
+                let questions = pairs.iter().map(question).collect();
+                let node_ready = self.snapshot.nodes.get(&member.node).is_some_and(|node| node.ready);
+                (member.node.clone(), Peer { member: member.clone(), sessions, questions, node_ready })
+            })
+            .collect()
+    }
+
+    /// The sessions wanted of BFD.
+    pub fn sessions(&self, timers: &Timers, detached: bool) -> Desired {
+        let watched = self.watched();
+        let members = self.snapshot.members.values().filter(|member| member.instance.is_some() && watched.contains(&member.node));
+        let mut sessions = BTreeMap::new();
+        for pair in members.flat_map(|member| self.pairs(member)) {
+            let wireless = pair.own.medium == Medium::Wireless || pair.theirs.medium == Medium::Wireless;
+            let (interval, detect_mult) = if wireless { timers.wireless } else { timers.wired };
+            let session = SessionDesired {
+                index: pair.own.index,
+                local: pair.local,
+                desired_min_tx: interval,
+                required_min_rx: interval,
+                detect_mult,
+                minimum_ttl: 255,
+                passive: false,
+                concatenated_path_down: detached,
+            };
+            sessions.insert(key(&pair, timers), session);
+        }
+        Desired { sessions, silent: false }
+    }
+
+    /// Those who can prove that our links work, beside the members: gateways.
+    pub fn witnesses(&self) -> Questions {
+        let ask = |link: &MemberLink| {
+            let gateways = self.links.gateways.iter().filter(|gateway| link.on_link(**gateway));
+            gateways.map(|address| Question { link: link.name.clone(), address: *address, mac: None }).collect::<Vec<_>>()
+        };
+        self.own.iter().flat_map(ask).collect()
+    }
+
+    /// Our place among the members, in the order of names.
+    pub fn place(&self) -> u32 {
+        let before = self.snapshot.members.values().filter(|member| member.instance.is_some() && member.node < *self.me);
+        u32::try_from(before.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Those with whom this node has sessions, itself left out.
+    fn watched(&self) -> BTreeSet<NodeName> {
+        let names: Vec<&NodeName> =
+            self.snapshot.members.values().filter(|member| member.instance.is_some()).map(|member| &member.node).collect();
+        let others = || names.iter().copied().filter(|name| *name != self.me).cloned();
+        let leader = self.snapshot.leader.as_ref().and_then(|leader| leader.holder.as_deref()).and_then(|holder| holder.rsplit_once('/'));
+        if names.len() <= FULL_MESH || leader.is_some_and(|(node, _)| node == self.me.as_str()) {
+            return others().collect();
+        }
+        let mut watched: BTreeSet<NodeName> = leader.map(|(node, _)| NodeName::new(node)).into_iter().collect();
+        if let Some(place) = names.iter().position(|name| *name == self.me) {
+            for step in 1..=NEIGHBOURS {
+                watched.insert(names[(place + step) % names.len()].clone());
+                watched.insert(names[(place + names.len() - step) % names.len()].clone());
+            }
+        }
+        watched.extend(self.heirs.get(self.me).into_iter().flatten().cloned());
+        watched.extend(self.heirs.iter().filter(|(_, heirs)| heirs.contains(self.me)).map(|(node, _)| node.clone()));
+        watched.remove(self.me);
+        watched
+    }
+
+    /// Our links that share a network with a link of `member`, each with the addresses of both there.
+    fn pairs<'a>(&'a self, member: &'a Member) -> Vec<Pair<'a>> {
+        if member.node == *self.me {
+            return Vec::new();
+        }
+        let own = self.own.iter().filter_map(|link| self.links.links.get(&link.name)).filter(|link| link.up);
+        own.filter_map(|own| member.links.iter().filter_map(|theirs| pair(own, theirs)).min_by_key(|pair| pair.theirs.medium)).collect()
+    }
+}
+
+/// The addresses of the two links in a network they share, IPv4 first.
+fn pair<'a>(own: &'a Link, theirs: &'a MemberLink) -> Option<Pair<'a>> {
+    let mut shared = own.addresses.iter().filter_map(|local| {
+        let peer = theirs.addresses.iter().find(|peer| share_a_network(local, peer))?;
+        Some((local.addr(), peer.addr()))
+    });
+    let first = shared.next()?;
+    let (local, peer) = std::iter::once(first).chain(shared).min_by_key(|(local, _)| Family::of(*local) != Family::V4)?;
+    Some(Pair { own, local, peer, theirs })
+}
+
+fn share_a_network(a: &IpNet, b: &IpNet) -> bool {
+    a.addr() != b.addr() && a.prefix_len() < a.max_prefix_len() && Prefix::new(*a).contains(b.addr()) && Prefix::new(*b).contains(a.addr())
+}
+
+fn key(pair: &Pair<'_>, timers: &Timers) -> SessionKey {
+    SessionKey { link: pair.own.name.clone(), peer: pair.peer, port: timers.port }
+}
+
+fn question(pair: &Pair<'_>) -> Question {
+    Question { link: pair.own.name.clone(), address: pair.peer, mac: Some(pair.theirs.mac) }
+}
+
+/// The member behind each session.
+pub fn members_of(peers: &BTreeMap<NodeName, Peer>) -> BTreeMap<SessionKey, NodeName> {
+    peers.iter().flat_map(|(node, peer)| peer.sessions.iter().map(move |session| (session.clone(), node.clone()))).collect()
+}
+
+/// The judge's desired set.
+pub fn desired(view: &View<'_>, timers: &Timers, restart_hold: Duration, prove: bool) -> Arc<super::judge::Desired> {
+    let (peers, witnesses) = (view.peers(timers), view.witnesses());
+    Arc::new(super::judge::Desired { peers, witnesses, place: view.place(), restart_hold, prove })
+}
