@@ -6,6 +6,7 @@
 pub mod departure;
 pub mod eligible;
 pub mod group;
+pub mod obstacle;
 pub mod owner;
 pub mod reason;
 mod serve;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use departure::Departure;
 pub use eligible::{Candidate, Candidates};
 pub use group::Group;
 pub use reason::NotAnnounced;
