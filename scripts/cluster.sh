@@ -5,7 +5,7 @@
 #        ┌──────────────────┬───────┴──────┬──────────────┬─────────────┐
 #   PREFIX-cp          PREFIX-n1      PREFIX-n2      PREFIX-n3      PREFIX-cl
 #   10.77.0.2          10.77.0.11     10.77.0.12     10.77.0.13     10.77.0.100
-#   fd77::2            fd77::11       fd77::12       fd77::13       fd77::100
+#   fd77::2            fd77::11       fd77::12       fd77::13       fd77::100                (gw, 10.77.0.1: the router)
 #   etcd, API server,  kube-proxy, nodelet, Pods (a namespace       the client: a machine of
 #   controllers,       each: 10.244.1.2, fd44:0:0:1::2 …),          the LAN that knows nothing
 #   scheduler          lanlord on the host's network                of Kubernetes
@@ -30,8 +30,9 @@ The cluster
          [--two-links NODE]                a second link eth1 in the same subnet (10.77.0.111 for n1); may be repeated
          [--mld-snooping]                  the bridge forwards multicast only to who asked for it
          [--grace SECONDS]                 a node silent for so long is NotReady; 8 if not given, Leases are renewed 8 times as often
+         [--no-gateway]                    nobody is 10.77.0.1 and fd77::1; without this place gw is, a router that leads nowhere
   down DIR                                 kills all its processes, removes its namespaces; logs stay in DIR/log
-  exec DIR WHERE COMMAND…                  in a namespace: sw, cp, cl, n1 …; with kubectl on the path and KUBECONFIG set
+  exec DIR WHERE COMMAND…                  in a namespace: sw, cp, cl, gw, n1 …; with kubectl on the path and KUBECONFIG set
   kubectl DIR ARGUMENT…                    as administrator, on the control plane
   control-plane stop|start DIR             all of it, at once (SIGKILL); what etcd stored stays
   control-plane kill DIR                   the API server alone (SIGKILL); `start` brings it back
@@ -44,6 +45,10 @@ What runs on it
                                            ServiceAccount lanlord, as a kubeconfig, or with --in-cluster as a Pod finds it,
                                            and NODE_NAME. Output: DIR/log/agent-NODE.log; /run/lanlord is DIR/agent/NODE/run/lanlord
   agent stop|kill|pause|resume DIR NODE    SIGTERM (and waits), SIGKILL, SIGSTOP, SIGCONT
+  agent beside DIR NODE [--in-cluster] -- COMMAND…
+                                           a second instance beside the first, as an update with surge starts it; its /run is
+                                           DIR/agent/NODE/beside/run
+  agent succeed DIR NODE                   the first one is stopped (SIGTERM), the second one is the agent of the node now
   backend DIR NAME [--nodes n1,n2] [--port 80] [--namespace default] [--labels app=NAME]
                                            a Pod NAME-NODE on each node that answers HTTP with who it is and whom it sees
 
@@ -54,6 +59,11 @@ What goes wrong
   link cut|heal DIR NODE [eth0]            nothing passes any more, with carrier; and back
   link add|delete DIR NODE eth1            a link appears, vanishes
   api cut|heal DIR NODE                    this node alone does not reach the API server
+  lan block|unblock DIR A B                B hears nothing from A any more, neither ARP; A still hears B
+  lan filter|pass DIR PORT                 the switch drops UDP to this port, and nothing else
+  power off DIR PLACE…                     nodes or cp: all at once they are off the LAN (with carrier), then their processes are
+                                           killed, Pods and agent too. What an agent kept in memory (/run/lanlord) is gone
+  power on DIR PLACE…                      they boot, with a kernel that remembers nothing. `agent start` is for the caller to do
 TEXT
 }
 
@@ -70,7 +80,7 @@ in_ns() { ip netns exec "$PREFIX-$1" "${@:2}"; }
 
 # start NAME WHERE COMMAND…: in the background; what it prints goes to log/NAME.log, its process id to run/NAME.pid.
 start() {
-    setsid ip netns exec "$PREFIX-$2" "${@:3}" >>"$DIR/log/$1.log" 2>&1 </dev/null &
+    setsid ip netns exec "$PREFIX-$2" "${@:3}" >>"$DIR/log/${1%.beside}.log" 2>&1 </dev/null &
     echo $! >"$DIR/run/$1.pid"
 }
 
@@ -113,6 +123,7 @@ number() { echo "${1#n}"; }
 # host PLACE: the last part of its addresses.
 host() {
     case $1 in
+    gw) echo 1 ;;
     cp) echo 2 ;;
     cl) echo 100 ;;
     n*) echo $((10 + $(number "$1"))) ;;
@@ -139,8 +150,28 @@ add_place() {
     add_link "$1" eth0 "$(host "$1")"
 }
 
+# add_node NODE: a machine with its routes to the Pods of the others.
+add_node() {
+    local node=$1 other link
+    add_place "$node"
+    for link in $TWO_LINKS; do [ "$link" != "$node" ] || link add "$node" eth1; done
+    {
+        # Without a default route a process on the node could not reach a ClusterIP.
+        echo "route add default via 10.77.0.1"
+        echo "route add default via fd77::1"
+        for other in $NODES; do
+            [ "$other" = "$node" ] && continue
+            echo "route add 10.244.$(number "$other").0/24 via 10.77.0.$(host "$other")"
+            echo "route add fd44:0:0:$(number "$other")::/64 via fd77::$(host "$other")"
+        done
+    } | ip -n "$PREFIX-$node" -batch -
+    [ "$node" = cp ] || forward "$node"
+}
+
+forward() { in_ns "$1" sh -c 'echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding' >/dev/null; }
+
 network_up() {
-    local node other
+    local node
     ip netns add "$PREFIX-sw"
     ip -n "$PREFIX-sw" link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0
     if [ -n "$SNOOPING" ]; then
@@ -151,21 +182,9 @@ network_up() {
     # A switch does not filter what it forwards.
     # shellcheck disable=SC2016 # for the inner shell
     in_ns sw sh -c 'for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 >$f; done'
-    for node in cp cl $NODES; do add_place "$node"; done
-    for node in $TWO_LINKS; do link add "$node" eth1; done
-    for node in cp $NODES; do
-        {
-            # Without a default route a process on the node could not reach a ClusterIP. The gateway does not exist.
-            echo "route add default via 10.77.0.1"
-            echo "route add default via fd77::1"
-            for other in $NODES; do
-                [ "$other" = "$node" ] && continue
-                echo "route add 10.244.$(number "$other").0/24 via 10.77.0.$(host "$other")"
-                echo "route add fd44:0:0:$(number "$other")::/64 via fd77::$(host "$other")"
-            done
-        } | ip -n "$PREFIX-$node" -batch -
-        [ "$node" = cp ] || in_ns "$node" sh -c 'echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding' >/dev/null
-    done
+    add_place cl
+    [ -z "$GATEWAY" ] || { add_place gw && forward gw; }
+    for node in cp $NODES; do add_node "$node"; done
 }
 
 link() {
@@ -197,6 +216,64 @@ TEXT
     heal) in_ns cp nft delete table inet "cut-$2" ;;
     *) fail "api: cut or heal, not \"$1\"" ;;
     esac
+}
+
+# The switch is where a direction can be named: a node's own filter would not stop ARP, nor what its raw sockets hear.
+lan() {
+    case $1 in
+    block) switch_drops "block-$2-$3" "iifname \"$2-*\" oifname \"$3-*\"" ;;
+    unblock) in_ns sw nft delete table bridge "block-$2-$3" ;;
+    filter) switch_drops "filter-$2" "udp dport $2" ;;
+    pass) in_ns sw nft delete table bridge "filter-$2" ;;
+    *) fail "lan: block, unblock, filter or pass, not \"$1\"" ;;
+    esac
+}
+
+# switch_drops TABLE MATCH
+switch_drops() {
+    in_ns sw nft -f - <<TEXT
+add table bridge $1
+add chain bridge $1 forward { type filter hook forward priority 0; }
+add rule bridge $1 forward $2 drop
+TEXT
+}
+
+# ports PLACE: those of the switch where its cables end.
+ports() { ip -n "$PREFIX-sw" -o link show type veth | sed -n "s/^[0-9]*: \($1-[^@:]*\).*/\1/p"; }
+
+power() {
+    case $1 in
+    off) power_off "${@:2}" ;;
+    on) power_on "${@:2}" ;;
+    *) fail "power: off or on, not \"$1\"" ;;
+    esac
+}
+
+# Off the LAN first, all in one moment: the dying processes must not say goodbye.
+power_off() {
+    local place pid pids
+    for place in "$@"; do ports "$place"; done | sed 's/.*/link set dev & state 0/' | in_ns sw bridge -batch -
+    for place in "$@"; do
+        pids=$(ip netns pids "$PREFIX-$place")
+        # shellcheck disable=SC2086 # a list of words
+        [ -z "$pids" ] || kill -KILL $pids
+        # shellcheck disable=SC2086
+        for pid in $pids; do await 5 "the processes of $place to end" dead "$pid"; done
+        rm -rf "$DIR/agent/$place/run/lanlord" "$DIR/agent/$place/beside"
+    done
+}
+
+power_on() {
+    local place port
+    for place in "$@"; do
+        for port in $(ports "$place"); do ip -n "$PREFIX-sw" link delete "$port"; done
+        ip netns delete "$PREFIX-$place"
+        add_node "$place"
+    done
+    [[ " $* " != *" cp "* ]] || control_plane_start
+    for place in "$@"; do
+        [ "$place" = cp ] || { nodelet_start "$place" && kube_proxy_start "$place"; }
+    done
 }
 
 # ---------------------------------------------------------------------------------------------------- certificates
@@ -301,7 +378,7 @@ kube_proxy_start() {
 
 up() {
     local count=3 node pki
-    PREFIX=lc PROXY_MODE=nftables PROXY_MODE_OF='' TWO_LINKS='' SNOOPING='' GRACE=8 NODES=''
+    PREFIX=lc PROXY_MODE=nftables PROXY_MODE_OF='' TWO_LINKS='' SNOOPING='' GATEWAY=yes GRACE=8 NODES=''
     while [ $# -gt 0 ]; do
         case $1 in
         --prefix) PREFIX=$2 && shift 2 ;;
@@ -311,6 +388,7 @@ up() {
         --two-links) TWO_LINKS+=" $2" && shift 2 ;;
         --mld-snooping) SNOOPING=yes && shift ;;
         --grace) GRACE=$2 && shift 2 ;;
+        --no-gateway) GATEWAY='' && shift ;;
         *) fail "up: unknown option \"$1\"; see scripts/cluster.sh --help" ;;
         esac
     done
@@ -320,7 +398,7 @@ up() {
     KUBE=$("$here/kube.sh")
     rm -rf "$DIR"/{pki,run,log,pods,agent,etcd}
     mkdir -p "$DIR"/{pki,run,log,pods,agent}
-    declare -p PREFIX NODES KUBE PROXY_MODE PROXY_MODE_OF TWO_LINKS SNOOPING GRACE | sed 's/^declare -- //' >"$DIR/settings"
+    declare -p PREFIX NODES KUBE PROXY_MODE PROXY_MODE_OF TWO_LINKS SNOOPING GATEWAY GRACE | sed 's/^declare -- //' >"$DIR/settings"
     (pki_up) &
     pki=$!
     network_up
@@ -348,12 +426,12 @@ need() {
 # Whatever runs in our namespaces is killed; Pods, in namespaces of their own, die with their nodelet.
 down() {
     local place pids
-    for place in $NODES cp cl sw; do
+    for place in $NODES cp cl gw sw; do
         pids=$(ip netns pids "$PREFIX-$place" 2>/dev/null) || continue
         # shellcheck disable=SC2086 # a list of words
         [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
     done
-    for place in $NODES cp cl sw; do ip netns delete "$PREFIX-$place" 2>/dev/null || true; done
+    for place in $NODES cp cl gw sw; do ip netns delete "$PREFIX-$place" 2>/dev/null || true; done
     rm -rf "$DIR/etcd" "$DIR/settings"
 }
 
@@ -414,6 +492,8 @@ has_pod() {
 agent_prepare() {
     local pod account=$DIR/agent/$1/run/secrets/kubernetes.io/serviceaccount
     pod=$(agent_pod "$1")
+    # An emptyDir goes with its Pod.
+    rm -rf "$DIR/agent/$1/run/lanlord"
     mkdir -p "$account" "$DIR/agent/$1/run/lanlord"
     kubectl create token lanlord -n lanlord --duration=24h --bound-object-kind=Pod --bound-object-name="$pod" >"$account/token"
     cp "$DIR/pki/ca.crt" "$account/ca.crt"
@@ -424,27 +504,50 @@ agent_prepare() {
 }
 
 agent_start() {
-    local node=$1 settings
-    shift
+    ! pid "agent-$1" >/dev/null || fail "an agent runs on $1 already"
+    # A container that starts again in the same Pod asks nothing of the API server, which may be down.
+    [ -e "$DIR/pods/lanlord.$(cat "$DIR/agent/$1/pod" 2>/dev/null)" ] || agent_prepare "$1"
+    mkdir -p "$DIR/agent/$1/run/lanlord"
+    agent_run "agent-$1" "$DIR/agent/$1/run" "$@"
+    cp "$DIR/run/agent-$1.pid" "$DIR/pods/lanlord.$(cat "$DIR/agent/$1/pod")"
+}
+
+agent_beside() {
+    local run=$DIR/agent/$1/beside/run
+    pid "agent-$1" >/dev/null || fail "no agent runs on $1"
+    ! pid "agent-$1.beside" >/dev/null || fail "two agents run on $1 already"
+    rm -rf "$run" && mkdir -p "$run/lanlord" && cp -a "$DIR/agent/$1/run/secrets" "$run"
+    agent_run "agent-$1.beside" "$run" "$@"
+}
+
+# The directory may be renamed while it is mounted: the mount goes with it.
+agent_succeed() {
+    pid "agent-$1.beside" >/dev/null || fail "no second agent runs on $1"
+    cp "$DIR/run/agent-$1.beside.pid" "$DIR/pods/lanlord.$(cat "$DIR/agent/$1/pod")"
+    agent stop "$1"
+    mv "$DIR/run/agent-$1.beside.pid" "$DIR/run/agent-$1.pid"
+    rm -rf "$DIR/agent/$1/run" && mv "$DIR/agent/$1/beside/run" "$DIR/agent/$1/run"
+}
+
+# agent_run NAME RUN NODE [--in-cluster] -- COMMAND…: as the container of its Pod, with this directory as its /run.
+agent_run() {
+    local name=$1 run=$2 node=$3 settings
+    shift 3
     settings=(NODE_NAME="$node" KUBECONFIG="$DIR/agent/$node/kubeconfig")
     if [ "${1-}" = --in-cluster ]; then
         settings=(-u KUBECONFIG NODE_NAME="$node" KUBERNETES_SERVICE_HOST=10.96.0.1 KUBERNETES_SERVICE_PORT=443) && shift
     fi
     [[ ${1-} == -- && $# -gt 1 ]] || fail "agent start DIR NODE [--in-cluster] -- COMMAND…"
     shift
-    ! pid "agent-$node" >/dev/null || fail "an agent runs on $node already"
-    # A container that starts again in the same Pod asks nothing of the API server, which may be down.
-    [ -e "$DIR/pods/lanlord.$(cat "$DIR/agent/$node/pod" 2>/dev/null)" ] || agent_prepare "$node"
     # `ip netns exec` has given the command mounts of its own: this one is seen by nobody else.
     # shellcheck disable=SC2016 # for the inner shell
-    start "agent-$node" "$node" sh -c 'mount --bind "$1" /run && shift && exec env "$@"' - "$DIR/agent/$node/run" "${settings[@]}" "$@"
-    cp "$DIR/run/agent-$node.pid" "$DIR/pods/lanlord.$(cat "$DIR/agent/$node/pod")"
+    start "$name" "$node" sh -c 'mount --bind "$1" /run && shift && exec env "$@"' - "$run" "${settings[@]}" "$@"
 }
 
 agent() {
     local pid
     case $1 in
-    start) agent_start "${@:2}" ;;
+    start | beside | succeed) "agent_$1" "${@:2}" ;;
     stop)
         pid=$(pid "agent-$2") || fail "no agent runs on $2"
         kill -TERM "$pid"
@@ -453,7 +556,7 @@ agent() {
     kill) signal KILL "agent-$2" ;;
     pause) signal STOP "agent-$2" ;;
     resume) signal CONT "agent-$2" ;;
-    *) fail "agent: start, stop, kill, pause or resume, not \"$1\"" ;;
+    *) fail "agent: start, beside, succeed, stop, kill, pause or resume, not \"$1\"" ;;
     esac
 }
 
@@ -479,7 +582,7 @@ proxy() {
 command=$1 && shift
 action=()
 case $command in
-agent | control-plane | kubelet | proxy | link | api)
+agent | control-plane | kubelet | proxy | link | api | lan | power)
     [ $# -ge 2 ] || { usage >&2 && exit 2; }
     action=("$1") && shift
     ;;
@@ -493,7 +596,7 @@ fi
 case $command in
 up | down | backend | kubectl) "$command" "$@" ;;
 exec) KUBECONFIG=$DIR/kubeconfig PATH=$KUBE:$PATH exec ip netns exec "$PREFIX-$1" "${@:2}" ;;
-agent | kubelet | proxy | link | api) "$command" "${action[@]}" "$@" ;;
+agent | kubelet | proxy | link | api | lan | power) "$command" "${action[@]}" "$@" ;;
 control-plane) control_plane "${action[@]}" "$@" ;;
 *) usage >&2 && exit 2 ;;
 esac

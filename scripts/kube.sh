@@ -5,20 +5,22 @@ set -euo pipefail
 KUBERNETES=v1.36.3
 ETCD=v3.6.8
 PROGRAMS="etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl"
+OURS="nodelet meter"
 
 usage() {
     cat <<TEXT
 Usage: scripts/kube.sh
 
 Prints a directory with the programs of Kubernetes $KUBERNETES (kube-apiserver, kube-controller-manager, kube-scheduler,
-kube-proxy, kubectl), etcd $ETCD, and nodelet, which speaks for a node that has no kubelet. Looked for in this order:
+kube-proxy, kubectl), etcd $ETCD, and two of ours: nodelet, which speaks for a node that has no kubelet, and meter, which
+measures what a client sees. Looked for in this order:
 
   1. the cache, \${XDG_CACHE_HOME:-~/.cache}/lanlord                               at once
   2. \$KUBE_BIN, a directory of yours that holds these programs                    at once
   3. the official release, checked by its SHA-256 sums, if the network allows     about a minute (250 MB)
   4. a build from the Go modules pinned in tests/cluster/kube (needs Go 1.26)     5 minutes on two idle cores, 3 GB of disk
 
-What 3 and 4 find is kept in the cache, under a key of everything it depends on. nodelet is always built here (half a
+What 3 and 4 find is kept in the cache, under a key of everything it depends on. Ours are always built here (half a
 minute once, Go's standard library only). Nothing is ever written to the source tree.
 
   KUBE_RELEASE_URL, ETCD_RELEASE_URL   mirrors of https://dl.k8s.io/release and https://github.com/etcd-io/etcd/releases/download
@@ -44,33 +46,36 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 done
 go_version=$(cd "$source_dir" && go env GOVERSION 2>/dev/null || echo none)
 
-# complete DIRECTORY [PROGRAM]: does it hold every program, and this one?
+# complete DIRECTORY [PROGRAM…]: does it hold every program, and these?
 complete() {
     local program
-    for program in $PROGRAMS ${2-}; do [ -x "$1/$program" ] || return 1; done
+    for program in $PROGRAMS "${@:2}"; do [ -x "$1/$program" ] || return 1; done
 }
 
 # key NAME… < TEXT: a short hash of what a directory in the cache was made from.
 key() { { cat "$@" && echo "$go_version"; } | sha256sum | cut -c -16; }
 
-# Two directories: the programs, and links to them with nodelet beside, so that an edit of nodelet builds nothing else.
+# Two directories: the programs, and links to them with ours beside, so that an edit of ours builds nothing else.
 if [ -n "${KUBE_BIN-}" ]; then
     complete "$KUBE_BIN" || fail "KUBE_BIN=$KUBE_BIN does not hold all of: $PROGRAMS"
     programs=$(cd "$KUBE_BIN" && pwd)
     # A directory that another run of this script printed needs nothing more.
-    if complete "$programs" nodelet; then echo "$programs" && exit 0; fi
+    # shellcheck disable=SC2086 # a list of words
+    if complete "$programs" $OURS; then echo "$programs" && exit 0; fi
 else
     programs=$cache/kube-$(key "$source_dir"/go.mod "$source_dir"/go.sum "$source_dir"/*.go - <<<"$gcflags $ldflags")
 fi
-home=$cache/lab-$(key "$source_dir"/nodelet/*.go - <<<"$programs")
-if complete "$home" nodelet; then echo "$home" && exit 0; fi
-[ "$go_version" != none ] || fail "go is not on the path, and nodelet is built with it. Install Go 1.26 or newer: https://go.dev/dl"
+home=$cache/lab-$(key "$source_dir"/{nodelet,meter}/*.go - <<<"$programs")
+# shellcheck disable=SC2086
+if complete "$home" $OURS; then echo "$home" && exit 0; fi
+[ "$go_version" != none ] || fail "go is not on the path, and ours are built with it. Install Go 1.26 or newer: https://go.dev/dl"
 
 # One at a time: a second run waits for the first and finds its work in the cache.
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock -n 9 || { say "another run is at work; waiting for it" && flock 9; }
-if complete "$home" nodelet; then echo "$home" && exit 0; fi
+# shellcheck disable=SC2086
+if complete "$home" $OURS; then echo "$home" && exit 0; fi
 
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -121,7 +126,7 @@ if ! complete "$programs"; then
     complete "$work" || fail "something is missing in $work"
     keep "$programs" && mkdir "$work"
 fi
-(cd "$source_dir" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$work/nodelet" ./nodelet) >&2
+(cd "$source_dir" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$work/" ./nodelet ./meter) >&2
 for program in $PROGRAMS; do ln -s "$programs/$program" "$work/$program"; done
 keep "$home"
 echo "$home"

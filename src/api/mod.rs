@@ -9,6 +9,7 @@ pub mod events;
 mod heartbeat;
 pub mod kube_proxy;
 pub mod lease;
+pub mod memory;
 pub mod patch;
 pub mod suspicion;
 pub mod watch;

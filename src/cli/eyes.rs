@@ -32,7 +32,7 @@ impl Eyes {
         // Nothing is fed back: what was written comes through the watch.
         let (_, answers) = mpsc::channel(1);
         let outputs = api::watch::Outputs { snapshot: snapshots, state: state.clone() };
-        tokio::spawn(api::watch::run(api.clone(), answers, outputs, shutdown.clone()));
+        tokio::spawn(api::watch::run(api.clone(), None, answers, outputs, shutdown.clone()));
         Ok(Self { api, snapshot, state, shutdown })
     }
 
@@ -80,7 +80,7 @@ impl Eyes {
                 let (seen, watched) = watch::channel(ConfigMapSeen::default());
                 let (api, of, named, state, until) =
                     (self.api.clone(), namespace.clone(), name.clone(), self.state.clone(), self.shutdown.clone());
-                tokio::spawn(api::configmap::run(api, of, named, seen, state, until));
+                tokio::spawn(api::configmap::run(api, None, of, named, seen, state, until));
                 let text = self.first(watched, |seen| match seen {
                     ConfigMapSeen::Present(text) => Some(Some(text.clone())),
                     ConfigMapSeen::Absent => Some(None),

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{NodeName, ServiceKey, Uid};
 
 /// The Service an address belongs to.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Holder {
     /// Namespace and name.
     pub service: ServiceKey,
@@ -14,7 +16,7 @@ pub struct Holder {
 }
 
 /// Where an address is announced.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Placement {
     /// The member.
     pub node: NodeName,
@@ -23,7 +25,7 @@ pub struct Placement {
 }
 
 /// The last move of an address, for people; never read back for a decision about ownership.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Moved {
     /// The node it left.
     pub from: NodeName,
@@ -32,7 +34,7 @@ pub struct Moved {
 }
 
 /// An address Lease.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Claim {
     /// The address.
     pub address: IpAddr,

@@ -12,5 +12,6 @@ mod guides;
 mod journey;
 mod lab;
 mod links;
+mod losses;
 mod restarts;
 mod support;

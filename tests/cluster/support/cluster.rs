@@ -36,11 +36,13 @@ pub(crate) struct Options {
     pub(crate) mld_snooping: bool,
     /// Seconds of silence after which a node is NotReady.
     pub(crate) grace: u32,
+    /// Somebody is 10.77.0.1 and fd77::1, the next hop of all nodes.
+    pub(crate) gateway: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { nodes: 3, proxy_mode_of: Vec::new(), two_links: Vec::new(), mld_snooping: false, grace: 8 }
+        Options { nodes: 3, proxy_mode_of: Vec::new(), two_links: Vec::new(), mld_snooping: false, grace: 8, gateway: true }
     }
 }
 
@@ -56,6 +58,9 @@ impl Options {
         }
         if self.mld_snooping {
             arguments.push("--mld-snooping".into());
+        }
+        if !self.gateway {
+            arguments.push("--no-gateway".into());
         }
         arguments
     }
@@ -154,10 +159,23 @@ impl Cluster {
         result(&output).unwrap_or_else(|complaint| panic!("cluster.sh {said}: {complaint}"))
     }
 
-    fn command(&self, action: &[&str]) -> Command {
+    /// The same, not run yet.
+    pub(crate) fn command(&self, action: &[&str]) -> Command {
         let mut command = Command::new(format!("{ROOT}/scripts/cluster.sh"));
         command.args(action).arg(&self.directory).stdin(Stdio::null());
         command
+    }
+
+    /// Nodes or `cp` lose power (`off`) or boot again (`on`), all at once.
+    #[track_caller]
+    pub(crate) fn power(&self, action: &str, places: &[&str]) {
+        self.script(&["power", action], places);
+    }
+
+    /// `lan` of `scripts/cluster.sh`: block, unblock (from, to); filter, pass (port).
+    #[track_caller]
+    pub(crate) fn lan(&self, action: &str, arguments: &[&str]) {
+        self.script(&["lan", action], arguments);
     }
 
     /// A file in the directory of this cluster.

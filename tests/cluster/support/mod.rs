@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "a vocabulary: not every word is used at all times")]
 
 pub(crate) mod cluster;
+pub(crate) mod meter;
 pub(crate) mod place;
 pub(crate) mod seen;
 pub(crate) mod service;

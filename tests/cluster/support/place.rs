@@ -1,8 +1,6 @@
 //! The machines of the LAN: nodes with their agents, and the client.
 
-use std::fs::File;
 use std::net::IpAddr;
-use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::thread;
@@ -42,14 +40,24 @@ impl Node<'_> {
 
     /// Starts a second lanlord beside the first, as an update with surge does.
     #[track_caller]
-    pub(crate) fn agent_beside(&self, config: &str) -> Child {
-        let kubeconfig = self.cluster.path(&format!("agent/{}/kubeconfig", self.name));
-        let log =
-            File::options().append(true).open(self.cluster.path(&format!("log/agent-{}.log", self.name))).expect("the first one's log");
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.cluster.namespace(self.name), &lanlord(), "run", "--node", self.name]);
-        command.args(["--config", config, "--http", "127.0.0.1:7476"]).env("KUBECONFIG", kubeconfig);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("ip runs")
+    pub(crate) fn agent_beside(&self, config: &str) {
+        let command = [&lanlord(), "run", "--config", config, "--health-socket", HEALTH];
+        self.cluster.script(&["agent", "beside"], &[&[self.name, "--"], &command[..]].concat());
+    }
+
+    /// The first lanlord is stopped, the one beside it is the agent of this node now.
+    #[track_caller]
+    pub(crate) fn agent_succeed(&self) {
+        self.cluster.script(&["agent", "succeed"], &[self.name]);
+    }
+
+    /// A whole update with surge: the old instance is stopped once the new one is ready.
+    #[track_caller]
+    pub(crate) fn agent_update(&self, config: &str) {
+        self.agent_beside(config);
+        let ready = || self.health_in("beside", "ready").is_ok();
+        self.cluster.wait_until(20, &format!("the second agent on {} is ready", self.name), ready);
+        self.agent_succeed();
     }
 
     /// SIGTERM; returns when it has ended.
@@ -109,7 +117,11 @@ impl Node<'_> {
 
     /// What a probe of the Pod asks: `live` or `ready`. Not yes: why.
     pub(crate) fn health(&self, question: &str) -> Result<String, String> {
-        let socket = self.cluster.directory.join("agent").join(self.name).join(HEALTH.trim_start_matches('/'));
+        self.health_in(".", question)
+    }
+
+    fn health_in(&self, instance: &str, question: &str) -> Result<String, String> {
+        let socket = self.cluster.path("agent").join(self.name).join(instance).join(HEALTH.trim_start_matches('/'));
         let output = Command::new(lanlord()).args(["health", question, "--socket"]).arg(socket).stdin(Stdio::null()).output();
         result(&output.expect("lanlord runs"))
     }
