@@ -54,6 +54,7 @@ What runs on it
 
 What goes wrong
   kubelet pause|resume DIR NODE            the node falls silent towards the API server; its Pods live on
+  proxy stop|start DIR NODE                kube-proxy is gone (its rules stay), and back
   link down|up DIR NODE [eth0]             carrier lost, and back
   link cut|heal DIR NODE [eth0]            nothing passes any more, with carrier; and back
   link add|delete DIR NODE eth1            a link appears, vanishes
@@ -491,6 +492,8 @@ has_pod() {
 agent_prepare() {
     local pod account=$DIR/agent/$1/run/secrets/kubernetes.io/serviceaccount
     pod=$(agent_pod "$1")
+    # An emptyDir goes with its Pod.
+    rm -rf "$DIR/agent/$1/run/lanlord"
     mkdir -p "$account" "$DIR/agent/$1/run/lanlord"
     kubectl create token lanlord -n lanlord --duration=24h --bound-object-kind=Pod --bound-object-name="$pod" >"$account/token"
     cp "$DIR/pki/ca.crt" "$account/ca.crt"
@@ -565,13 +568,21 @@ kubelet() {
     esac
 }
 
+proxy() {
+    case $1 in
+    stop) signal KILL "kube-proxy-$2" ;;
+    start) kube_proxy_start "$2" ;;
+    *) fail "proxy: stop or start, not \"$1\"" ;;
+    esac
+}
+
 # ---------------------------------------------------------------------------------------------------- commands
 
 # The directory stands behind the verb, or behind verb and action.
 command=$1 && shift
 action=()
 case $command in
-agent | control-plane | kubelet | link | api | lan | power)
+agent | control-plane | kubelet | proxy | link | api | lan | power)
     [ $# -ge 2 ] || { usage >&2 && exit 2; }
     action=("$1") && shift
     ;;
@@ -585,7 +596,7 @@ fi
 case $command in
 up | down | backend | kubectl) "$command" "$@" ;;
 exec) KUBECONFIG=$DIR/kubeconfig PATH=$KUBE:$PATH exec ip netns exec "$PREFIX-$1" "${@:2}" ;;
-agent | kubelet | link | api | lan | power) "$command" "${action[@]}" "$@" ;;
+agent | kubelet | proxy | link | api | lan | power) "$command" "${action[@]}" "$@" ;;
 control-plane) control_plane "${action[@]}" "$@" ;;
 *) usage >&2 && exit 2 ;;
 esac

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::Api;
+use crate::api::memory::Memory;
 use crate::bfd;
 use crate::config;
 use crate::config::origin::Origin;
@@ -63,6 +64,8 @@ pub struct Options {
     pub http: SocketAddr,
     /// A socket for the probes of this very instance; two run side by side during an update.
     pub health: Option<PathBuf>,
+    /// Where the last Snapshot and the configuration are remembered; see [`api::memory`].
+    pub state: PathBuf,
 }
 
 /// Every value that more than one task reads.
@@ -84,6 +87,7 @@ struct Wires {
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
     leading: watch::Sender<bool>,
+    dataplane_unhealthy: watch::Sender<bool>,
 }
 
 impl Default for Wires {
@@ -106,6 +110,7 @@ impl Default for Wires {
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
             leading: watch::Sender::default(),
+            dataplane_unhealthy: watch::Sender::default(),
         }
     }
 }
@@ -132,20 +137,39 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let wires = Arc::new(Wires::default());
     let phases = Phases::default();
     let mut tasks = JoinSet::new();
-    start_sources(&mut tasks, &api, &options, &wires, &phases);
-    let feedback = start_watches(&mut tasks, &api, &wires, &phases);
+    let memory = open_memory(&options);
+    start_sources(&mut tasks, &api, memory.clone(), &options, &wires, &phases);
+    let feedback = start_watches(&mut tasks, &api, memory.clone(), &wires, &phases);
     start_membership(&mut tasks, &api, &options, &instance, &wires, &phases, &feedback);
     start_leader(&mut tasks, &api, &options, &instance, &wires, &phases, feedback);
     start_plan(&mut tasks, &options, &wires, &phases);
     let health = Health::new();
     start_l2(&mut tasks, &wires, &phases, health.heartbeat("l2", STUCK))?;
     start_telemetry(&mut tasks, &api, &options, &instance, &wires, &phases, &health);
-    supervise(tasks, &wires, &phases).await
+    supervise(tasks, &wires, &phases).await?;
+    if *wires.member.borrow() == MemberState::Left
+        && let Some(memory) = memory
+    {
+        memory.forget();
+    }
+    Ok(())
+}
+
+/// Without a memory an agent works all the same, until it is restarted while the API server is down.
+fn open_memory(options: &Options) -> Option<Memory> {
+    let directory = &options.state;
+    match Memory::open(directory, &options.node) {
+        Ok(memory) => Some(memory),
+        Err(error) => {
+            tracing::warn!(path = %directory.display(), %error, "nothing will be remembered: give --state a directory that can be written");
+            None
+        }
+    }
 }
 
 type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
 
-fn start_sources(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires, phases: &Phases) {
+fn start_sources(tasks: &mut Tasks, api: &Api, memory: Option<Memory>, options: &Options, wires: &Wires, phases: &Phases) {
     let rest = phases.rest.clone();
     let links = wires.links.clone();
     tasks.spawn(async move { ("net::link", net::link::run(links, rest).await) });
@@ -159,7 +183,7 @@ fn start_sources(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires,
         Origin::ConfigMap { namespace, name } => {
             let (seen, watched) = watch::channel(ConfigMapSeen::default());
             let (api, of, named, state, until) = (api.clone(), namespace.clone(), name.clone(), wires.api.clone(), rest.clone());
-            tasks.spawn(async move { ("api::configmap", api::configmap::run(api, of, named, seen, state, until).await) });
+            tasks.spawn(async move { ("api::configmap", api::configmap::run(api, memory, of, named, seen, state, until).await) });
             tasks.spawn(async move { ("config", config::task::run_configmap(&namespace, &name, watched, outlet, rest).await) });
         }
     }
@@ -203,11 +227,21 @@ async fn report_edits(
     }
 }
 
-fn start_watches(tasks: &mut Tasks, api: &Api, wires: &Wires, phases: &Phases) -> mpsc::Sender<api::watch::Feedback> {
+fn start_watches(
+    tasks: &mut Tasks,
+    api: &Api,
+    memory: Option<Memory>,
+    wires: &Wires,
+    phases: &Phases,
+) -> mpsc::Sender<api::watch::Feedback> {
     let (feedback, answers) = mpsc::channel(1024);
     let outputs = api::watch::Outputs { snapshot: wires.snapshot.clone(), state: wires.api.clone() };
     let (api, rest) = (api.clone(), phases.rest.clone());
-    tasks.spawn(async move { ("api::watch", api::watch::run(api, answers, outputs, rest).await) });
+    if let Some(memory) = memory.clone() {
+        let (seen, rest) = (wires.snapshot.subscribe(), phases.rest.clone());
+        tasks.spawn(async move { ("api::memory", api::memory::keep(memory, seen, rest).await) });
+    }
+    tasks.spawn(async move { ("api::watch", api::watch::run(api, memory, answers, outputs, rest).await) });
     feedback
 }
 
@@ -223,10 +257,15 @@ fn start_membership(
     let config = derive(tasks, phases, (wires.config.subscribe(), wires.config_problems.subscribe()), |config, problems| {
         (config.is_some() || *problems > 0, config.clone())
     });
-    let desired = derive(tasks, phases, (wires.links.subscribe(), config), |links, (judged, config)| {
+    let (dataplane, rest) = (wires.dataplane_unhealthy.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("kube-proxy", api::kube_proxy::run(dataplane, rest).await) });
+    let host = derive(tasks, phases, (wires.links.subscribe(), wires.dataplane_unhealthy.subscribe()), |links, unhealthy| {
+        (links.clone(), *unhealthy)
+    });
+    let desired = derive(tasks, phases, (host, config), |(links, unhealthy), (judged, config)| {
         // Every host has a loopback link.
         let known = *judged && !links.links.is_empty();
-        Arc::new(membership_desired(known, links, config.as_deref()))
+        Arc::new(membership_desired(known, links, *unhealthy, config.as_deref()))
     });
     let inputs = membership::task::Inputs {
         snapshot: wires.snapshot.subscribe(),
@@ -248,11 +287,11 @@ fn start_membership(
 }
 
 /// What membership works with.
-fn membership_desired(known: bool, links: &Arc<Links>, config: Option<&Config>) -> membership::machine::Desired {
+fn membership_desired(known: bool, links: &Arc<Links>, dataplane_unhealthy: bool, config: Option<&Config>) -> membership::machine::Desired {
     let settings = config.map_or_else(Settings::default, |config| config.settings.clone());
     let Liveness { wired, wireless, port } = settings.liveness;
     membership::machine::Desired {
-        own: lease_text(known, links, config),
+        own: membership::own::Desired { dataplane_unhealthy, ..lease_text(known, links, config) },
         links: links.clone(),
         timers: Timers { wired: (wired.interval, wired.multiplier), wireless: (wireless.interval, wireless.multiplier), port },
         restart_hold: settings.restart_hold,
@@ -322,10 +361,10 @@ fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartb
         .spawn(move || {
             let result = runtime.block_on(async {
                 tokio::select! {
-                                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest.clone()) => result,
-                //BFD                    result = bfd::task::run(sessions, bfd_status, fastrand::u64(..), rest) => result,
-                                    () = beat(heartbeat) => Ok(()),
-                                }
+                    result = l2::task::run(inputs, outputs, fastrand::u64(..), rest.clone()) => result,
+                   result = bfd::task::run(sessions, bfd_status, fastrand::u64(..), rest) => result,
+                    () = beat(heartbeat) => Ok(()),
+                }
             });
             // Nobody listens only when the process is ending anyway.
             drop(ended.send(result));
@@ -363,7 +402,9 @@ fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &s
     let heartbeat = health.heartbeat("main loop", STUCK);
     let rest = phases.rest.clone();
     tasks.spawn(async move { ("heartbeat", rest.run_until_cancelled(beat(heartbeat)).await.map_or(Ok(()), Ok)) });
-    report_part(tasks, phases, wires.snapshot.subscribe(), health.part("the first complete answer of the API server"), Option::is_some);
+    report_part(tasks, phases, wires.snapshot.subscribe(), health.part("the first complete answer of the API server"), |snapshot| {
+        snapshot.as_ref().is_some_and(|snapshot| !snapshot.remembered)
+    });
     report_part(tasks, phases, wires.member.subscribe(), health.part("the member Lease of this node"), |state| {
         *state != MemberState::Joining
     });
@@ -449,7 +490,7 @@ async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Res
     wait_for(tasks, "leader").await?;
     phases.membership.cancel();
     wait_for(tasks, "membership").await?;
-    let announcing = !wires.l2.borrow().links.is_empty();
+    let announcing = wires.l2.borrow().links.values().any(|link| !link.addresses.is_empty());
     if *wires.member.borrow() == MemberState::Left && announcing {
         tracing::info!(answering_for = ?HAND_OVER, "the others take over");
         tokio::time::sleep(HAND_OVER).await;

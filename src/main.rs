@@ -37,6 +37,7 @@ fn serve(run: Run) -> anyhow::Result<()> {
         namespace: run.namespace,
         http: run.http,
         health: run.health_socket,
+        state: run.state,
     };
     // One thread: the API's share of the work is small, and a Pi has other things to do. Layer 2 gets its own (see app).
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(app::run(options))

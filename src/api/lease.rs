@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, REQUEST_TIMEOUT, WriteError, bounded};
 use crate::addr::MacAddr;
-use crate::facts::{Claim, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Placement, ServiceKey, Uid};
+use crate::facts::{Claim, Holder, LeaderRecord, Medium, Member, MemberLink, Moved, NodeName, Placement, ServiceKey, Uid};
 
 /// The name of the leader's Lease.
 pub const LEADER: &str = "leader";
@@ -31,6 +31,7 @@ const UID: &str = "lanlord.dev/service-uid";
 const POOL: &str = "lanlord.dev/pool";
 const NODE: &str = "lanlord.dev/node";
 const GENERATION: &str = "lanlord.dev/node-generation";
+const MOVED: &str = "lanlord.dev/moved";
 const LAST_HOLDER: &str = "lanlord.dev/last-holder";
 const FREED: &str = "lanlord.dev/freed";
 
@@ -154,6 +155,12 @@ fn read_conflict(text: &str) -> Option<(IpAddr, MacAddr)> {
     Some((address.parse().ok()?, mac.parse().ok()?))
 }
 
+/// `from pi1: it is cordoned`
+fn read_moved(text: &str) -> Option<Moved> {
+    let (from, why) = text.strip_prefix("from ")?.split_once(": ")?;
+    Some(Moved { from: NodeName::new(from), why: why.to_owned() })
+}
+
 fn read_claim(address: IpAddr, lease: Lease) -> Result<Claim, String> {
     let spec = lease.spec.unwrap_or_default();
     let mut annotations = lease.metadata.annotations.unwrap_or_default();
@@ -175,6 +182,7 @@ fn read_claim(address: IpAddr, lease: Lease) -> Result<Claim, String> {
         holders,
         pool: annotations.remove(POOL).unwrap_or_default(),
         placement: node.map(|node| Placement { node: NodeName::new(&node), generation }),
+        moved: annotations.remove(MOVED).as_deref().and_then(read_moved),
         last_holder: annotations.remove(LAST_HOLDER).and_then(|holder| ServiceKey::parse(&holder)),
         freed: annotations.remove(FREED).and_then(|time| time.parse::<Timestamp>().ok()).map(Timestamp::as_second),
         resource_version: lease.metadata.resource_version.unwrap_or_default(),
@@ -279,6 +287,7 @@ pub fn claim_lease(claim: &Claim, now: Timestamp) -> Lease {
         (POOL.to_owned(), claim.pool.clone()),
         (NODE.to_owned(), claim.placement.as_ref().map(|placement| placement.node.to_string()).unwrap_or_default()),
         (GENERATION.to_owned(), claim.placement.as_ref().map(|placement| placement.generation.to_string()).unwrap_or_default()),
+        (MOVED.to_owned(), claim.moved.as_ref().map(|moved| format!("from {}: {}", moved.from, moved.why)).unwrap_or_default()),
         (LAST_HOLDER.to_owned(), claim.last_holder.as_ref().map(ToString::to_string).unwrap_or_default()),
         (FREED.to_owned(), freed.map(|time| time.to_string()).unwrap_or_default()),
     ]);
@@ -379,13 +388,20 @@ mod tests {
                 holders: vec![Holder { service: ServiceKey::new("default", "web"), uid: Uid("u-1".into()) }],
                 pool: "default".to_owned(),
                 placement: Some(Placement { node: "pi1".into(), generation: 3 }),
+                moved: Some(Moved { from: "pi2.lan".into(), why: "it is cordoned".to_owned() }),
                 last_holder: None,
                 freed: None,
                 resource_version: "12".to_owned(),
             };
             assert_eq!(again(&claim_lease(&claim, Timestamp::UNIX_EPOCH)), Record::Claim(claim.clone()));
-            let free =
-                Claim { holders: Vec::new(), placement: None, last_holder: Some(ServiceKey::new("a", "b")), freed: Some(99), ..claim };
+            let free = Claim {
+                holders: Vec::new(),
+                placement: None,
+                moved: None,
+                last_holder: Some(ServiceKey::new("a", "b")),
+                freed: Some(99),
+                ..claim
+            };
             assert_eq!(again(&claim_lease(&free, Timestamp::UNIX_EPOCH)), Record::Claim(free));
         }
     }

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::stream::{BoxStream, SelectAll, Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::dial;
 use super::lease::{Record, read};
+use super::memory::{Memory, recall_snapshot};
 use super::{Api, convert, heartbeat};
 use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot, is_at_least};
 
@@ -92,7 +94,7 @@ impl Contact {
 /// Where the watches publish.
 #[derive(Debug)]
 pub struct Outputs {
-    /// `None` until every list was complete once.
+    /// `None` until every list was complete once, or something was remembered.
     pub snapshot: watch::Sender<Option<Arc<Snapshot>>>,
     /// The health of the watches.
     pub state: watch::Sender<ApiState>,
@@ -173,14 +175,21 @@ fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
     all
 }
 
-/// Follows everything until `shutdown`.
+/// Follows everything until `shutdown`. `memory` stands in for an API server that cannot be reached at the start.
 ///
 /// # Errors
 /// Only if all watches end, which they do not.
-pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    api: Api,
+    memory: Option<Memory>,
+    mut feedback: mpsc::Receiver<Feedback>,
+    outputs: Outputs,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let mut streams = streams(&api, &outputs.state);
     let heartbeat = heartbeat::run(&api, &outputs.state);
     let mut heartbeat = std::pin::pin!(heartbeat);
+    let mut remembered = std::pin::pin!(recall_snapshot(memory, outputs.state.subscribe()).fuse());
     let mut store = Store::default();
     let mut quiet_until = Instant::now();
     let mut publish_at: Option<Instant> = None;
@@ -196,6 +205,16 @@ pub async fn run(api: Api, mut feedback: mpsc::Receiver<Feedback>, outputs: Outp
             biased;
             () = shutdown.cancelled() => return Ok(()),
             () = &mut heartbeat => {}
+            snapshot = &mut remembered => {
+                outputs.snapshot.send_if_modified(|current| {
+                    let unknown = current.is_none();
+                    if unknown {
+                        *current = Some(Arc::new(snapshot));
+                    }
+                    unknown
+                });
+                continue;
+            }
             () = timer => {
                 publish_at = None;
                 let begun = Instant::now();
@@ -509,6 +528,7 @@ mod tests {
             holders: Vec::new(),
             pool: pool.to_owned(),
             placement: None,
+            moved: None,
             last_holder: None,
             freed: None,
             resource_version: version.to_owned(),

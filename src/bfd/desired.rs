@@ -11,6 +11,9 @@ use crate::facts::LinkName;
 pub struct Desired {
     /// By neighbour.
     pub sessions: BTreeMap<SessionKey, SessionDesired>,
+    /// Sessions that are not desired any more end without a word, instead of telling AdminDown. For an instance that another one of
+    /// this node has superseded: it must not speak for the node any more. Such an instance desires nothing, silently.
+    pub silent: bool,
 }
 
 /// What makes a session this one and no other (RFC 5881 §3: one per pair of addresses and link).
@@ -24,18 +27,18 @@ pub struct SessionKey {
     pub port: u16,
 }
 
-/// How a session is to be.
+/// How a session is to be. A change of `index` or `local` begins the session anew; every other change is made while it runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionDesired {
     /// The kernel's number of the link: another number under the same name is another link.
     pub index: u32,
     /// Our address.
     pub local: IpAddr,
-    /// bfd.DesiredMinTxInterval once Up (RFC 5880 §6.8.1); while not Up, at least one second (§6.8.3).
+    /// bfd.DesiredMinTxInterval once Up (RFC 5880 §6.8.1), whole microseconds, never 0; while not Up, at least one second (§6.8.3).
     pub desired_min_tx: Duration,
-    /// bfd.RequiredMinRxInterval.
+    /// bfd.RequiredMinRxInterval, whole microseconds.
     pub required_min_rx: Duration,
-    /// bfd.DetectMult, never 0.
+    /// bfd.DetectMult, never 0. More is advertised while this process runs late.
     pub detect_mult: u8,
     /// Packets that arrive with a smaller TTL or hop limit are discarded: 255 on one hop (RFC 5881 §5).
     pub minimum_ttl: u8,

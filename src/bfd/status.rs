@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::desired::SessionKey;
+pub use crate::wire::bfd::State;
 
 /// Every session.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -14,33 +15,21 @@ pub struct Status {
     pub sessions: BTreeMap<SessionKey, SessionStatus>,
 }
 
-/// bfd.SessionState (RFC 5880 §6.8.1).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub enum State {
-    /// Held down by an operator.
-    AdminDown,
-    /// Nothing heard, or not any more.
-    #[default]
-    Down,
-    /// The neighbour is heard and does not hear us yet.
-    Init,
-    /// Both hear each other.
-    Up,
-}
-
 /// One session. Published on every change of state and of the neighbour's diagnostic, else at most once a second.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SessionStatus {
     /// Our state.
     pub state: State,
-    /// A level: the session was Up and went Down because the detection time passed (not because the neighbour said Down), and has not
-    /// been Up since.
+    /// A level: the session was Up and went Down because the detection time passed, and has not been Up since.
+    ///
+    /// Down or AdminDown that the neighbour said, or that somebody forged in its name, never sets it. That has a price: a neighbour
+    /// that is lost between its Down and the next Up (it restarted and died, or its last packet was forged) is Down and not expired.
     pub expired: bool,
     /// The neighbour says that something behind it is lost (diagnostic 6), while Up.
     pub concatenated_path_down: bool,
     /// Since when the state is as it is.
     pub since: Option<Timestamp>,
-    /// The detection time in force (RFC 5880 §6.8.4).
+    /// The detection time in force (RFC 5880 §6.8.4); zero before the neighbour was heard.
     pub detection_time: Duration,
     /// Control packets sent.
     pub sent: u64,

@@ -36,6 +36,10 @@ pub struct Run {
     #[arg(long, value_name = "PATH")]
     pub health_socket: Option<PathBuf>,
 
+    /// Directory in memory in which this agent remembers what it announces, for a restart while the API server is down
+    #[arg(long, value_name = "DIR", default_value = "/run/lanlord/state")]
+    pub state: PathBuf,
+
     /// Level of log lines: error, warn, info, debug, trace, or a list such as info,lanlord::l2=debug
     #[arg(long, env = "LANLORD_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: String,

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{NodeName, ServiceKey, Uid};
 
 /// The Service an address belongs to.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Holder {
     /// Namespace and name.
     pub service: ServiceKey,
@@ -14,7 +16,7 @@ pub struct Holder {
 }
 
 /// Where an address is announced.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Placement {
     /// The member.
     pub node: NodeName,
@@ -22,8 +24,17 @@ pub struct Placement {
     pub generation: u32,
 }
 
+/// The last move of an address, for people; never read back for a decision about ownership.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Moved {
+    /// The node it left.
+    pub from: NodeName,
+    /// Why, as the second half of a sentence.
+    pub why: String,
+}
+
 /// An address Lease.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Claim {
     /// The address.
     pub address: IpAddr,
@@ -33,6 +44,8 @@ pub struct Claim {
     pub pool: String,
     /// Where it is announced, as recorded by the leader.
     pub placement: Option<Placement>,
+    /// Where it was before, and why it moved; `None`: it never did.
+    pub moved: Option<Moved>,
     /// Of a free address: who had it, so that a Service deleted and created again gets it back.
     pub last_holder: Option<ServiceKey>,
     /// Of a free address: when it became free, in seconds since 1970. Only ever compared with the same field of other claims.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::Uid;
 
 /// What is known of the ConfigMap.
@@ -17,7 +19,7 @@ pub enum ConfigMapSeen {
 }
 
 /// Its content.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConfigMapText {
     /// `metadata.uid`, for Events about it.
     pub uid: Uid,

@@ -7,11 +7,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::addr::{MacAddr, Prefix};
 
 /// The name of a link, such as `eth0`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct LinkName(pub Arc<str>);
 
 impl LinkName {
@@ -29,6 +31,18 @@ impl LinkName {
 impl Borrow<str> for LinkName {
     fn borrow(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for LinkName {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<LinkName> for String {
+    fn from(name: LinkName) -> Self {
+        name.as_str().to_owned()
     }
 }
 
@@ -51,7 +65,7 @@ impl fmt::Debug for LinkName {
 }
 
 /// What a link's packets travel through: wired links are preferred, wireless ones get slower timers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum Medium {
     /// Ethernet and everything that is not wireless.
     #[default]

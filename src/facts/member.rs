@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{Link, LinkName, Medium, NodeName, Role};
 use crate::addr::{MacAddr, Prefix};
 
 /// What a member tells the others of one of its links.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MemberLink {
     /// Its name.
     pub name: LinkName,
@@ -48,7 +49,7 @@ impl MemberLink {
 }
 
 /// A member Lease.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Member {
     /// Its node.
     pub node: NodeName,

@@ -14,7 +14,7 @@ mod service;
 mod snapshot;
 mod version;
 
-pub use claim::{Claim, Holder, Placement};
+pub use claim::{Claim, Holder, Moved, Placement};
 pub use configmap::{ConfigMapSeen, ConfigMapText};
 pub use event::{Event, EventKind, Subject};
 pub use link::{Link, LinkName, Links, Medium, Role};

@@ -5,10 +5,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Labels, Uid};
 
 /// The name of a Node object; also the name of the member that runs there.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct NodeName(pub Arc<str>);
 
 impl NodeName {
@@ -26,6 +29,18 @@ impl NodeName {
 impl Borrow<str> for NodeName {
     fn borrow(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for NodeName {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<NodeName> for String {
+    fn from(name: NodeName) -> Self {
+        name.as_str().to_owned()
     }
 }
 
@@ -48,7 +63,7 @@ impl fmt::Debug for NodeName {
 }
 
 /// What we read of a Node object.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Node {
     /// `metadata.name`.
     pub name: NodeName,

@@ -5,11 +5,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Labels, NodeName};
 use crate::addr::Family;
 
 /// Namespace and name of a Service; prints as `namespace/name`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ServiceKey {
     /// The namespace.
     pub namespace: Arc<str>,
@@ -30,6 +33,20 @@ impl ServiceKey {
     }
 }
 
+impl TryFrom<String> for ServiceKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("{text:?} is not namespace/name"))
+    }
+}
+
+impl From<ServiceKey> for String {
+    fn from(key: ServiceKey) -> Self {
+        key.to_string()
+    }
+}
+
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
@@ -43,8 +60,21 @@ impl fmt::Debug for ServiceKey {
 }
 
 /// The uid of an object: a Service deleted and created again has another.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Uid(pub Arc<str>);
+
+impl From<String> for Uid {
+    fn from(uid: String) -> Self {
+        Self(uid.into())
+    }
+}
+
+impl From<Uid> for String {
+    fn from(uid: Uid) -> Self {
+        uid.0.as_ref().to_owned()
+    }
+}
 
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +83,7 @@ impl fmt::Display for Uid {
 }
 
 /// `spec.externalTrafficPolicy`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum TrafficPolicy {
     /// Any node forwards to any endpoint.
     #[default]
@@ -63,7 +93,7 @@ pub enum TrafficPolicy {
 }
 
 /// `spec.ipFamilyPolicy`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum FamilyPolicy {
     /// One family.
     #[default]
@@ -75,7 +105,7 @@ pub enum FamilyPolicy {
 }
 
 /// `spec.ports[].protocol`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP, the default.
     #[default]
@@ -87,7 +117,7 @@ pub enum Protocol {
 }
 
 /// One port of a Service.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ServicePort {
     /// The protocol.
     pub protocol: Protocol,
@@ -96,7 +126,7 @@ pub struct ServicePort {
 }
 
 /// Our condition `lanlord.dev/Announced` as the Service carries it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AnnouncedCondition {
     /// `status: "True"`.
     pub announced: bool,
@@ -109,7 +139,7 @@ pub struct AnnouncedCondition {
 }
 
 /// A Service of `type: LoadBalancer`; others never get into a [`super::Snapshot`].
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Service {
     /// Namespace and name.
     pub key: ServiceKey,
@@ -157,7 +187,7 @@ impl Service {
 
 /// Where the serving endpoints of a Service are, from all its EndpointSlices. *Serving* is `ready` or `serving`: pods that
 /// terminate but still serve count (KEP-1669), `publishNotReadyAddresses` makes all ready.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Endpoints {
     /// Nodes with at least one serving endpoint.
     pub nodes: BTreeSet<NodeName>,

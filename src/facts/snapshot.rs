@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Claim, Endpoints, Labels, Member, Node, NodeName, Service, ServiceKey};
 
 /// The Lease `leader`, in client-go's words.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaderRecord {
     /// `holderIdentity`: `<node>/<instance>`; `None` after a release.
     pub holder: Option<String>,
@@ -38,4 +40,7 @@ pub struct Snapshot {
     pub claims: Arc<BTreeMap<IpAddr, Arc<Claim>>>,
     /// The Lease `leader`; `None` while it does not exist.
     pub leader: Option<LeaderRecord>,
+    /// It is what an earlier life of this agent saw: the API server has not been reached since the start. The first complete answer
+    /// replaces it.
+    pub remembered: bool,
 }

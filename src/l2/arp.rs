@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::desired::LinkDesired;
-use super::owned::Owned;
+use super::owned::{Due, Owned};
 use super::{Protocol, Purpose};
 use crate::addr::{Family, MacAddr};
 use crate::machine::{Instant, Machine};
@@ -38,12 +38,19 @@ pub struct Arp {
 
 impl Arp {
     fn answer(&self, packet: Packet, out: &mut Vec<Action>) {
-        let reply = Packet { operation: Operation::Reply, sha: self.owned.mac, spa: packet.tpa, tha: packet.sha, tpa: packet.spa };
+        let reply = Packet { operation: Operation::Reply, sha: self.owned.mac(), spa: packet.tpa, tha: packet.sha, tpa: packet.spa };
         out.push(Action::Send { address: reply.spa.into(), purpose: Purpose::Answer, to: packet.sha, packet: reply });
     }
 
+    /// RFC 5227 §2.1.1: `spa` 0 changes nobody's cache.
+    fn probe(&self, address: Ipv4Addr, out: &mut Vec<Action>) {
+        let (sha, spa) = (self.owned.mac(), Ipv4Addr::UNSPECIFIED);
+        let packet = Packet { operation: Operation::Request, sha, spa, tha: MacAddr::ZERO, tpa: address };
+        out.push(Action::Send { address: address.into(), purpose: Purpose::Probe, to: MacAddr::BROADCAST, packet });
+    }
+
     fn announce(&self, address: Ipv4Addr, out: &mut Vec<Action>) {
-        let mac = self.owned.mac;
+        let mac = self.owned.mac();
         for (operation, tha) in [(Operation::Request, MacAddr::ZERO), (Operation::Reply, mac)] {
             let packet = Packet { operation, sha: mac, spa: address, tha, tpa: address };
             out.push(Action::Send { address: address.into(), purpose: Purpose::Announcement, to: MacAddr::BROADCAST, packet });
@@ -58,33 +65,34 @@ impl Machine for Arp {
 
     fn set(&mut self, desired: Arc<LinkDesired>, now: Instant, out: &mut Vec<Action>) {
         let wanted: BTreeSet<Ipv4Addr> = desired.addresses.keys().filter_map(v4).collect();
-        let change = self.owned.set(&desired, &wanted, now);
-        out.extend(change.state_changes());
+        self.owned.set(desired, &wanted, now, out);
         self.handle_timeout(now, out);
     }
 
     fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
         let Event::Received { destination, packet } = event;
         // A group or nobody as sender is forged; our own MAC is our own frame, reflected by an access point.
-        if packet.sha.is_group() || packet.sha == MacAddr::ZERO || packet.sha == self.owned.mac {
+        if packet.sha.is_group() || packet.sha == MacAddr::ZERO || packet.sha == self.owned.mac() {
             return;
         }
-        if self.owned.contains(packet.spa) {
-            // RFC 5227 §2.4: any ARP packet that gives our address as its sender's is a conflict.
-            if self.owned.tell_conflict(packet.spa, packet.sha, now) {
-                out.push(Action::Conflict { address: packet.spa.into(), mac: packet.sha });
-            }
+        // RFC 5227 §2.4: any ARP packet that gives an address as its sender's claims it; §3: who announces names it as target, too.
+        let ours = self.owned.contains(packet.spa);
+        self.owned.claimed(packet.spa, packet.sha, packet.spa == packet.tpa, now, out);
+        if ours {
             return;
         }
-        let asked = destination == MacAddr::BROADCAST || destination == self.owned.mac;
+        let asked = destination == MacAddr::BROADCAST || destination == self.owned.mac();
         if asked && packet.operation == Operation::Request && self.owned.contains(packet.tpa) {
             self.answer(packet, out);
         }
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while let Some(address) = self.owned.due(now) {
-            self.announce(address, out);
+        while let Some((address, due)) = self.owned.due(now, out) {
+            match due {
+                Due::Probe => self.probe(address, out),
+                Due::Announce => self.announce(address, out),
+            }
         }
     }
 
@@ -99,6 +107,10 @@ impl Protocol for Arp {
 
     fn new(seed: u64) -> Self {
         Self { owned: Owned::new(seed) }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.owned.len() == 0
     }
 
     fn decode(frame: &[u8]) -> Option<Event> {

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::addr::{Family, MacAddr};
+use crate::addr::{Family, MacAddr, RangeSet};
 use crate::facts::LinkName;
 
-/// Everything this node answers for, link by link. Links without addresses are not listed.
+/// Everything this node answers for, link by link. Links without addresses are listed, too: one may just have left them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
     /// By link name.
@@ -16,7 +16,7 @@ pub struct Desired {
 }
 
 /// What is answered for on one link.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LinkDesired {
     /// The kernel's number of the link: another number under the same name is another link.
     pub index: u32,
@@ -28,6 +28,14 @@ pub struct LinkDesired {
     /// The addresses, each with the Services it is for, as people read them in log lines and status (`default/nginx`). Another text
     /// for the same address announces nothing.
     pub addresses: BTreeMap<IpAddr, Arc<str>>,
+    /// Of these, such as the record already gives to this node: nobody takes them over from a machine that could still have them, so
+    /// they are probed (RFC 5227 §2.1, RFC 4862 §5.4) before they are announced. Counts at the moment an address is added.
+    pub fresh: BTreeSet<IpAddr>,
+    /// Addresses that another living member owns, with its MACs there: one that was ours a moment ago is answered until it is
+    /// announced from one of those MACs. Shared by all links.
+    pub successors: Arc<BTreeMap<IpAddr, BTreeSet<MacAddr>>>,
+    /// Where a packet from an unknown MAC that gives such an address as its own is told: addresses of pools on this link.
+    pub watched: RangeSet,
     /// How often an address at rest is announced again (jittered by a quarter); `None`: never.
     pub announce_interval: Option<Duration>,
     /// This node leaves and another takes over: it still answers, but announces nothing, which would draw the LAN back to it, and the
@@ -44,8 +52,9 @@ impl Desired {
 }
 
 impl LinkDesired {
-    /// Whether there is anything to answer for in that family.
+    /// Whether there is anything to answer for or to watch in that family.
     pub fn has(&self, family: Family) -> bool {
-        self.addresses.keys().any(|address| Family::of(*address) == family)
+        let watched = self.watched.ranges().any(|range| range.family() == family);
+        watched || self.addresses.keys().any(|address| Family::of(*address) == family)
     }
 }

@@ -27,8 +27,10 @@ use desired::LinkDesired;
 pub enum State {
     /// No packet names it.
     Silent,
-    /// Solicitations are answered and announcements sent.
+    /// Solicitations are answered and announcements sent (a fresh address is probed before).
     Announcing,
+    /// Withdrawn, and still answered until the new owner announces it, so that nobody asks in vain in between.
+    Yielding,
 }
 
 /// Why a [`State`] was entered.
@@ -38,6 +40,10 @@ pub enum Reason {
     Desired,
     /// It is not desired here any more.
     Withdrawn,
+    /// Its new owner has announced it.
+    HandedOver,
+    /// Its new owner was not heard in time.
+    HandOverExpired,
     /// The link has another MAC, so everyone has to be told again.
     MacChanged,
 }
@@ -49,6 +55,8 @@ pub enum Purpose {
     Answer,
     /// Somebody here wants to know who has it.
     Question,
+    /// Does somebody have the address that is to be announced?
+    Probe,
     /// Unasked: takeover and its repetitions, or the refresh of an address at rest.
     Announcement,
 }
@@ -82,8 +90,22 @@ pub enum Action<P> {
         /// Why.
         reason: Reason,
     },
-    /// Somebody else says that an address we answer for is theirs. At most once in `DEFEND_INTERVAL` per address.
+    /// Somebody unknown says that an address we answer for is theirs. At most once in `DEFEND_INTERVAL` per address.
     Conflict {
+        /// Which address.
+        address: IpAddr,
+        /// Who.
+        mac: MacAddr,
+    },
+    /// A member announces an address we answer for. At most once a second per address.
+    MemberClaim {
+        /// Which address.
+        address: IpAddr,
+        /// One of its MACs.
+        mac: MacAddr,
+    },
+    /// Somebody unknown uses a watched address.
+    Sighted {
         /// Which address.
         address: IpAddr,
         /// Who.
@@ -99,6 +121,8 @@ pub trait Protocol: Machine<Desired = LinkDesired, Action = Action<Self::Packet>
     const FAMILY: Family;
     /// A machine without addresses; `seed` jitters its announcements.
     fn new(seed: u64) -> Self;
+    /// Nothing is answered for.
+    fn is_silent(&self) -> bool;
     /// Reads a received Ethernet frame; `None`: not for this protocol, or not valid.
     fn decode(frame: &[u8]) -> Option<Self::Event>;
     /// Who says in this packet that it has which address; nobody in one that is forged or comes from who has none yet.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::desired::LinkDesired;
-use super::owned::Owned;
+use super::owned::{Due, Owned};
 use super::{Protocol, Purpose};
 use crate::addr::{Family, MacAddr, solicited_node};
 use crate::machine::{Instant, Machine};
@@ -49,25 +49,25 @@ impl Ndp {
             solicited: solicited_by.is_some(),
             override_: true,
             target,
-            target_link_layer_address: Some(self.owned.mac),
+            target_link_layer_address: Some(self.owned.mac()),
         };
         out.push(Action::Send { address: target.into(), purpose, to, packet: Packet { source: target, destination, message } });
     }
 
-    fn solicited(&mut self, from: Ipv6Addr, mac: MacAddr, target: Ipv6Addr, now: Instant, out: &mut Vec<Action>) {
-        if self.owned.contains(from) {
-            self.claimed(from, mac, now, out);
-        } else if self.owned.contains(target) {
+    fn solicited(&self, from: Ipv6Addr, mac: MacAddr, target: Ipv6Addr, out: &mut Vec<Action>) {
+        if self.owned.contains(target) {
             // RFC 4861 §7.2.4: who has no address yet (a DAD probe) is told through the group, without S.
             let solicited_by = (!from.is_unspecified()).then_some((from, mac));
             self.advertise(target, solicited_by, Purpose::Answer, out);
         }
     }
 
-    fn claimed(&mut self, address: Ipv6Addr, mac: MacAddr, now: Instant, out: &mut Vec<Action>) {
-        if self.owned.tell_conflict(address, mac, now) {
-            out.push(Action::Conflict { address: address.into(), mac });
-        }
+    /// RFC 4862 §5.4.2: from nobody, so that it changes nobody's cache.
+    fn probe(&self, target: Ipv6Addr, out: &mut Vec<Action>) {
+        let group = solicited_node(target);
+        let message = Message::NeighborSolicitation { target, source_link_layer_address: None };
+        let packet = Packet { source: Ipv6Addr::UNSPECIFIED, destination: group, message };
+        out.push(Action::Send { address: target.into(), purpose: Purpose::Probe, to: MacAddr::of_ipv6_multicast(group), packet });
     }
 
     /// Joins what is newly needed and leaves what no address needs any more; addresses share groups.
@@ -86,8 +86,7 @@ impl Machine for Ndp {
 
     fn set(&mut self, desired: Arc<LinkDesired>, now: Instant, out: &mut Vec<Action>) {
         let wanted: BTreeSet<Ipv6Addr> = desired.addresses.keys().filter_map(v6).collect();
-        let change = self.owned.set(&desired, &wanted, now);
-        out.extend(change.state_changes());
+        self.owned.set(desired, &wanted, now, out);
         // Before the announcements: they make everyone ask.
         self.follow_groups(out);
         self.handle_timeout(now, out);
@@ -100,18 +99,35 @@ impl Machine for Ndp {
             | Message::NeighborAdvertisement { target_link_layer_address: option, .. } => option.unwrap_or(source),
         };
         // A group or nobody as sender is forged; our own MAC is our own frame, reflected by an access point.
-        if mac.is_group() || mac == MacAddr::ZERO || mac == self.owned.mac {
+        if mac.is_group() || mac == MacAddr::ZERO || mac == self.owned.mac() {
             return;
         }
+        let before = self.owned.len();
         match packet.message {
-            Message::NeighborSolicitation { target, .. } => self.solicited(packet.source, mac, target, now, out),
-            Message::NeighborAdvertisement { target, .. } => self.claimed(target, mac, now, out),
+            Message::NeighborSolicitation { target, .. } => {
+                let ours = self.owned.contains(packet.source);
+                self.owned.claimed(packet.source, mac, false, now, out);
+                if !ours {
+                    self.solicited(packet.source, mac, target, out);
+                }
+            }
+            Message::NeighborAdvertisement { target, solicited, .. } => self.owned.claimed(target, mac, !solicited, now, out),
+        }
+        if self.owned.len() != before {
+            self.follow_groups(out);
         }
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while let Some(address) = self.owned.due(now) {
-            self.advertise(address, None, Purpose::Announcement, out);
+        let before = self.owned.len();
+        while let Some((address, due)) = self.owned.due(now, out) {
+            match due {
+                Due::Probe => self.probe(address, out),
+                Due::Announce => self.advertise(address, None, Purpose::Announcement, out),
+            }
+        }
+        if self.owned.len() != before {
+            self.follow_groups(out);
         }
     }
 
@@ -126,6 +142,10 @@ impl Protocol for Ndp {
 
     fn new(seed: u64) -> Self {
         Self { owned: Owned::new(seed), groups: BTreeSet::new() }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.owned.len() == 0
     }
 
     fn decode(frame: &[u8]) -> Option<Event> {

@@ -49,7 +49,7 @@ pub struct Counters {
     pub answered: u64,
     /// Announcements sent.
     pub announced: u64,
-    /// Questions sent.
+    /// Questions and probes sent.
     pub asked: u64,
     /// Frames lost before we read them.
     pub dropped: u64,
@@ -70,13 +70,15 @@ pub struct AddressStatus {
     pub answered: u64,
     /// Announcements sent.
     pub announced: u64,
-    /// Who else claimed it last.
-    pub conflict: Option<Conflict>,
+    /// The machine that claimed it last and is no member.
+    pub conflict: Option<Claimant>,
+    /// The member (or other link of this host) that announced it last.
+    pub member: Option<Claimant>,
 }
 
-/// Somebody else's claim.
+/// Who claims an address that we answer for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Conflict {
+pub struct Claimant {
     /// Who.
     pub mac: MacAddr,
     /// When.

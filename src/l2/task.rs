@@ -74,6 +74,7 @@ pub async fn run(mut inputs: Inputs, outputs: Outputs, seed: u64, shutdown: Canc
             match ports.get(&key) {
                 Some(Some(sender)) => drop(sender.send_if_modified(|known| replace(known, Arc::new(wanted)))),
                 Some(None) => {}
+                None if !wanted.is_something(key.1) => {}
                 None => {
                     let (sender, wanted) = watch::channel(Arc::new(wanted));
                     let shell = Shell { key: key.clone(), wanted, outputs: outputs.clone(), seed, shutdown: shutdown.clone() };
@@ -118,16 +119,22 @@ struct Wanted {
     own: BTreeSet<IpNet>,
 }
 
+impl Wanted {
+    /// Whether there is anything to do for a port of that family that has nothing to hand over.
+    fn is_something(&self, family: Family) -> bool {
+        self.link.has(family) || !self.questions.is_empty()
+    }
+}
+
+/// What is wanted of each port there could be.
 fn by_port(desired: &Desired, questions: &Questions, links: &Links) -> BTreeMap<Key, Wanted> {
     let usable = |name: &LinkName| links.links.get(name).filter(|link| link.up && link.role == Role::Own);
     let mut asked: BTreeMap<Key, Questions> = BTreeMap::new();
     for question in questions.iter().filter(|question| usable(&question.link).is_some()) {
         asked.entry((question.link.clone(), Family::of(question.address))).or_default().insert(question.clone());
     }
-    let addressed = desired.links.iter().flat_map(|(name, link)| {
-        [Family::V4, Family::V6].into_iter().filter(|family| link.has(*family)).map(|family| (name.clone(), family))
-    });
-    let keys: BTreeSet<Key> = addressed.chain(asked.keys().cloned()).collect();
+    let answering = desired.links.keys().flat_map(|name| [Family::V4, Family::V6].map(|family| (name.clone(), family)));
+    let keys: BTreeSet<Key> = answering.chain(asked.keys().cloned()).collect();
     keys.into_iter()
         .filter_map(|key| {
             let found = links.links.get(&key.0);
@@ -141,14 +148,7 @@ fn by_port(desired: &Desired, questions: &Questions, links: &Links) -> BTreeMap<
 }
 
 fn only_questions(link: &Link) -> LinkDesired {
-    LinkDesired {
-        index: link.index,
-        mac: link.mac,
-        known_macs: BTreeSet::new(),
-        addresses: BTreeMap::new(),
-        announce_interval: None,
-        leaving: false,
-    }
+    LinkDesired { index: link.index, mac: link.mac, ..LinkDesired::default() }
 }
 
 fn replace<T: PartialEq>(known: &mut T, new: T) -> bool {
@@ -174,6 +174,9 @@ impl Shell {
         let mut last_error = String::new();
         loop {
             let wanted = Arc::clone(&self.wanted.borrow_and_update());
+            if !wanted.is_something(self.key.1) {
+                break;
+            }
             let opened = clock::now();
             let error = match Port::<P>::open(&self.key, &wanted, self.seed) {
                 Ok(mut port) => match port.serve(&mut self).await {

@@ -13,10 +13,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::assign::{Assignment, assign};
+use super::moves::{Move, moves};
 use super::place::place;
 use super::tell::{Now, POOL, Publish, RELEASED, events, farewell, publish};
 use crate::config::Config;
-use crate::facts::{Claim, Event, Holder, Living, NodeName, Placement, Service, ServiceKey, Snapshot};
+use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
+use crate::plan::departure::departure;
 use crate::plan::eligible::candidates;
 use crate::plan::group::Group;
 use crate::plan::owner::owner;
@@ -106,6 +108,7 @@ struct Decider<'a> {
     groups: BTreeMap<&'a ServiceKey, &'a GroupPlan>,
     held: BTreeMap<&'a ServiceKey, Vec<&'a Arc<Claim>>>,
     load: BTreeMap<NodeName, usize>,
+    moves: BTreeMap<&'a ServiceKey, Move>,
     /// Addresses whose claims this decision writes already.
     written: BTreeSet<IpAddr>,
     decision: Decision,
@@ -128,7 +131,8 @@ impl<'a> Decider<'a> {
                 *load.entry(node.clone()).or_default() += 1;
             }
         }
-        Self { config, snapshot, living, now, groups, held, load, written: BTreeSet::new(), decision: Decision::default() }
+        let moves = moves(plan, &mut load, now.quiet);
+        Self { config, snapshot, living, now, groups, held, load, moves, written: BTreeSet::new(), decision: Decision::default() }
     }
 
     fn serve(&mut self, service: &Arc<Service>, assignment: &Assignment) {
@@ -145,13 +149,13 @@ impl<'a> Decider<'a> {
         self.written.extend(again.iter().map(|claim| claim.address));
         let unchanged = new.is_empty() && given_up.is_empty();
         let known = self.groups.get(&service.key).copied().filter(|_| unchanged);
-        let owner = match known {
+        let (owner, moved) = match known {
             Some(known) => self.settle(known),
-            None => self.found(service, &kept, &mut take),
+            None => (self.found(service, &kept, &mut take), None),
         };
         let mut publish = publish(self.config, service, assignment, &owner, self.now);
         let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
-        let told = events(self.config, service, assignment, &owner, &publish, repair);
+        let told = events(self.config, service, assignment, &owner, &publish, repair, moved.as_ref());
         take.extend(again);
         let release: Vec<Claim> = given_up.iter().map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
         if let Some(claim) = release.first() {
@@ -175,7 +179,7 @@ impl<'a> Decider<'a> {
         let resource_version = self.snapshot.claims.get(&address).map(|claim| claim.resource_version.clone()).unwrap_or_default();
         let pool = self.config.pool_of(address).map(|pool| pool.name.to_string()).unwrap_or_default();
         let holders = vec![Holder { service: service.key.clone(), uid: service.uid.clone() }];
-        Claim { address, holders, pool, placement: None, last_holder: None, freed: None, resource_version }
+        Claim { address, holders, pool, placement: None, moved: None, last_holder: None, freed: None, resource_version }
     }
 
     /// The owner of a group that changes its addresses: placed at once, so that the owner announces as soon as it sees the claims.
@@ -197,8 +201,9 @@ impl<'a> Decider<'a> {
         owner(&group, &candidates)
     }
 
-    /// The owner of a group that stays as it is; records it where the claims say otherwise.
-    fn settle(&mut self, known: &GroupPlan) -> Result<crate::plan::Owner, NotAnnounced> {
+    /// The owner of a group that stays as it is, and where it was before; records where the claims say otherwise, and planned moves. What
+    /// is published follows the record: only when it is written do all agents turn to the new owner.
+    fn settle(&mut self, known: &GroupPlan) -> (Result<crate::plan::Owner, NotAnnounced>, Option<Moved>) {
         let mut owned = known.owner.clone();
         let mut placement = owned.as_ref().ok().map(|owner| Placement { node: owner.node.clone(), generation: owner.generation });
         if placement.is_none() && known.group.placement().is_none() {
@@ -207,14 +212,23 @@ impl<'a> Decider<'a> {
                 owned = owner(&with_placement(&known.group, placement.as_ref()), &known.candidates);
             }
         }
+        let moving = known.group.services.first().and_then(|service| self.moves.get(service));
+        let placement = moving.map(|moving| moving.to.clone()).or(placement);
+        let before = known.group.placement().filter(|before| placement.as_ref().is_some_and(|now| now.node != before.node));
+        let moved = before.map(|before| {
+            let why = moving.map_or_else(|| departure(self.snapshot, self.living, known, before), |moving| moving.why);
+            Moved { from: before.node.clone(), why: why.to_string() }
+        });
         for claim in known.group.claims.values() {
             let placement = placement.clone().or_else(|| claim.placement.clone());
             let pool = self.config.pool_of(claim.address).map_or_else(|| claim.pool.clone(), |pool| pool.name.to_string());
             if (placement != claim.placement || pool != claim.pool) && self.written.insert(claim.address) {
-                self.decision.tend.push(Tend::Replace(Claim { placement, pool, ..Claim::clone(claim) }));
+                let moved = moved.clone().or_else(|| claim.moved.clone());
+                self.decision.tend.push(Tend::Replace(Claim { placement, pool, moved, ..Claim::clone(claim) }));
             }
         }
-        owned
+        let recorded = known.group.claims.values().find_map(|claim| claim.moved.clone());
+        (owned, moved.filter(|_| moving.is_none()).or(recorded))
     }
 
     /// The claim without some of its holders; free if none is left.
@@ -224,7 +238,7 @@ impl<'a> Decider<'a> {
             return Claim { holders, ..claim.clone() };
         }
         let last_holder = left.into_iter().next().map(|holder| holder.service).or_else(|| claim.last_holder.clone());
-        Claim { holders, placement: None, last_holder, freed: Some(self.now.seconds), ..claim.clone() }
+        Claim { holders, placement: None, moved: None, last_holder, freed: Some(self.now.seconds), ..claim.clone() }
     }
 
     /// Gives back what Services held that are to be left alone now, once their status does not show it any more. One that is being

@@ -218,8 +218,8 @@ impl Machine for Elector {
         self.stand = desired.stand;
         let was_heard = std::mem::replace(&mut self.heard_by_all, desired.heard_by_all);
         if was_heard && !self.heard_by_all && self.state == State::Leading {
-            // Who does not hear us any more times our Lease from now.
-            self.retry_at = Some(now);
+            // Who does not hear us any more times our Lease from now, so there is time; often a member has only just joined.
+            self.retry_at = Some(now + RETRY_PERIOD);
             self.renew_deadline = Some(now + RENEW_DEADLINE);
         }
         if resign {
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_everybody_hears_writes_nothing_and_renews_at_once_when_somebody_does_not() {
+    fn a_leader_that_everybody_hears_writes_nothing_and_renews_again_when_somebody_does_not() {
         let mut elector = leading("1");
         let mut out = Vec::new();
         elector.set(Arc::new(Desired { stand: true, heard_by_all: true }), at(1), &mut out);
@@ -417,7 +417,7 @@ mod tests {
         }
         assert_eq!(out, []);
         elector.set(Arc::new(Desired { stand: true, heard_by_all: false }), at(200), &mut out);
-        elector.handle_timeout(at(200), &mut out);
+        elector.handle_timeout(at(210), &mut out);
         assert!(matches!(&out[..], [Action::Write(_)]), "{out:?}");
         assert!(elector.leads());
     }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::decide::{Decision, Tend, Work, decide};
 use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
+use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
 use super::tell::Now;
 use crate::api::events::Recorder;
@@ -26,7 +27,9 @@ use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
 use crate::config::Config;
-use crate::facts::{Claim, Event, EventKind, Holder, LeaderRecord, Living, NodeName, ServiceKey, Snapshot, Subject, is_at_least};
+use crate::facts::{
+    Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, Subject, is_at_least,
+};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 
@@ -136,6 +139,7 @@ pub async fn run(
         told: None,
         queue: Decision::default(),
         decide_after: Instant::default(),
+        quiet: Quiet::default(),
     };
     loop {
         let world = World::of(&mut inputs);
@@ -217,6 +221,8 @@ struct Leader {
     queue: Decision,
     /// A burst of changes costs at most a tenth of one core.
     decide_after: Instant,
+    /// For `rebalance: true`.
+    quiet: Quiet,
 }
 
 impl Leader {
@@ -259,7 +265,11 @@ impl Leader {
             if now < self.decide_after {
                 return Some(self.decide_after);
             }
-            self.queue = self.decide(config, snapshot, &world.living);
+            let quiet = self.quiet.observe(snapshot, &world.living, now) && config.settings.rebalance;
+            self.queue = decision(config, snapshot, &world.living, quiet);
+            if quiet && self.queue.tend.iter().any(|tend| evened_out(tend.claim())) {
+                self.quiet.moving(now);
+            }
             self.decide_after = now + clock::now().since(now) * 9;
         }
         self.start(now);
@@ -267,17 +277,8 @@ impl Leader {
             Busy::Settling { until, .. } => Some(*until),
             Busy::Working => None,
         });
-        earliest([settling.min(), self.failures.next(now), self.repairs.next(now)])
-    }
-
-    fn decide(&self, config: &Config, snapshot: &Snapshot, living: &Living) -> Decision {
-        let wall = clock::wall();
-        let seconds = wall.as_second();
-        let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
-        let mut decision = decide(config, snapshot, living, &Now { text, seconds });
-        decision.work.reverse();
-        decision.tend.reverse();
-        decision
+        let quiet = self.quiet.until(now).filter(|_| config.settings.rebalance);
+        earliest([settling.min(), self.failures.next(now), self.repairs.next(now), quiet])
     }
 
     /// Begins as much of the queue as may be in flight. What has to wait is dropped: it is decided again, on newer facts.
@@ -414,6 +415,16 @@ impl Leader {
     }
 }
 
+fn decision(config: &Config, snapshot: &Snapshot, living: &Living, quiet: bool) -> Decision {
+    let wall = clock::wall();
+    let seconds = wall.as_second();
+    let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
+    let mut decision = decide(config, snapshot, living, &Now { text, seconds, quiet });
+    decision.work.reverse();
+    decision.tend.reverse();
+    decision
+}
+
 fn is_busy(busy: &Busy, snapshot: &Snapshot, now: Instant) -> bool {
     match busy {
         Busy::Working => true,
@@ -472,9 +483,7 @@ async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written:
         Tend::Replace(claim) | Tend::Release(claim, _) => {
             write_claim(api, feedback, &claim, written).await?;
             match (&claim.placement, &claim.last_holder) {
-                (Some(placement), _) => {
-                    tracing::info!(address = %claim.address, service = services(&claim), owner = %placement.node, "owner recorded");
-                }
+                (Some(placement), _) => tell_owner(&claim, placement),
                 (None, Some(last)) => tracing::info!(address = %claim.address, service = %last, "released"),
                 (None, None) => {}
             }
@@ -495,6 +504,14 @@ async fn check_gone(api: &Api, holders: &[Holder]) -> Result<(), WriteError> {
         }
     }
     Ok(())
+}
+
+fn tell_owner(claim: &Claim, placement: &Placement) {
+    let (address, service, owner) = (claim.address, services(claim), &placement.node);
+    match &claim.moved {
+        Some(Moved { from, why }) => tracing::info!(%address, service, %owner, %from, reason = why, "owner recorded"),
+        None => tracing::info!(%address, service, %owner, "owner recorded"),
+    }
 }
 
 fn services(claim: &Claim) -> String {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::assign::Assignment;
 use crate::config::Config;
-use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Service, Subject};
+use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, Service, Subject};
 use crate::plan::{NotAnnounced, Owner};
 
 /// Annotation: who announces what, where, since when. For people; never read back as truth.
@@ -15,13 +15,15 @@ pub const POOL: &str = "lanlord.dev/ip-allocated-from-pool";
 /// Annotation: the last address taken away and when; also makes sure that giving an address back changes the Service first.
 pub const RELEASED: &str = "lanlord.dev/released";
 
-/// The wall clock, for text only.
+/// The moment of a decision. The wall clock is for text only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Now {
     /// RFC 3339, seconds.
     pub text: String,
     /// Seconds since 1970.
     pub seconds: i64,
+    /// Nothing has happened for so long that an address may move for evenness alone.
+    pub quiet: bool,
 }
 
 /// What one patch of `services/status` writes.
@@ -106,6 +108,14 @@ fn condition_text(assignment: &Assignment, owner: &Result<Owner, NotAnnounced>) 
     }
 }
 
+/// `; moved from "pi1": it is cordoned` when the announcement named another node before.
+fn moved_from(service: &Service, owner: &Owner, moved: Option<&Moved>) -> String {
+    let before = service.annotations.get(ANNOUNCED).and_then(|text| text.split_once(" by ")?.1.split(' ').next());
+    let Some(before) = before.filter(|before| *before != owner.node.as_str()) else { return String::new() };
+    let why = moved.filter(|moved| moved.from.as_str() == before).map(|moved| format!(": {}", moved.why)).unwrap_or_default();
+    format!("; moved from {before:?}{why}")
+}
+
 /// The Events for the step from what the Service says now to `publish`: none at rest, one for a plain assignment.
 pub fn events(
     config: &Config,
@@ -114,6 +124,7 @@ pub fn events(
     owner: &Result<Owner, NotAnnounced>,
     publish: &Publish,
     repair: bool,
+    moved: Option<&Moved>,
 ) -> Vec<Event> {
     let event =
         |kind, reason, message| Event { subject: Subject::Service(service.key.clone(), service.uid.clone()), kind, reason, message };
@@ -149,7 +160,9 @@ pub fn events(
     } else if let (Ok(owner), true) = (owner, changed && condition.announced) {
         // MetalLB's words, which people search for, and more.
         let (links, addresses) = (links(&assignment.addresses, owner), list(&assignment.addresses));
-        let message = format!("announcing from node {:?} with protocol \"layer2\" on {links}: {addresses}", owner.node.as_str());
+        let node = owner.node.as_str();
+        let from = moved_from(service, owner, moved);
+        let message = format!("announcing from node {node:?} with protocol \"layer2\" on {links}: {addresses}{from}");
         events.push(event(EventKind::Normal, "nodeAssigned", message));
     } else if changed && !assignment.addresses.is_empty() {
         events.push(event(EventKind::Warning, "NotAnnounced", condition.message.clone()));

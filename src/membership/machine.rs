@@ -103,7 +103,8 @@ impl Membership {
     /// The liveness sessions wanted; none for an instance that a newer one on its node has replaced.
     pub fn sessions(&self) -> Sessions {
         match (self.own.state(), &self.snapshot) {
-            (State::Superseded | State::Left, _) | (_, None) => Sessions::default(),
+            (State::Superseded, _) => Sessions { silent: true, ..Sessions::default() },
+            (State::Left, _) | (_, None) => Sessions::default(),
             (State::Joining | State::Member, Some(snapshot)) => self.view(snapshot).sessions(&self.desired.timers, self.detached),
         }
     }

@@ -99,7 +99,7 @@ impl View<'_> {
             };
             sessions.insert(key(&pair, timers), session);
         }
-        Desired { sessions }
+        Desired { sessions, silent: false }
     }
 
     /// Those who can prove that our links work, beside the members: gateways.

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::departure::Departure;
 use super::group::Group;
 use super::reason::NotAnnounced;
 use crate::addr::Family;
-use crate::config::{Config, L2Advertisement, Pool, PoolName};
+use crate::config::{Config, L2Advertisement, OnCordon, Pool, PoolName};
 use crate::facts::{
     Claim, Endpoints, Labels, Link, LinkName, Living, LivingMember, Medium, MemberLink, Node, NodeName, Service, Snapshot, TrafficPolicy,
 };
@@ -27,6 +28,12 @@ pub struct Candidate {
     pub ready: bool,
     /// Node is cordoned.
     pub cordoned: bool,
+    /// Its kube-proxy fails its health check.
+    pub dataplane_unhealthy: bool,
+    /// It does not reach the API server: it would not hear that it was given something.
+    pub detached: bool,
+    /// Why the group should leave this node although it could be announced there.
+    pub leave: Option<Departure>,
     /// All links used are wired.
     pub wired: bool,
     /// Serving endpoints are in reach of this node.
@@ -47,12 +54,15 @@ pub struct Candidates {
 /// Finds the candidates of `group`.
 pub fn candidates(config: &Config, snapshot: &Snapshot, living: &Living, group: &Group) -> Candidates {
     let services: Vec<&Service> = group.services.iter().filter_map(|key| snapshot.services.get(key)).map(AsRef::as_ref).collect();
+    let unsettled = configurations_differ(snapshot, living);
     let mut nodes = BTreeMap::new();
     let mut excluded = BTreeMap::new();
     let mut unavailable = false;
     for (name, member) in &living.members {
         let Some(node) = snapshot.nodes.get(name) else { continue };
-        let Some(candidate) = candidate(config, &services, group, node, member) else { continue };
+        let recorded = group.placement().is_some_and(|at| at.node == *name && at.generation == member.generation);
+        let Some(mut candidate) = candidate(config, &services, group, node, member, unsettled && recorded) else { continue };
+        candidate.leave = leave(config, snapshot, &services, node, member).filter(|_| !unsettled);
         if node.network_unavailable {
             unavailable = true;
         } else if node.excluded {
@@ -77,14 +87,25 @@ pub fn candidates(config: &Config, snapshot: &Snapshot, living: &Living, group: 
     Candidates { nodes, otherwise, all_excluded }
 }
 
-fn candidate(config: &Config, services: &[&Service], group: &Group, node: &Node, member: &LivingMember) -> Option<Candidate> {
+/// While the configurations of living members differ, only loss moves a group: some would follow the new rules and some the old ones.
+/// A member that has none yet announces nothing and does not count.
+fn configurations_differ(snapshot: &Snapshot, living: &Living) -> bool {
+    let hashes = living.members.keys().filter_map(|name| snapshot.members.get(name)?.config.as_ref());
+    hashes.collect::<BTreeSet<_>>().len() > 1
+}
+
+/// `keeps`: whether the configuration lets it announce is not asked, for it may be newer, or older, than that of the others.
+fn candidate(config: &Config, services: &[&Service], group: &Group, node: &Node, member: &LivingMember, keeps: bool) -> Option<Candidate> {
     let mut links = BTreeMap::new();
     let mut preference = 0;
     let mut wired = true;
     for claim in group.claims.values() {
         let advertisements: Vec<&L2Advertisement> =
-            advertisements_of(config, services, claim).filter(|ad| matches_any(&ad.node_selectors, &node.labels)).collect();
-        let chosen = links_for(config, &advertisements, member, claim.address);
+            advertisements_of(config, services, claim).filter(|ad| keeps || matches_any(&ad.node_selectors, &node.labels)).collect();
+        let mut chosen = links_for(config, &advertisements, member, claim.address);
+        if keeps && chosen.is_empty() {
+            chosen = on_link(config, &BTreeSet::new(), member, claim.address);
+        }
         if chosen.is_empty() {
             continue;
         }
@@ -99,9 +120,23 @@ fn candidate(config: &Config, services: &[&Service], group: &Group, node: &Node,
         preference,
         ready: node.ready,
         cordoned: node.unschedulable,
+        dataplane_unhealthy: member.dataplane_unhealthy,
+        detached: member.detached,
+        leave: None,
         wired,
         eligible: false,
     })
+}
+
+/// Why the group should leave `node`, if there is a better one.
+fn leave(config: &Config, snapshot: &Snapshot, services: &[&Service], node: &Node, member: &LivingMember) -> Option<Departure> {
+    let serves = |service: &Service| snapshot.endpoints.get(&service.key).is_some_and(|endpoints| endpoints.nodes.contains(&node.name));
+    match config.settings.on_cordon {
+        _ if member.dataplane_unhealthy => Some(Departure::DataplaneUnhealthy),
+        OnCordon::Move if node.unschedulable => Some(Departure::Cordoned),
+        OnCordon::Drained if node.unschedulable && !services.iter().any(|service| serves(service)) => Some(Departure::Drained),
+        OnCordon::Move | OnCordon::Drained | OnCordon::Stay => None,
+    }
 }
 
 /// The advertisements of the address's pool that apply to at least one of its Services.
@@ -138,8 +173,12 @@ pub fn links_for<'a>(
     if advertisements.iter().all(|ad| !ad.interfaces.is_empty()) {
         return member.links.iter().filter(|link| named.contains(&link.name)).collect();
     }
-    let on_link =
-        member.links.iter().filter(|link| link.on_link(address) && (named.contains(&link.name) || !is_excluded(config, &link.name)));
+    on_link(config, &named, member, address)
+}
+
+fn on_link<'a>(config: &Config, named: &BTreeSet<&LinkName>, member: &'a LivingMember, address: IpAddr) -> Vec<&'a MemberLink> {
+    let usable = |link: &&MemberLink| named.contains(&link.name) || !is_excluded(config, &link.name);
+    let on_link = member.links.iter().filter(|link| link.on_link(address)).filter(usable);
     on_link.min_by_key(|link| (link.medium, &link.name)).into_iter().collect()
 }
 

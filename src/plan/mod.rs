@@ -3,26 +3,26 @@
 //! Every agent computes the same [`Plan`] from the same facts; [`l2_desired`] cuts out what this node has to do. Ownership needs no
 //! agreement beyond the claims: see [`owner`].
 
+pub mod departure;
 pub mod eligible;
 pub mod group;
+mod layer2;
 pub mod owner;
 pub mod reason;
 mod serve;
 pub mod task;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 pub use eligible::{Candidate, Candidates};
 pub use group::Group;
+pub use layer2::l2_desired;
 pub use reason::NotAnnounced;
 pub use serve::{OWN_CLASS, Serving, is_served};
 
-use crate::addr::MacAddr;
 use crate::config::Config;
-use crate::facts::{LinkName, Links, Living, NodeName, ServiceKey, Snapshot};
-use crate::l2::desired::{Desired, LinkDesired};
+use crate::facts::{LinkName, Living, NodeName, ServiceKey, Snapshot};
 
 /// Who owns each group of addresses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -80,32 +80,4 @@ impl Plan {
         }
         load
     }
-}
-
-/// What node `me` answers for on layer 2. Links that this host does not have (any more) are left out: the member Lease follows.
-pub fn l2_desired(config: &Config, snapshot: &Snapshot, plan: &Plan, links: &Links, me: &NodeName) -> Desired {
-    let mut desired = Desired::default();
-    // Members that left count too: they answer on for a moment, so that the new owner can take over first.
-    let members = snapshot.members.values().flat_map(|member| &member.links).map(|link| link.mac);
-    let known_macs: BTreeSet<MacAddr> = links.links.values().map(|link| link.mac).chain(members).collect();
-    for plan in &plan.groups {
-        let Ok(owner) = &plan.owner else { continue };
-        if owner.node != *me {
-            continue;
-        }
-        for (address, names) in &owner.links {
-            for link in names.iter().filter_map(|name| links.links.get(name)).filter(|link| link.up) {
-                let entry = desired.links.entry(link.name.clone()).or_insert_with(|| LinkDesired {
-                    index: link.index,
-                    mac: link.mac,
-                    known_macs: known_macs.clone(),
-                    addresses: BTreeMap::new(),
-                    announce_interval: config.settings.announce_interval,
-                    leaving: false,
-                });
-                entry.addresses.insert(*address, Arc::from(plan.group.label()));
-            }
-        }
-    }
-    desired
 }

@@ -1,7 +1,8 @@
 //! The owner of a group: a pure function every agent computes alike.
 //!
 //! The recorded node while it is eligible and of the same generation, for moving an address breaks established connections; else the
-//! best eligible one. A group that was never recorded waits for the leader, who spreads groups evenly: it was never announced, so
+//! best eligible one. That the recorded node is cordoned or its kube-proxy fails does not matter here: the leader records a better one
+//! then (see [`super::departure`]), and all turn to it with the same write. A group that was never recorded waits for the leader, who spreads groups evenly: it was never announced, so
 //! nothing is lost by waiting.
 
 use std::cmp::Reverse;
@@ -28,9 +29,14 @@ pub fn owner(group: &Group, candidates: &Candidates) -> Result<Owner, NotAnnounc
     Ok(Owner { node: node.clone(), generation: candidate.generation, links: candidate.links.clone() })
 }
 
-/// Lower is better: preference, then Ready, uncordoned, wired.
-pub fn rank(candidate: &Candidate) -> (Reverse<u32>, bool, bool, bool) {
-    (Reverse(candidate.preference), !candidate.ready, candidate.cordoned, !candidate.wired)
+/// Where a candidate stands when a node is chosen; lower is better.
+pub type Rank = (bool, bool, Reverse<u32>, bool, bool, bool, bool);
+
+/// First whether the group could stay there at all: a detached member would not hear of it, and from a node to be left the leader would
+/// move it on at once. Then preference, Ready, dataplane healthy, uncordoned, wired. None of them leaves an address to nobody.
+pub fn rank(candidate: &Candidate) -> Rank {
+    let Candidate { detached, leave, preference, ready, dataplane_unhealthy, cordoned, wired, .. } = candidate;
+    (*detached, leave.is_some(), Reverse(*preference), !ready, *dataplane_unhealthy, *cordoned, !wired)
 }
 
 /// The rendezvous weight of `node` for `group`: the same on every build, architecture and node, and spread evenly. When a node

@@ -85,8 +85,11 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs) {
     let links = inputs.links.borrow_and_update().clone();
     let (Some(config), Some(snapshot)) = (config, snapshot) else { return };
     let plan = plan(&config, &snapshot, &living);
-    let desired =
-        if *inputs.superseded.borrow_and_update() { Desired::default() } else { l2_desired(&config, &snapshot, &plan, &links, me) };
+    let desired = if *inputs.superseded.borrow_and_update() {
+        Desired::default()
+    } else {
+        l2_desired(&config, &snapshot, &living, &plan, &links, me)
+    };
     set_if_changed(&outputs.l2, desired);
     set_if_changed(&outputs.plan, plan);
 }

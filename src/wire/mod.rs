@@ -4,6 +4,7 @@
 //! encoder writes back. Fields are read through [`Reader`], which answers "cut short" instead of indexing past the end.
 
 pub mod arp;
+pub mod bfd;
 pub mod ethernet;
 pub mod ndp;
 

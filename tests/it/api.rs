@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,10 +14,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use lanlord::addr::MacAddr;
 use lanlord::api;
+use lanlord::api::lease::{claim_lease, leader_lease, member_lease};
+use lanlord::api::memory::Memory;
 use lanlord::api::watch::{ApiState, Contact, Outputs};
 use lanlord::api::{Api, WriteError};
-use lanlord::facts::{Member, Snapshot};
+use lanlord::facts::{Claim, ConfigMapSeen, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Placement, ServiceKey, Snapshot};
 use lanlord::net::clock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -62,9 +67,17 @@ impl Server {
 
     /// A server with nothing in it.
     async fn start_empty() -> Self {
-        let empty = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "10"}, "items": []});
-        let answers = LISTS.iter().map(|path| (*path, (200, empty.clone())));
-        Self::start(answers.chain([("/livez", (200, json!("ok")))]).collect()).await
+        Self::start_with([const { &[] }; 5]).await
+    }
+
+    /// A server with these objects, in the order of [`LISTS`].
+    async fn start_with(objects: [&[Value]; 5]) -> Self {
+        let list = |items: &[Value]| json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "10"}, "items": items});
+        let answers = LISTS.iter().zip(objects).map(|(path, items)| (*path, (200, list(items))));
+        let configmaps = list(&[json!({"metadata": {"name": "lanlord", "namespace": "lanlord", "uid": "u-5", "resourceVersion": "5"},
+            "data": {"addresses": "192.168.1.240"}})]);
+        let more = [("/livez", (200, json!("ok"))), (CONFIGMAPS, (200, configmaps))];
+        Self::start(answers.chain(more).collect()).await
     }
 
     /// All its connections end.
@@ -88,6 +101,49 @@ impl Server {
 
     fn api(&self) -> Api {
         Api::new(vec![self.config()], "lanlord").unwrap()
+    }
+
+    /// A cluster of one node and one Service with its address.
+    async fn start_full() -> Self {
+        let object =
+            |name: &str, version: &str| json!({"name": name, "uid": format!("u-{name}"), "resourceVersion": version, "labels": {"a": "b"}});
+        let mut service = object("web", "7");
+        service["namespace"] = json!("default");
+        let service = json!({"metadata": service, "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.9", "fd96::9"],
+            "ipFamilies": ["IPv4", "IPv6"], "ports": [{"port": 80, "protocol": "UDP"}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.168.1.240", "ipMode": "VIP"}]}}});
+        let slice = json!({"metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+            "addressType": "IPv4", "endpoints": [{"addresses": ["10.244.1.2"], "nodeName": "pi1", "conditions": {"ready": true}}], "ports": []});
+        let node = json!({"metadata": object("pi1", "3"), "status": {"addresses": [{"type": "InternalIP", "address": "192.168.1.11"}]}});
+        let namespace = json!({"metadata": object("default", "2")});
+        let leader = LeaderRecord {
+            holder: Some("pi1/6f2a".into()),
+            lease_duration: 30,
+            transitions: 2,
+            acquired: None,
+            resource_version: "9".into(),
+        };
+        let links = vec![MemberLink {
+            name: "eth0".into(),
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            medium: Medium::Wireless,
+            addresses: ["192.168.1.11/24".parse().unwrap(), "fd00::11/64".parse().unwrap()].into(),
+        }];
+        let member = Member { links, conflicts: [("192.168.1.250".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 9]))].into(), ..member() };
+        let holder = Holder { service: ServiceKey::new("default", "web"), uid: "u-web".to_owned().into() };
+        let claim = Claim {
+            address: "192.168.1.240".parse().unwrap(),
+            holders: vec![holder],
+            pool: "default".into(),
+            placement: Some(Placement { node: "pi1".into(), generation: 3 }),
+            last_holder: None,
+            freed: None,
+            resource_version: "8".into(),
+        };
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let leases = [leader_lease(&leader, now), member_lease(&member, &"u-pi1".to_owned().into(), now), claim_lease(&claim, now)];
+        let leases = leases.map(|lease| serde_json::to_value(lease).unwrap());
+        Self::start_with([&[service], &[slice], &[node], &[namespace], &leases]).await
     }
 
     fn asked(&self) -> Vec<Asked> {
@@ -139,13 +195,17 @@ struct Agent {
 
 impl Agent {
     fn start(api: &Api) -> Self {
+        Self::start_with(api, None)
+    }
+
+    fn start_with(api: &Api, memory: Option<Memory>) -> Self {
         let outputs = Outputs { snapshot: watch::Sender::default(), state: watch::Sender::default() };
         let agent = Self { state: outputs.state.subscribe(), snapshot: outputs.snapshot.subscribe() };
         let (feedback, answers) = mpsc::channel(1);
         let api = api.clone();
         tokio::spawn(async move {
             let _feedback = feedback;
-            api::watch::run(api, answers, outputs, CancellationToken::new()).await
+            api::watch::run(api, memory, answers, outputs, CancellationToken::new()).await
         });
         agent
     }
@@ -159,8 +219,9 @@ impl Agent {
     }
 
     /// Waits for the first Snapshot.
-    async fn complete(&mut self) {
-        tokio::time::timeout(PATIENCE, self.snapshot.wait_for(Option::is_some)).await.expect("in time").unwrap();
+    async fn complete(&mut self) -> Arc<Snapshot> {
+        let snapshot = tokio::time::timeout(PATIENCE, self.snapshot.wait_for(Option::is_some)).await.expect("in time").unwrap();
+        snapshot.clone().unwrap()
     }
 }
 
@@ -178,6 +239,8 @@ fn reachable(contact: &Contact) -> bool {
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+const CONFIGMAPS: &str = "/api/v1/namespaces/lanlord/configmaps";
 
 const LISTS: [&str; 5] = [
     "/api/v1/services",
@@ -300,4 +363,82 @@ async fn a_slow_server_is_no_reason_to_begin_anew_and_a_poke_does_not_wait() {
     until(PATIENCE, "two slow heartbeats, each hedged", || server.heartbeats() >= beats + 4).await;
     assert!(reachable(&agent.state.borrow().contact));
     assert_eq!(server.lists().len(), LISTS.len(), "the watches of before go on");
+}
+
+fn memory(directory: &Path, node: &str) -> Memory {
+    Memory::open(directory, &NodeName::new(node)).unwrap()
+}
+
+/// What an agent with this memory makes of the ConfigMap.
+fn configuration(api: &Api, memory: Option<Memory>, state: watch::Sender<ApiState>) -> watch::Receiver<ConfigMapSeen> {
+    let (seen, received) = watch::channel(ConfigMapSeen::NotYet);
+    let (namespace, name) = ("lanlord".to_owned(), "lanlord".to_owned());
+    tokio::spawn(api::configmap::run(api.clone(), memory, namespace, name, seen, state, CancellationToken::new()));
+    received
+}
+
+/// One life of an agent, until it has a Snapshot and the configuration and has written what it remembers of them.
+async fn live(server: &Server, memory: &Memory, file: &Path) -> (Arc<Snapshot>, ConfigMapSeen) {
+    let api = server.api();
+    let mut agent = Agent::start_with(&api, Some(memory.clone()));
+    let keeping = tokio::spawn(api::memory::keep(memory.clone(), agent.snapshot.clone(), CancellationToken::new()));
+    let mut seen = configuration(&api, Some(memory.clone()), watch::Sender::default());
+    let snapshot = agent.complete().await;
+    let seen = seen.wait_for(|seen| *seen != ConfigMapSeen::NotYet).await.unwrap().clone();
+    until(PATIENCE, "the Snapshot is written", || file.exists()).await;
+    keeping.abort();
+    (snapshot, seen)
+}
+
+#[tokio::test]
+async fn a_restart_without_the_api_server_goes_on_with_what_was_seen_before_and_its_first_answer_replaces_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let (state, mut server) = (directory.path().join("state"), Server::start_full().await);
+    let (memory, file) = (memory(&state, "pi1"), state.join("snapshot.json"));
+    let (snapshot, configured) = live(&server, &memory, &file).await;
+    assert_eq!((snapshot.services.len(), snapshot.endpoints.len(), snapshot.claims.len(), snapshot.members.len()), (1, 1, 1, 1));
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(&state)), (0o600, 0o700));
+
+    server.kill().await;
+    let api = server.api();
+    let mut agent = Agent::start_with(&api, Some(memory.clone()));
+    let state = watch::Sender::new(ApiState::default());
+    let mut seen = configuration(&api, Some(memory), state.clone());
+    let remembered = agent.complete().await;
+    assert_eq!(*remembered, Snapshot { remembered: true, ..Snapshot::clone(&snapshot) });
+    state.send_replace(agent.state.borrow().clone());
+    assert_eq!(*seen.wait_for(|seen| *seen != ConfigMapSeen::NotYet).await.unwrap(), configured);
+
+    server.start_again().await;
+    let real = agent.snapshot.wait_for(|snapshot| snapshot.as_ref().is_some_and(|snapshot| !snapshot.remembered));
+    assert_eq!(*tokio::time::timeout(PATIENCE, real).await.expect("in time").unwrap(), Some(snapshot));
+}
+
+#[tokio::test]
+async fn memory_is_not_used_when_the_server_answers_nor_when_it_is_foreign_broken_or_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, mut server) = (directory.path().join("snapshot.json"), Server::start_full().await);
+    live(&server, &memory(directory.path(), "pi1"), &file).await;
+    server.kill().await;
+
+    let empty = Server::start_empty().await;
+    let snapshot = Agent::start_with(&empty.api(), Some(memory(directory.path(), "pi1"))).complete().await;
+    assert_eq!(*snapshot, Snapshot::default());
+
+    let forgets = async |what: &str, node: &str| {
+        let mut agent = Agent::start_with(&server.api(), Some(memory(directory.path(), node)));
+        agent.until(PATIENCE, Contact::is_unreachable).await;
+        let used = tokio::time::timeout(Duration::from_millis(1500), agent.snapshot.wait_for(Option::is_some)).await;
+        assert!(used.is_err(), "{what}");
+    };
+    forgets("of another node", "pi2").await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("\"format\":1", "\"format\":0", 1)).unwrap();
+    forgets("of another version", "pi1").await;
+    std::fs::write(&file, &text[..text.len() / 2]).unwrap();
+    forgets("half a file", "pi1").await;
+    std::fs::write(&file, text).unwrap();
+    memory(directory.path(), "pi1").forget();
+    forgets("after an orderly leave", "pi1").await;
 }

@@ -35,7 +35,7 @@ fn desired<const N: usize>(addresses: [IpAddr; N]) -> LinkDesired {
         known_macs: BTreeSet::from([OWN]),
         addresses,
         announce_interval: Some(Duration::from_secs(60)),
-        leaving: false,
+        ..LinkDesired::default()
     }
 }
 
@@ -148,18 +148,128 @@ fn what_does_not_ask_for_an_owned_address_is_not_answered() {
     }
 }
 
-#[test]
-fn a_foreign_claim_is_told_once_in_ten_seconds_and_our_own_links_never_conflict() {
-    let mut arp: Arp = owning([VIP.into()]);
-    let conflict = Action::Conflict { address: VIP.into(), mac: OTHER };
-    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, OTHER, VIP, VIP)), std::slice::from_ref(&conflict));
-    assert_eq!(handle(&mut arp, reply(OTHER, VIP, VIP)), []);
+fn at(millis: u64) -> Instant {
+    START + Duration::from_millis(millis)
+}
+
+fn handle_at<P: Protocol>(machine: &mut P, event: P::Event, now: Instant) -> Vec<Action<P::Packet>> {
     let mut out = Vec::new();
-    arp.handle(reply(OTHER, VIP, CLIENT_IP), START + Duration::from_secs(10), &mut out);
-    assert_eq!(out, [conflict]);
+    machine.handle(event, now, &mut out);
+    machine.handle_timeout(now, &mut out);
+    out
+}
+
+/// `mac` tells everyone that the address is its own.
+fn gratuitous(mac: MacAddr) -> arp::Event {
+    request(MacAddr::BROADCAST, mac, VIP, VIP)
+}
+
+#[test]
+fn a_foreign_claim_is_told_and_answered_by_one_announcement_in_ten_seconds() {
+    let mut arp: Arp = owning([VIP.into()]);
+    while arp.poll_timeout().is_some_and(|due| due < at(5000)) {
+        next(&mut arp);
+    }
+    let told_and_defended = [vec![Action::Conflict { address: VIP.into(), mac: OTHER }], announcement(VIP, OWN).to_vec()].concat();
+    assert_eq!(handle_at(&mut arp, gratuitous(OTHER), at(5000)), told_and_defended);
+    for millis in 5001..5100 {
+        assert_eq!(handle_at(&mut arp, reply(OTHER, VIP, VIP), at(millis)), [], "a fight helps nobody");
+    }
+    assert_eq!(handle_at(&mut arp, reply(OTHER, VIP, CLIENT_IP), at(15_000)), told_and_defended);
+}
+
+#[test]
+fn what_a_member_or_another_of_our_links_says_is_no_conflict_but_told_once_a_second() {
     let mut arp = Arp::new(1);
     set(&mut arp, LinkDesired { known_macs: BTreeSet::from([OWN, OTHER]), ..desired([VIP.into()]) }, START);
-    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, OTHER, VIP, VIP)), []);
+    assert_eq!(handle(&mut arp, gratuitous(OTHER)), [Action::MemberClaim { address: VIP.into(), mac: OTHER }]);
+    assert_eq!(handle(&mut arp, gratuitous(OTHER)), []);
+    assert_eq!(handle(&mut arp, reply(OTHER, VIP, CLIENT_IP)), [], "an answer to somebody is no announcement");
+}
+
+#[test]
+fn an_address_that_another_member_takes_over_is_answered_until_that_member_announces_it() {
+    let mut arp: Arp = owning([VIP.into()]);
+    let successors = Arc::new([(VIP.into(), [OTHER].into())].into());
+    let moved = LinkDesired { successors, known_macs: [OWN, OTHER].into(), ..desired([]) };
+    let yields = changed(VIP, State::Announcing, State::Yielding, Reason::Withdrawn);
+    assert_eq!(set(&mut arp, moved.clone(), START), [yields]);
+    assert_eq!(set(&mut arp, moved.clone(), at(10)), [], "the same again");
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)]);
+    for event in [gratuitous(CLIENT), reply(OTHER, VIP, CLIENT_IP)] {
+        assert_eq!(handle(&mut arp, event), [], "not the successor, or no announcement: {event:?}");
+    }
+    let silent = |reason| changed(VIP, State::Yielding, State::Silent, reason);
+    assert_eq!(handle(&mut arp, gratuitous(OTHER)), [silent(Reason::HandedOver)]);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), []);
+    assert!(arp.is_silent() && arp.poll_timeout().is_none());
+
+    let mut arp: Arp = owning([VIP.into()]);
+    set(&mut arp, moved.clone(), START);
+    assert_eq!(next(&mut arp), (START + Duration::from_secs(1), vec![silent(Reason::HandOverExpired)]));
+
+    let mut arp: Arp = owning([VIP.into()]);
+    set(&mut arp, moved.clone(), START);
+    assert_eq!(set(&mut arp, desired([]), START), [silent(Reason::Withdrawn)], "nobody takes over any more");
+
+    let mut arp: Arp = owning([VIP.into()]);
+    set(&mut arp, moved, START);
+    let back = set(&mut arp, LinkDesired { fresh: [VIP.into()].into(), ..desired([VIP.into()]) }, START);
+    assert_eq!(back[0], changed(VIP, State::Yielding, State::Announcing, Reason::Desired));
+    assert_eq!(back[1..], announcement(VIP, OWN), "back before it was gone");
+}
+
+fn probe() -> Action<Packet> {
+    let packet = Packet { operation: Operation::Request, sha: OWN, spa: Ipv4Addr::UNSPECIFIED, tha: MacAddr::ZERO, tpa: VIP };
+    Action::Send { address: VIP.into(), purpose: Purpose::Probe, to: MacAddr::BROADCAST, packet }
+}
+
+fn fresh() -> LinkDesired {
+    LinkDesired { fresh: [VIP.into(), VIP6.into()].into(), ..desired([VIP.into()]) }
+}
+
+#[test]
+fn a_fresh_address_is_answered_at_once_and_announced_after_three_silent_probes() {
+    let mut arp = Arp::new(1);
+    assert_eq!(set(&mut arp, fresh(), START), [changed(VIP, State::Silent, State::Announcing, Reason::Desired), probe()]);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)]);
+    assert_eq!(set(&mut arp, fresh(), START), []);
+    assert_eq!([next(&mut arp), next(&mut arp)], [80, 160].map(|millis| (at(millis), vec![probe()])));
+    let announced = |arp: &mut Arp| (0..5).map(|_| next(arp)).collect::<Vec<_>>();
+    let expected: Vec<_> = (0..5).map(|step| (at(240) + Duration::from_millis(1100) * step, announcement(VIP, OWN).to_vec())).collect();
+    assert_eq!(announced(&mut arp), expected);
+}
+
+#[test]
+fn a_probe_that_is_answered_is_a_conflict_and_nothing_is_announced_until_a_later_one_is_silent() {
+    let mut arp = Arp::new(1);
+    set(&mut arp, fresh(), START);
+    assert_eq!(
+        handle_at(&mut arp, reply(OTHER, VIP, Ipv4Addr::UNSPECIFIED), START),
+        [Action::Conflict { address: VIP.into(), mac: OTHER }]
+    );
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)], "the record says it is ours");
+    assert_eq!(next(&mut arp), (at(60_000), vec![probe()]));
+    assert_eq!([next(&mut arp).1, next(&mut arp).1], [vec![probe()], vec![probe()]]);
+    assert_eq!(next(&mut arp).1, announcement(VIP, OWN));
+}
+
+#[test]
+fn a_probe_that_a_member_answers_is_a_takeover() {
+    let mut arp = Arp::new(1);
+    set(&mut arp, LinkDesired { known_macs: [OWN, OTHER].into(), ..fresh() }, START);
+    assert_eq!(handle_at(&mut arp, reply(OTHER, VIP, Ipv4Addr::UNSPECIFIED), at(1)), announcement(VIP, OWN));
+}
+
+#[test]
+fn a_watched_address_in_use_by_somebody_unknown_is_told_and_who_asks_from_it_is_answered_all_the_same() {
+    let mut arp = Arp::new(1);
+    let watched = ["192.0.2.0/28".parse().unwrap()].into_iter().collect();
+    set(&mut arp, LinkDesired { watched, known_macs: [OWN, OTHER].into(), ..desired([VIP.into()]) }, START);
+    let sighted = Action::Sighted { address: CLIENT_IP.into(), mac: CLIENT };
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [sighted, answer(CLIENT_IP)]);
+    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, Ipv4Addr::new(192, 0, 2, 16), CLIENT_IP)), []);
+    assert_eq!(handle(&mut arp, reply(OTHER, CLIENT_IP, VIP)), [], "a member");
 }
 
 #[test]
@@ -255,6 +365,31 @@ fn solicitations_are_answered_multicast_unicast_without_option_and_dad_probe() {
     assert_eq!(handle(&mut ndp, solicitation(CLIENT_IP6, OWN, None, VIP6)), []);
     set(&mut ndp, desired([]), START);
     assert_eq!(handle(&mut ndp, solicitation(CLIENT_IP6, CLIENT, None, VIP6)), []);
+}
+
+#[test]
+fn an_ipv6_address_is_probed_by_duplicate_address_detection_and_yields_to_an_unsolicited_advertisement() {
+    let mut ndp = Ndp::new(1);
+    let group = solicited_node(VIP6);
+    let message = Message::NeighborSolicitation { target: VIP6, source_link_layer_address: None };
+    let packet = NdpPacket { source: Ipv6Addr::UNSPECIFIED, destination: group, message };
+    let probe = Action::Send { address: VIP6.into(), purpose: Purpose::Probe, to: MacAddr::of_ipv6_multicast(group), packet };
+    let begun = set(&mut ndp, LinkDesired { addresses: desired([VIP6.into()]).addresses, ..fresh() }, START);
+    assert_eq!(begun[1..], [Action::JoinGroup(group), probe.clone()]);
+    assert_eq!([next(&mut ndp).1, next(&mut ndp).1], [vec![probe.clone()], vec![probe]]);
+    assert_eq!(next(&mut ndp), (at(240), vec![advertisement(Purpose::Announcement, ALL_NODES_MAC, ALL_NODES, false)]));
+
+    let successors = Arc::new([(VIP6.into(), [OTHER].into())].into());
+    set(&mut ndp, LinkDesired { successors, ..desired([]) }, START);
+    let told = |solicited| {
+        let option = Some(OTHER);
+        let message =
+            Message::NeighborAdvertisement { router: false, solicited, override_: true, target: VIP6, target_link_layer_address: option };
+        ndp::Event::Received { source: OTHER, packet: NdpPacket { source: VIP6, destination: ALL_NODES, message } }
+    };
+    assert_eq!(handle(&mut ndp, told(true)), []);
+    let silent = changed(VIP6, State::Yielding, State::Silent, Reason::HandedOver);
+    assert_eq!(handle(&mut ndp, told(false)), [silent, Action::LeaveGroup(group)]);
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::{MacAddr, solicited_node};
+use lanlord::bfd;
+use lanlord::bfd::desired::{SessionDesired, SessionKey};
+use lanlord::bfd::sessions::Sessions;
 use lanlord::facts::{LeaderRecord, Member, Question, Questions};
 use lanlord::l2::arp::{self, Arp};
 use lanlord::l2::asker::{self, Asker};
@@ -118,11 +121,23 @@ fn link_desired(rng: &mut fastrand::Rng) -> LinkDesired {
     });
     let addresses = addresses.collect();
     let known_macs = (0..rng.usize(..2)).map(|_| mac(rng)).collect();
+    let some: Vec<IpAddr> =
+        (0..rng.usize(..6)).map(|_| if rng.bool() { Ipv4Addr::new(10, 0, 0, rng.u8(..8)).into() } else { v6(rng).into() }).collect();
+    let fresh = some.iter().filter(|_| rng.bool()).copied().collect();
+    let successors = some.iter().map(|address| (*address, [mac(rng)].into())).collect();
+    let watched = if rng.bool() {
+        ["10.0.0.0/30", "fd00::/96"].map(|range| range.parse().unwrap()).into_iter().collect()
+    } else {
+        Default::default()
+    };
     LinkDesired {
         index: 2,
         mac: MacAddr([2, 0, 0, 0, 0, rng.u8(..2)]),
         known_macs,
         addresses,
+        fresh,
+        successors: Arc::new(successors),
+        watched,
         announce_interval: intervals[rng.usize(..3)],
         leaving: rng.u8(..8) == 0,
     }
@@ -212,13 +227,67 @@ fn the_asker_obeys_the_laws() {
 
 fn nothing_on_the_link() -> LinkDesired {
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-    LinkDesired {
-        index: 2,
-        mac,
-        known_macs: Default::default(),
-        addresses: Default::default(),
-        announce_interval: Some(Duration::from_secs(60)),
-        leaving: false,
+    LinkDesired { index: 2, mac, announce_interval: Some(Duration::from_secs(60)), ..LinkDesired::default() }
+}
+
+struct BfdSubject;
+
+impl BfdSubject {
+    fn interval(rng: &mut fastrand::Rng) -> u32 {
+        [0, 1, 20_000, 300_000, 2_000_000, u32::MAX][rng.usize(..6)]
+    }
+}
+
+impl Subject for BfdSubject {
+    type Machine = Sessions;
+
+    fn machine(seed: u64) -> Sessions {
+        Sessions::new(seed)
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> bfd::desired::Desired {
+        let sessions = (0..rng.usize(..5)).map(|_| {
+            let key = SessionKey { link: "eth0".into(), peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, rng.u8(..6))), port: 3784 };
+            let session = SessionDesired {
+                index: rng.u32(2..4),
+                local: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)),
+                desired_min_tx: Duration::from_micros(Self::interval(rng).into()),
+                required_min_rx: Duration::from_micros(Self::interval(rng).into()),
+                detect_mult: rng.u8(..4),
+                minimum_ttl: [0, 255][rng.usize(..2)],
+                passive: rng.bool(),
+                concatenated_path_down: rng.bool(),
+            };
+            (key, session)
+        });
+        bfd::desired::Desired { sessions: sessions.collect(), silent: rng.u8(..8) == 0 }
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> bfd::sessions::Event {
+        // Discriminators cannot be guessed, so random packets do not come further than Init; pairs of machines do.
+        let states = [wire::bfd::State::AdminDown, wire::bfd::State::Down, wire::bfd::State::Down, wire::bfd::State::Up];
+        let state = states[rng.usize(..4)];
+        let packet = wire::bfd::Packet {
+            diagnostic: wire::bfd::Diagnostic(rng.u8(..32)),
+            state,
+            poll: rng.bool(),
+            final_: rng.bool(),
+            control_plane_independent: rng.bool(),
+            demand: rng.bool(),
+            detect_mult: rng.u8(1..),
+            my_discriminator: rng.u32(1..3),
+            your_discriminator: u32::from(state == wire::bfd::State::Up),
+            desired_min_tx_interval: Self::interval(rng),
+            required_min_rx_interval: Self::interval(rng),
+            required_min_echo_rx_interval: 0,
+        };
+        let packet = if rng.u8(..8) == 0 { Err(wire::DecodeError::Truncated) } else { Ok(packet) };
+        let source = IpAddr::V4(Ipv4Addr::new(10, 0, 0, rng.u8(..8)));
+        bfd::sessions::Event::Received { link: "eth0".into(), source, port: 3784, ttl: [64, 255][rng.usize(..2)], packet }
+    }
+
+    fn nothing() -> Option<bfd::desired::Desired> {
+        Some(bfd::desired::Desired::default())
     }
 }
 
@@ -365,6 +434,11 @@ fn ndp_obeys_the_laws() {
 }
 
 #[test]
+fn bfd_obeys_the_laws() {
+    obeys_the_laws::<BfdSubject>();
+}
+
+#[test]
 fn groups_and_states_of_ndp_always_balance() {
     for seed in 0..SEEDS {
         let (mut machine, now, mut all) = play::<NdpSubject>(seed);
@@ -375,8 +449,11 @@ fn groups_and_states_of_ndp_always_balance() {
                 Action::JoinGroup(group) => assert!(joined.insert(group), "{group} joined twice"),
                 Action::LeaveGroup(group) => assert!(joined.remove(&group), "{group} left but not joined"),
                 Action::StateChanged { address, to: State::Announcing, .. } => drop(announcing.insert(address)),
+                Action::StateChanged { to: State::Yielding, .. } | Action::Sighted { .. } => {}
                 Action::StateChanged { address, to: State::Silent, .. } => assert!(announcing.remove(&address)),
-                Action::Send { address, .. } | Action::Conflict { address, .. } => assert!(announcing.contains(&address)),
+                Action::Send { address, .. } | Action::Conflict { address, .. } | Action::MemberClaim { address, .. } => {
+                    assert!(announcing.contains(&address));
+                }
             }
         }
         assert!(joined.is_empty() && announcing.is_empty());

@@ -13,6 +13,7 @@ mod l2;
 mod laws;
 mod leaders;
 mod manifests;
+mod moves;
 mod plan;
 mod simulation;
 mod telemetry;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use lanlord::addr::{Family, MacAddr};
 use lanlord::config::{Config, L2Advertisement, Preferred};
 use lanlord::facts::{
-    Evidence, FamilyPolicy, Labels, Link, Links, Medium, Member, MemberLink, NodeName, Operator, Requirement, Role, Selector, TrafficPolicy,
+    Evidence, FamilyPolicy, Labels, LeaderRecord, Link, Links, Medium, Member, MemberLink, NodeName, Operator, Requirement, Role, Selector,
+    TrafficPolicy,
 };
+use lanlord::l2::desired::LinkDesired;
 use lanlord::membership::living::{Senses, living};
 use lanlord::plan::{GroupPlan, Plan, l2_desired, plan};
 
@@ -63,7 +65,7 @@ fn host(name: &str) -> Selector {
 }
 
 fn member(world: &mut World, node: &str, edit: impl FnOnce(&mut Member)) {
-    edit(Arc::make_mut(Arc::make_mut(&mut world.snapshot.members).get_mut(node).unwrap()));
+    world.member(node, edit);
 }
 
 fn link(name: &str, medium: Medium, nets: &[&str]) -> MemberLink {
@@ -246,6 +248,8 @@ fn of_those_that_may_take_over_the_preferred_ready_uncordoned_wired_one_does() {
     ];
     for edit in worse {
         let mut world = settled();
+        // A cordoned node without an endpoint is one to be left.
+        world.endpoints("web", &["n1", "n2", "n3"]);
         let claims = Arc::make_mut(&mut world.snapshot.claims);
         let placement = &mut Arc::make_mut(claims.get_mut(&ip("192.168.1.240")).unwrap()).placement;
         placement.as_mut().unwrap().node = "gone".into();
@@ -333,7 +337,7 @@ fn a_node_desires_only_what_it_owns_and_only_on_links_that_exist_and_are_up() {
         (link.name.clone(), link)
     };
     let with = |links: Vec<_>| Links { links: links.into_iter().collect(), gateways: Default::default() };
-    let desired = |links: &Links, me: &NodeName| l2_desired(&world.config, &world.snapshot, &plan, links, me);
+    let desired = |links: &Links, me: &NodeName| l2_desired(&world.config, &world.snapshot, &world.living(), &plan, links, me);
     let links = with(vec![host("eth0", true, 7), host("eth1", true, 8)]);
     let mine = desired(&links, &owner);
     assert_eq!(mine.links.keys().map(ToString::to_string).collect::<Vec<_>>(), ["eth0"]);
@@ -342,8 +346,67 @@ fn a_node_desires_only_what_it_owns_and_only_on_links_that_exist_and_are_up() {
     assert_eq!(eth0.addresses[&ip("192.168.1.240")].as_ref(), "default/web");
     assert_eq!(eth0.announce_interval, Config::default().settings.announce_interval);
     for other in ["n1", "n2", "n3"].into_iter().filter(|node| *node != owner.as_str()) {
-        assert!(desired(&links, &other.into()).links.is_empty(), "{other}");
+        assert!(desired(&links, &other.into()).links.values().all(|link| link.addresses.is_empty()), "{other}");
     }
     assert!(desired(&with(vec![host("eth0", false, 7)]), &owner).links.is_empty(), "down");
     assert!(desired(&with(vec![host("eth1", true, 8)]), &owner).links.is_empty(), "gone");
+}
+
+/// `eth0` of node `me`, as the world tells it to others.
+fn own_links(world: &World, me: &str) -> Links {
+    let told = &world.snapshot.members[me].links[0];
+    let (name, mac, addresses) = (told.name.clone(), told.mac, told.addresses.clone());
+    let link = Link { index: 7, name: name.clone(), mac, up: true, role: Role::Own, medium: Medium::Wired, addresses };
+    Links { links: [(name, link)].into(), gateways: Default::default() }
+}
+
+/// What `me` has to do on `eth0`; `None`: nothing at all.
+fn eth0(world: &World, me: &str) -> Option<LinkDesired> {
+    let links = own_links(world, me);
+    l2_desired(&world.config, &world.snapshot, &world.living(), &planned(world), &links, &me.into()).links.remove("eth0")
+}
+
+#[test]
+fn who_does_not_own_an_address_knows_by_which_macs_its_owner_announces_it_and_who_does_not_live_owes_no_hand_over() {
+    let mut world = settled();
+    let owner = web(&world).owner.unwrap().node;
+    let others: Vec<&str> = ["n1", "n2", "n3"].into_iter().filter(|node| *node != owner.as_str()).collect();
+    let mac = world.snapshot.members[&owner].links[0].mac;
+    for other in &others {
+        assert_eq!(*eth0(&world, other).unwrap().successors, [(ip("192.168.1.240"), [mac].into())].into());
+    }
+    assert!(eth0(&world, owner.as_str()).unwrap().successors.is_empty());
+    world.leave(others[0]);
+    assert_eq!(eth0(&world, others[0]), None, "evicted");
+    world.delete("web");
+    assert!(eth0(&world, others[1]).unwrap().successors.is_empty(), "the Service is gone");
+}
+
+#[test]
+fn an_address_recorded_for_this_node_is_fresh_and_one_taken_over_is_not() {
+    let mut world = settled();
+    let first = web(&world).owner.unwrap().node;
+    assert_eq!(eth0(&world, first.as_str()).unwrap().fresh, [ip("192.168.1.240")].into());
+    world.leave(first.as_str());
+    let heir = web(&world).owner.unwrap().node;
+    let mine = eth0(&world, heir.as_str()).unwrap();
+    assert!(mine.addresses.contains_key(&ip("192.168.1.240")) && mine.fresh.is_empty());
+    world.settle();
+    assert_eq!(eth0(&world, heir.as_str()).unwrap().fresh.len(), 1, "recorded since");
+}
+
+#[test]
+fn the_leaders_node_watches_the_pools_on_its_networks_but_for_addresses_that_others_have_by_right() {
+    let mut world =
+        World::new(2, config(vec![pool("all", &["192.168.1.10-192.168.1.20", "192.168.1.1", "10.0.0.0/8", "fd00::240-fd00::250"])]));
+    assert!(eth0(&world, "n1").unwrap().watched.is_empty(), "nobody leads");
+    world.snapshot.leader = Some(LeaderRecord {
+        holder: Some("n1/1".to_owned()),
+        lease_duration: 30,
+        transitions: 0,
+        acquired: None,
+        resource_version: "1".to_owned(),
+    });
+    assert_eq!(eth0(&world, "n1").unwrap().watched.to_string(), "192.168.1.10, 192.168.1.13-192.168.1.20, fd00::240-fd00::250");
+    assert!(eth0(&world, "n2").unwrap().watched.is_empty());
 }

@@ -55,12 +55,17 @@ pub(crate) struct World {
     version: u64,
     uids: u64,
     pub(crate) seconds: i64,
+    /// Members that do not reach the API server.
+    pub(crate) detached: BTreeSet<NodeName>,
+    /// Whether a move for evenness is allowed.
+    pub(crate) quiet: bool,
 }
 
 impl World {
     /// Nodes n1… on 192.168.1.0/24 and fd00::/64 at .11…, gateway .1.
     pub(crate) fn new(nodes: u8, config: Config) -> Self {
-        let mut world = Self { config, snapshot: Snapshot::default(), version: 0, uids: 0, seconds: 1_000 };
+        let mut world =
+            Self { config, snapshot: Snapshot::default(), version: 0, uids: 0, seconds: 1_000, detached: BTreeSet::new(), quiet: false };
         for number in 1..=nodes {
             world.join(number);
         }
@@ -112,7 +117,15 @@ impl World {
     }
 
     pub(crate) fn living(&self) -> Living {
-        living(&self.snapshot, &Senses::default())
+        let mut living = living(&self.snapshot, &Senses::default());
+        for (name, member) in &mut living.members {
+            member.detached = self.detached.contains(name);
+        }
+        living
+    }
+
+    pub(crate) fn member(&mut self, node: &str, edit: impl FnOnce(&mut Member)) {
+        edit(Arc::make_mut(Arc::make_mut(&mut self.snapshot.members).get_mut(node).unwrap()));
     }
 
     /// Grows with every write.
@@ -190,7 +203,7 @@ impl World {
 
     pub(crate) fn decide(&mut self) -> Decision {
         self.seconds += 1;
-        let now = Now { text: format!("t{}", self.seconds), seconds: self.seconds };
+        let now = Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: self.quiet };
         decide(&self.config, &self.snapshot, &self.living(), &now)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lanlord::addr::MacAddr;
 use lanlord::wire::arp::Operation;
 
-use crate::support::{Agent, Lan, Prober, eventually, mac_of, within};
+use crate::support::{Agent, Lan, Prober, SILENCE, eventually, mac_of, within};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
@@ -83,13 +83,21 @@ fn of_two_links_in_one_subnet_only_the_desired_one_answers() {
 }
 
 #[test]
-fn somebody_elses_announcement_is_shown_as_a_conflict_with_its_mac() {
+fn somebody_elses_announcement_is_shown_as_a_conflict_with_its_mac_and_answered_by_one_of_ours() {
     let lan = Lan::new();
     let (node, client) = (lan.host(1), lan.host(100));
     let agent = Agent::start(&node);
     agent.announce("eth0", &["10.77.0.200"]);
+    agent.at_rest("10.77.0.200");
     let prober = Prober::open(&client, "eth0");
-    prober.request(MacAddr::BROADCAST, VIP, VIP);
+    for _ in 0..50 {
+        prober.request(MacAddr::BROADCAST, VIP, VIP);
+    }
+    let ours = |operation| prober.arp(SILENCE, |packet| packet.sha == mac_of(1) && packet.operation == operation);
+    for operation in [Operation::Request, Operation::Reply] {
+        assert_eq!(ours(operation).expect("a defence").1.spa, VIP);
+    }
+    assert_eq!(ours(Operation::Request), None, "only one in ten seconds");
     let conflict = || agent.status().of(VIP.into()).find_map(|(_, address)| address.conflict).map(|conflict| conflict.mac);
     eventually("the conflict is shown", || conflict() == Some(mac_of(100)));
 }

@@ -6,6 +6,7 @@ mod arp;
 mod ask;
 mod bench_arp;
 mod flood;
+mod handover;
 mod link;
 mod ndp;
 mod support;

@@ -14,7 +14,7 @@ use crate::addr::{Family, MacAddr};
 use crate::facts::{LinkName, Question, Questions};
 use crate::l2::asker::{self, Asker};
 use crate::l2::desired::LinkDesired;
-use crate::l2::status::{AddressStatus, Conflict, LinkStatus};
+use crate::l2::status::{AddressStatus, Claimant, LinkStatus};
 use crate::l2::{Action, Protocol, Purpose, Reason, State};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
@@ -65,7 +65,7 @@ impl<P: Protocol> Port<P> {
         })
     }
 
-    /// `Ok`: not wanted any more, or shutdown. `Err`: the link failed.
+    /// `Ok`: nothing is wanted any more, or shutdown. `Err`: the link failed.
     pub(super) async fn serve(&mut self, shell: &mut Shell) -> io::Result<()> {
         self.set(Arc::clone(&self.wanted), shell);
         loop {
@@ -86,13 +86,21 @@ impl<P: Protocol> Port<P> {
                 }
                 () = clock::sleep_until(self.next_timer()) => drop(self.receive(shell)),
             }
+            if self.is_done() {
+                return Ok(());
+            }
             if self.publish_timer.is_some_and(|due| due <= clock::now()) {
                 self.publish(shell);
             }
         }
-        let silent = LinkDesired { addresses: BTreeMap::new(), ..self.wanted.link.clone() };
+        let silent = LinkDesired { addresses: BTreeMap::new(), successors: Arc::default(), ..self.wanted.link.clone() };
         self.set(Arc::new(Wanted { link: silent, questions: Arc::default(), own: self.wanted.own.clone() }), shell);
         Ok(())
+    }
+
+    /// Nothing is wanted here, and what was has been handed over.
+    fn is_done(&self) -> bool {
+        !self.wanted.is_something(P::FAMILY) && self.driver.machine().is_silent()
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -173,6 +181,11 @@ impl<P: Protocol> Port<P> {
                     self.conflict(address, mac);
                     told = true;
                 }
+                Action::MemberClaim { address, mac } => {
+                    self.member_claim(address, mac);
+                    told = true;
+                }
+                Action::Sighted { .. } => {}
             }
         }
         self.actions = actions;
@@ -203,7 +216,7 @@ impl<P: Protocol> Port<P> {
         let status = self.status.addresses.get_mut(&address);
         let (of_link, of_address) = match purpose {
             Purpose::Answer => (&mut counters.answered, status.map(|status| &mut status.answered)),
-            Purpose::Question => (&mut counters.asked, None),
+            Purpose::Question | Purpose::Probe => (&mut counters.asked, None),
             Purpose::Announcement => (&mut counters.announced, status.map(|status| &mut status.announced)),
         };
         *of_link += 1;
@@ -229,13 +242,15 @@ impl<P: Protocol> Port<P> {
             State::Announcing => {
                 let service = self.wanted.link.addresses.get(&address).cloned().unwrap_or_else(|| "".into());
                 tracing::info!(%address, %service, %link, %mac, ?reason, "announcing");
-                let fresh = AddressStatus { service, since: clock::wall(), answered: 0, announced: 0, conflict: None };
+                let fresh = AddressStatus { service, since: clock::wall(), answered: 0, announced: 0, conflict: None, member: None };
                 self.status.addresses.entry(address).or_insert(fresh);
             }
-            State::Silent => {
-                let status = self.status.addresses.remove(&address);
-                let service = status.map_or_else(|| "".into(), |status| status.service);
-                tracing::info!(%address, %service, %link, "withdrawn");
+            State::Yielding | State::Silent => {
+                if let Some(AddressStatus { service, .. }) = self.status.addresses.remove(&address) {
+                    tracing::info!(%address, %service, %link, answered_on = to == State::Yielding, "withdrawn");
+                } else {
+                    tracing::debug!(%address, %link, ?reason, "not answered any more");
+                }
             }
         }
     }
@@ -243,8 +258,15 @@ impl<P: Protocol> Port<P> {
     fn conflict(&mut self, address: IpAddr, mac: MacAddr) {
         self.status.counters.conflicts += 1;
         if let Some(status) = self.status.addresses.get_mut(&address) {
-            status.conflict = Some(Conflict { mac, at: clock::wall() });
+            status.conflict = Some(Claimant { mac, at: clock::wall() });
             tracing::warn!(%address, service = %status.service, link = %self.link, %mac, "another machine claims this address");
+        }
+    }
+
+    fn member_claim(&mut self, address: IpAddr, mac: MacAddr) {
+        if let Some(status) = self.status.addresses.get_mut(&address) {
+            status.member = Some(Claimant { mac, at: clock::wall() });
+            tracing::debug!(%address, service = %status.service, link = %self.link, %mac, "a member announces this address, too");
         }
     }
 

@@ -167,7 +167,11 @@ impl Agent {
         let desired = Desired {
             own,
             links: self.links.clone(),
-            timers: Timers { wired: (wired.interval, wired.multiplier), wireless: (wireless.interval, wireless.multiplier), port: liveness.port },
+            timers: Timers {
+                wired: (wired.interval, wired.multiplier),
+                wireless: (wireless.interval, wireless.multiplier),
+                port: liveness.port,
+            },
             restart_hold: self.config.settings.restart_hold,
             heirs: Arc::default(),
         };
@@ -266,24 +270,27 @@ impl Agent {
 
     fn round(&mut self, process: &mut Process, inbox: &mut Inbox, now: Instant, out: &mut Vec<Effect>) -> bool {
         let mut busy = false;
-        let sessions = Arc::new(process.membership.machine().sessions());
+        // Only what membership wants anew is told: most steps are a packet of BFD.
+        let (sessions, questions) = inbox.desired.take().unzip();
         let events = std::mem::take(&mut inbox.bfd).into_iter().map(Step::Event);
-        for action in process.bfd.step(std::iter::once(Step::Set(sessions)).chain(events), now) {
+        let mut changed = sessions.is_some();
+        for action in process.bfd.step(sessions.map(Step::Set).into_iter().chain(events), now) {
             match action {
                 BfdAction::Send { key, packet } => out.push(Effect::Bfd(key.peer, packet)),
-                BfdAction::StateChanged { .. } | BfdAction::PathChanged { .. } => {}
+                BfdAction::StateChanged { .. } | BfdAction::PathChanged { .. } => changed = true,
             }
         }
-        let status = Status { sessions: process.bfd.machine().status().map(|(key, status)| (key.clone(), levels(status))).collect() };
-        if status != process.sessions {
-            process.sessions = status.clone();
-            inbox.membership.push(Event::Sessions(Arc::new(status)));
-            busy = true;
+        if changed {
+            let status = Status { sessions: process.bfd.machine().status().map(|(key, status)| (key.clone(), levels(status))).collect() };
+            if status != process.sessions {
+                process.sessions = status.clone();
+                inbox.membership.push(Event::Sessions(Arc::new(status)));
+                busy = true;
+            }
         }
-        let questions = Arc::new(process.membership.machine().questions());
         let heard = std::mem::take(&mut inbox.asker).into_iter().map(Step::Event);
         let mut changed = false;
-        for action in process.asker.step(std::iter::once(Step::Set(questions)).chain(heard), now) {
+        for action in process.asker.step(questions.map(Step::Set).into_iter().chain(heard), now) {
             match action {
                 asker::Action::Ask(question) => out.push(Effect::Ask(question.address)),
                 asker::Action::AnswersChanged => changed = true,
@@ -294,12 +301,22 @@ impl Agent {
             inbox.membership.push(Event::Answers(Arc::new(answers)));
             busy = true;
         }
-        let events = std::mem::take(&mut inbox.membership).into_iter().map(Step::Event);
-        for action in process.membership.step(events, now) {
+        let due = process.membership.poll_timeout().is_some_and(|due| due <= now);
+        if due || !inbox.membership.is_empty() {
+            let events = std::mem::take(&mut inbox.membership).into_iter().map(Step::Event);
+            for action in process.membership.step(events, now) {
+                self.carry_out(action, out);
+            }
+            let machine = process.membership.machine();
+            inbox.desired = Some((Arc::new(machine.sessions()), Arc::new(machine.questions())));
+            inbox.moved = true;
             busy = true;
-            self.carry_out(action, out);
         }
-        self.publish(process, inbox, now, out);
+        let due = [process.arp.poll_timeout(), process.elector.poll_timeout()].into_iter().flatten().any(|due| due <= now);
+        let news = inbox.facts || inbox.decide || !inbox.election.is_empty() || !inbox.arp.is_empty();
+        if news || due || std::mem::take(&mut inbox.moved) {
+            self.publish(process, inbox, now, out);
+        }
         busy
     }
 
@@ -332,12 +349,13 @@ impl Agent {
             let plan = plan(&self.config, &view, &living);
             let desired = l2_desired(&self.config, &view, &plan, &self.links, &self.name);
             let link = desired.links.get("eth0").cloned().unwrap_or_else(|| self.nothing());
-            self.arp(process, Step::Set(Arc::new(link)), now, out);
+            self.arp(process, Some(Step::Set(Arc::new(link))), now, out);
             inbox.decide = true;
         }
+        self.arp(process, None, now, out);
         for frame in std::mem::take(&mut inbox.arp) {
             let event = arp::Event::Received { destination: lanlord::addr::MacAddr::BROADCAST, packet: frame };
-            self.arp(process, Step::Event(event), now, out);
+            self.arp(process, Some(Step::Event(event)), now, out);
         }
         let is_member = process.membership.machine().state() == own::State::Member;
         let desired = election::Desired { stand: stands(is_member, true, &view), heard_by_all: heard_by_all(&view, &living) };
@@ -353,7 +371,8 @@ impl Agent {
         }
         if inbox.decide && process.elector.machine().leads() && !process.deciding {
             self.seconds += 1;
-            let decision = decide(&self.config, &view, &living, &Now { text: format!("t{}", self.seconds), seconds: self.seconds });
+            let decision =
+                decide(&self.config, &view, &living, &Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: false });
             if decision != Decision::default() {
                 process.deciding = true;
                 out.push(Effect::Request(Request::Decision(Box::new(decision))));
@@ -362,8 +381,8 @@ impl Agent {
         }
     }
 
-    fn arp(&mut self, process: &mut Process, step: Step<LinkDesired, arp::Event>, now: Instant, out: &mut Vec<Effect>) {
-        for action in process.arp.step([step], now) {
+    fn arp(&mut self, process: &mut Process, step: Option<Step<LinkDesired, arp::Event>>, now: Instant, out: &mut Vec<Effect>) {
+        for action in process.arp.step(step, now) {
             match action {
                 ArpAction::Send { purpose: Purpose::Announcement, packet, .. } => out.push(Effect::Arp(packet)),
                 ArpAction::Send { .. } | ArpAction::JoinGroup(_) | ArpAction::LeaveGroup(_) => {}
@@ -399,6 +418,10 @@ struct Inbox {
     arp: Vec<Frame>,
     asker: Vec<asker::Event>,
     election: Vec<election::Event>,
+    /// What membership wants now of BFD and of the asker.
+    desired: Option<(Arc<lanlord::bfd::desired::Desired>, Arc<lanlord::facts::Questions>)>,
+    /// Membership was stepped.
+    moved: bool,
     facts: bool,
     decide: bool,
 }

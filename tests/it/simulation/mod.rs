@@ -437,13 +437,17 @@ impl Simulation {
 
     /// One announcer for each address among those that reach each other; nothing written.
     fn at_rest(&mut self, when: &str) -> Result<(), String> {
-        let all_is_well = self.lan.all_is_well() && self.server.up && self.server.forgetful == 0 && self.agents.iter().all(|agent| agent.is_well());
+        let all_is_well =
+            self.lan.all_is_well() && self.server.up && self.server.forgetful == 0 && self.agents.iter().all(|agent| agent.is_well());
         for part in self.lan.parts() {
             let able: Vec<usize> = part.iter().copied().filter(|node| self.agents[*node].is_well() && self.lan.powered[*node]).collect();
             let knows = able.iter().any(|node| self.agents[*node].view.is_some());
             for (address, service) in self.server.addresses() {
-                let announcers: Vec<&str> =
-                    able.iter().filter(|node| self.agents[**node].announces(address)).map(|node| self.agents[*node].name.as_str()).collect();
+                let announcers: Vec<&str> = able
+                    .iter()
+                    .filter(|node| self.agents[**node].announces(address))
+                    .map(|node| self.agents[*node].name.as_str())
+                    .collect();
                 let most = if self.lan.is_whole(&part) { 1 } else { able.len() };
                 let least = usize::from(self.must_announce(&part, &able) && knows);
                 if announcers.len() > most || announcers.len() < least {

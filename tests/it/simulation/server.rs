@@ -98,7 +98,9 @@ impl Server {
 
     pub(super) fn serve(&mut self, request: &Request, of: Option<u32>) -> Input {
         let answer = match request {
-            Request::Own(member) => self.world.write_member(member.clone()).map(|member| Input::Membership(Event::Own(own::Event::Written(member)))),
+            Request::Own(member) => {
+                self.world.write_member(member.clone()).map(|member| Input::Membership(Event::Own(own::Event::Written(member))))
+            }
             Request::Suspect(member, by) => {
                 let member = Member { suspect: Some(by.clone()), ..Member::clone(member) };
                 self.world.write_member(member).map(|member| Input::Membership(Event::Judge(judge::Event::Written(Box::new(member)))))
@@ -107,7 +109,9 @@ impl Server {
                 let member = Member { instance: None, suspect: None, ..Member::clone(member) };
                 self.world.write_member(member).map(|member| Input::Membership(Event::Judge(judge::Event::Written(Box::new(member)))))
             }
-            Request::Leader(record) => self.world.write_leader(record.clone()).map(|record| Input::Election(election::Event::Written(record))),
+            Request::Leader(record) => {
+                self.world.write_leader(record.clone()).map(|record| Input::Election(election::Event::Written(record)))
+            }
             Request::Decision(decision) => {
                 for work in decision.work.clone() {
                     self.world.carry_out(work);

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Namespace, eventually};
 
-type Wanted = Vec<(String, Vec<IpAddr>)>;
+/// A link's name and what is wanted there, but for what the link itself says.
+type Wanted = BTreeMap<String, LinkDesired>;
 
 /// Runs until dropped.
 pub(crate) struct Agent {
@@ -78,7 +79,12 @@ impl Agent {
 
     /// Like [`Agent::announce`] without waiting.
     pub(crate) fn want(&self, link: &str, addresses: &[&str]) {
-        self.wanted.send_replace(vec![(link.to_owned(), addresses.iter().map(|address| address.parse().unwrap()).collect())]);
+        self.desire(link, wanted(addresses));
+    }
+
+    /// Wants exactly this of `link`, whose index, MAC and known MACs (beside those given) it finds out itself.
+    pub(crate) fn desire(&self, link: &str, desired: LinkDesired) {
+        self.wanted.send_replace([(link.to_owned(), desired)].into());
     }
 
     /// Asks for exactly these addresses on `eth0`, each of everyone or of the MAC given.
@@ -111,6 +117,12 @@ impl Agent {
     }
 }
 
+/// These addresses and nothing special.
+pub(crate) fn wanted(addresses: &[&str]) -> LinkDesired {
+    let addresses = addresses.iter().map(|address| (address.parse().unwrap(), "default/nginx".into())).collect();
+    LinkDesired { addresses, announce_interval: Some(Duration::from_secs(60)), ..LinkDesired::default() }
+}
+
 fn question(address: &str, mac: Option<MacAddr>) -> Question {
     Question { link: "eth0".into(), address: address.parse().unwrap(), mac }
 }
@@ -134,18 +146,10 @@ async fn plan(
     loop {
         let found = Arc::clone(&links.borrow_and_update());
         let mut by_link = BTreeMap::new();
-        for (name, addresses) in &*wanted.borrow_and_update() {
+        for (name, wanted) in &*wanted.borrow_and_update() {
             let Some(link) = found.links.get(name.as_str()).filter(|link| link.up && link.role == Role::Own) else { continue };
-            if addresses.is_empty() {
-                continue;
-            }
-            let addresses = addresses.iter().map(|address| (*address, Arc::from("default/nginx"))).collect();
-            let known_macs = found.links.values().map(|link| link.mac).collect();
-            let announce_interval = Some(Duration::from_secs(60));
-            by_link.insert(
-                link.name.clone(),
-                LinkDesired { index: link.index, mac: link.mac, known_macs, addresses, announce_interval, leaving: false },
-            );
+            let known_macs = found.links.values().map(|link| link.mac).chain(wanted.known_macs.iter().copied()).collect();
+            by_link.insert(link.name.clone(), LinkDesired { index: link.index, mac: link.mac, known_macs, ..wanted.clone() });
         }
         desired.send_replace(Arc::new(Desired { links: by_link }));
         tokio::select! {

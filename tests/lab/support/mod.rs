@@ -6,7 +6,7 @@ mod prober;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use agent::Agent;
+pub(crate) use agent::{Agent, wanted};
 pub(crate) use namespace::{Lan, Namespace, mac_of};
 pub(crate) use prober::{Prober, SILENCE};
 

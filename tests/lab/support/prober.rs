@@ -70,6 +70,8 @@ impl Prober {
                     }
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+                // A receive with a timeout is not resumed after the process was stopped for a moment (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("prober: {error}"),
             }
         }
