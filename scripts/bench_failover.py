@@ -70,7 +70,15 @@ def total(name):
 
 
 def mesh_is_up():
-    return total("lanlord_liveness_session_up") == len(nodes()) * (len(nodes()) - 1)
+    return all(hears(node, other) for node in nodes() for other in nodes() if node != other)
+
+
+def hears(node, other):
+    """Whether the agent that was started last on a node hears that of another one, by the last that it says of it."""
+    with open(f"{ARGS.dir}/log/agent-{node}.log", encoding="utf-8") as log:
+        lines = log.read().rsplit('"lanlord starts"', 1)[-1].splitlines()
+    said = [line for line in lines if re.search('msg="?member', line) and f" node={other} " in line]
+    return bool(said) and " to=Up " in said[-1]
 
 
 def all_are_members():
