@@ -14,5 +14,6 @@ mod lab;
 mod links;
 mod losses;
 mod moves;
+mod outages;
 mod restarts;
 mod support;

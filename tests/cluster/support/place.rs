@@ -137,6 +137,15 @@ impl Node<'_> {
         self.cluster.log(self.name)
     }
 
+    /// Whether the agent that was started last on this node hears that of another one, by the last that it says of it.
+    pub(crate) fn hears(&self, other: &str) -> bool {
+        let (log, of_it) = (self.log(), format!(" node={other} "));
+        let lines = log.lines().rev().take_while(|line| !line.contains("\"lanlord starts\""));
+        let mut said =
+            lines.filter(|line| line.contains("msg=member") || line.contains("msg=\"member ")).filter(|line| line.contains(&of_it));
+        said.next().is_some_and(|line| line.contains(" to=Up "))
+    }
+
     /// The hardware address of an interface.
     #[track_caller]
     pub(crate) fn mac(&self, interface: &str) -> String {

@@ -27,7 +27,7 @@ use self::server::{Request, Server};
 use crate::world::{config, pool};
 
 /// Seeds of a normal test run.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 100;
 /// Faults of one run.
 const FAULTS: std::ops::Range<u32> = 1..6;
 /// Longest pause between two faults.
