@@ -82,6 +82,8 @@ need_rust
 if wanted lab || wanted cluster; then
     need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux
 fi
+# Opponents in the lab. Their packages bring services, which have no business on this machine.
+! wanted lab || need_commands /usr/lib/frr/bfdd:frr bird:bird2
 ! wanted cluster || need_go
 
 run formatting 2

@@ -1,7 +1,8 @@
 //! The wiring diagram: the only module that knows all others. Channels, tasks, the order of shutdown; no decision.
 //!
 //! ```text
-//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own; questions and answers)
+//!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own)
+//!   membership ─questions─► l2 ─answers, conflicts─► membership
 //!   api::watch ─snapshot─┬─► membership ─living─┬─►  │
 //!   config ─config───────┴──────────────────────┴─► leader ─► api ─► API server ─► api::watch
 //!   every task ─status─► telemetry
@@ -257,15 +258,18 @@ fn start_membership(
     let config = derive(tasks, phases, (wires.config.subscribe(), wires.config_problems.subscribe()), |config, problems| {
         (config.is_some() || *problems > 0, config.clone())
     });
+    let conflicts = derive(tasks, phases, (wires.l2_status.subscribe(), wires.l2_status.subscribe()), |status, _| status.conflicts.clone());
     let (dataplane, rest) = (wires.dataplane_unhealthy.clone(), phases.rest.clone());
     tasks.spawn(async move { ("kube-proxy", api::kube_proxy::run(dataplane, rest).await) });
-    let host = derive(tasks, phases, (wires.links.subscribe(), wires.dataplane_unhealthy.subscribe()), |links, unhealthy| {
-        (links.clone(), *unhealthy)
-    });
-    let desired = derive(tasks, phases, (host, config), |(links, unhealthy), (judged, config)| {
+    let seen =
+        derive(tasks, phases, (conflicts, wires.dataplane_unhealthy.subscribe()), |conflicts, unhealthy| (conflicts.clone(), *unhealthy));
+    let host = derive(tasks, phases, (wires.links.subscribe(), seen), |links, seen| (links.clone(), seen.clone()));
+    let desired = derive(tasks, phases, (host, config), |(links, (conflicts, unhealthy)), (judged, config)| {
         // Every host has a loopback link.
         let known = *judged && !links.links.is_empty();
-        Arc::new(membership_desired(known, links, *unhealthy, config.as_deref()))
+        let (conflicts, dataplane_unhealthy) = (conflicts.clone(), *unhealthy);
+        let own = membership::own::Desired { conflicts, dataplane_unhealthy, ..lease_text(known, links, config.as_deref()) };
+        Arc::new(membership_desired(own, links, config.as_deref()))
     });
     let inputs = membership::task::Inputs {
         snapshot: wires.snapshot.subscribe(),
@@ -287,11 +291,11 @@ fn start_membership(
 }
 
 /// What membership works with.
-fn membership_desired(known: bool, links: &Arc<Links>, dataplane_unhealthy: bool, config: Option<&Config>) -> membership::machine::Desired {
+fn membership_desired(own: membership::own::Desired, links: &Arc<Links>, config: Option<&Config>) -> membership::machine::Desired {
     let settings = config.map_or_else(Settings::default, |config| config.settings.clone());
     let Liveness { wired, wireless, port } = settings.liveness;
     membership::machine::Desired {
-        own: membership::own::Desired { dataplane_unhealthy, ..lease_text(known, links, config) },
+        own,
         links: links.clone(),
         timers: Timers { wired: (wired.interval, wired.multiplier), wireless: (wireless.interval, wireless.multiplier), port },
         restart_hold: settings.restart_hold,

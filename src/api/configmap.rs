@@ -32,12 +32,11 @@ pub async fn run(
     let mut remembered = std::pin::pin!(recall(memory.as_ref(), &file, state.subscribe()).fuse());
     let mut found = false;
     loop {
+        let unknown = *seen.borrow() == ConfigMapSeen::NotYet;
         let event = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            text = &mut remembered => {
-                if *seen.borrow() == ConfigMapSeen::NotYet {
-                    set(&seen, None, ConfigMapSeen::Present(text));
-                }
+            text = &mut remembered, if unknown => {
+                set(&seen, None, ConfigMapSeen::Present(text));
                 continue;
             }
             event = stream.next() => event.ok_or_else(|| anyhow::anyhow!("the watch of ConfigMap {namespace}/{name} ended"))?,

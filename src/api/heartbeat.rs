@@ -24,6 +24,9 @@ use super::{Api, WriteError, chain};
 const PERIOD: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(2);
 
+/// The same for the first answer: whoever starts while the server is stalled must not wait long before it does without.
+const FIRST_DEADLINE: Duration = Duration::from_secs(1);
+
 /// So long the connections in use may be silent before fresh ones are tried beside them.
 const HEDGE: Duration = Duration::from_millis(500);
 
@@ -35,8 +38,9 @@ const GAP: Duration = Duration::from_millis(100);
 
 /// Runs until dropped.
 pub(super) async fn run(api: &Api, state: &watch::Sender<ApiState>) {
+    let mut limit = FIRST_DEADLINE;
     loop {
-        match beat(api).await {
+        match beat(api, limit).await {
             Ok(over) => {
                 over.into_iter().for_each(|route| api.ways.adopt(route));
                 reached(state);
@@ -48,6 +52,7 @@ pub(super) async fn run(api: &Api, state: &watch::Sender<ApiState>) {
                 reached(state);
             }
         }
+        limit = DEADLINE;
         sleep(GAP).await;
         tokio::select! {
             () = sleep(PERIOD - GAP) => {}
@@ -57,27 +62,27 @@ pub(super) async fn run(api: &Api, state: &watch::Sender<ApiState>) {
 }
 
 /// Whether the server answers; the route if it answers over fresh connections only.
-async fn beat(api: &Api) -> Result<Option<Route>, String> {
+async fn beat(api: &Api, limit: Duration) -> Result<Option<Route>, String> {
     loop {
         let begun = Instant::now();
-        let answer = beat_once(api).await;
+        let answer = beat_once(api, limit).await;
         // When it was this process that was late, the answer may be waiting.
-        if answer.is_ok() || begun.elapsed() < DEADLINE + HEDGE {
+        if answer.is_ok() || begun.elapsed() < limit + HEDGE {
             return answer;
         }
     }
 }
 
-async fn beat_once(api: &Api) -> Result<Option<Route>, String> {
-    let mut used = pin!(timeout(DEADLINE, ask(api.client())));
+async fn beat_once(api: &Api, limit: Duration) -> Result<Option<Route>, String> {
+    let mut used = pin!(timeout(limit, ask(api.client())));
     let mut fresh = pin!(async {
         sleep(HEDGE).await;
-        attempt(api, DEADLINE - HEDGE).await
+        attempt(api, limit - HEDGE).await
     });
     tokio::select! {
         answer = &mut used => match answer {
             Ok(Ok(())) => Ok(None),
-            Ok(Err(_)) => attempt(api, DEADLINE).await.map(Some),
+            Ok(Err(_)) => attempt(api, limit).await.map(Some),
             Err(_) => fresh.await.map(Some),
         },
         // A server that is slow, but answers, is no reason for all watches to begin anew.

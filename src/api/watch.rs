@@ -194,7 +194,7 @@ pub async fn run(
     let mut quiet_until = Instant::now();
     let mut publish_at: Option<Instant> = None;
     loop {
-        let due = publish_at;
+        let (due, unknown) = (publish_at, outputs.snapshot.borrow().is_none());
         let timer = async move {
             match due {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -205,14 +205,8 @@ pub async fn run(
             biased;
             () = shutdown.cancelled() => return Ok(()),
             () = &mut heartbeat => {}
-            snapshot = &mut remembered => {
-                outputs.snapshot.send_if_modified(|current| {
-                    let unknown = current.is_none();
-                    if unknown {
-                        *current = Some(Arc::new(snapshot));
-                    }
-                    unknown
-                });
+            snapshot = &mut remembered, if unknown => {
+                outputs.snapshot.send_replace(Some(Arc::new(snapshot)));
                 continue;
             }
             () = timer => {

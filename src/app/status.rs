@@ -1,5 +1,7 @@
 //! What `/metrics` and `/status` show, read from the wires when somebody asks.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::Wires;
@@ -81,6 +83,7 @@ pub(super) fn json(wires: &Wires, node: &NodeName, instance: &str) -> Value {
         "configuration": wires.config.borrow().as_ref().map(|config| config.hash.clone()),
         "groups": groups.collect::<Vec<_>>(),
         "links": links.collect::<Vec<_>>(),
+        "conflicts": l2.conflicts.iter().map(|(address, mac)| (address.to_string(), mac.to_string())).collect::<BTreeMap<_, _>>(),
         "apiProblems": wires.api.borrow().failing,
     })
 }

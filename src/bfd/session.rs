@@ -345,11 +345,13 @@ impl Session {
         let interval = self.sends_periodically().then(|| self.slowest_interval());
         if interval != self.transmit_interval || self.tx_timer.is_none() {
             self.transmit_interval = interval;
-            self.tx_timer = interval.map(|interval| self.last_tx.unwrap_or(turn.now) + self.jittered(interval, turn.rng));
+            let next = interval.map(|interval| self.last_tx.unwrap_or(turn.now) + self.jittered(interval, turn.rng));
+            // What a shorter interval makes overdue is due now: nobody ran late.
+            self.tx_timer = next.map(|next| next.max(turn.now));
         }
-        let listens = self.session_state != State::AdminDown;
-        let counts_from = self.silent_since.filter(|_| listens);
-        self.detection_timer = counts_from.zip(self.detection_time()).map(|(since, detection_time)| since + detection_time);
+        let counts_from = self.silent_since.filter(|_| self.session_state != State::AdminDown);
+        let end = counts_from.zip(self.detection_time()).map(|(since, detection_time)| since + detection_time);
+        self.detection_timer = end.map(|end| end.max(turn.now));
     }
 
     /// §6.8.7: "jittered on a per-packet basis by up to 25%"; with a Detect Mult of 1 between 75 and 90 % are left.

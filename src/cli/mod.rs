@@ -1,7 +1,9 @@
 //! The verbs of the command line, one file each.
 
 pub mod check;
+mod eyes;
 pub mod health;
+pub mod r#move;
 pub mod run;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +29,8 @@ pub enum Verb {
     Run(run::Run),
     /// Check configuration.
     Check(check::Check),
+    /// Move a Service.
+    Move(r#move::Move),
     /// Probe an agent.
     Health(health::Health),
 }

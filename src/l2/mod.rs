@@ -1,12 +1,13 @@
 //! Layer 2: answering for addresses by ARP and NDP, and telling the LAN when they move.
 //!
 //! `arp` and `ndp` are machines, one of each per link; what they have in common is in `owned`. `asker` asks the LAN what others want to
-//! know. `task` owns the sockets of all links.
+//! know, `conflicts` judges who uses an address that is ours. `task` owns the sockets of all links.
 //!
 //! Giving an address up is silent: there is no packet that says "not here any more", and a wrong one would cut off whoever comes next.
 
 pub mod arp;
 pub mod asker;
+pub mod conflicts;
 pub mod desired;
 pub mod ndp;
 mod owned;

@@ -14,6 +14,8 @@ use crate::facts::LinkName;
 pub struct Status {
     /// ARP (IPv4) and NDP (IPv6) of each link.
     pub links: BTreeMap<(LinkName, Family), Arc<LinkStatus>>,
+    /// Addresses, owned here or watched, that other machines of the LAN proved to use, with their MACs.
+    pub conflicts: BTreeMap<IpAddr, MacAddr>,
 }
 
 impl Status {

@@ -10,25 +10,29 @@
 //!
 //! A port whose link fails (down, gone) is opened again with growing pauses and then tells the LAN anew; it never ends the process.
 
+mod contention;
 mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Protocol;
 use super::arp::Arp;
+use super::conflicts;
 use super::desired::{Desired, LinkDesired};
 use super::ndp::Ndp;
 use super::status::{LinkStatus, Status};
-use crate::addr::Family;
+use crate::addr::{Family, MacAddr};
 use crate::facts::{Answer, Answers, Link, LinkName, Links, Question, Questions, Role};
 use crate::net::clock;
+use contention::Contention;
 use port::Port;
 
 /// Pauses before a failed link is opened again: the first, doubled up to the last.
@@ -52,7 +56,7 @@ pub struct Inputs {
 pub struct Outputs {
     /// What is answered for, and how it goes.
     pub status: watch::Sender<Arc<Status>>,
-    /// What came of the questions that can be asked: one on a link that is down or gone is not listed.
+    /// What came of the questions that can be asked, layer 2's own among them: one on a link that is down or gone is not listed.
     pub answers: watch::Sender<Arc<Answers>>,
 }
 
@@ -63,10 +67,14 @@ pub struct Outputs {
 /// Only if a task panicked.
 pub async fn run(mut inputs: Inputs, outputs: Outputs, seed: u64, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut tasks: JoinSet<Key> = JoinSet::new();
+    let (mut contention, claims) = Contention::new(outputs.answers.subscribe(), outputs.status.clone());
     // A port without a sender is ending; one of the same key starts when it has ended.
     let mut ports: BTreeMap<Key, Option<watch::Sender<Arc<Wanted>>>> = BTreeMap::new();
     loop {
-        let wanted = by_port(&inputs.desired.borrow_and_update(), &inputs.questions.borrow_and_update(), &inputs.links.borrow_and_update());
+        let links = Arc::clone(&inputs.links.borrow_and_update());
+        contention.set(&links);
+        let questions = inputs.questions.borrow_and_update().union(&contention.questions()).cloned().collect();
+        let wanted = by_port(&inputs.desired.borrow_and_update(), &questions, &links);
         for (key, port) in &mut ports {
             port.take_if(|sender| wanted.get(key).is_none_or(|wanted| wanted.link.index != sender.borrow().link.index));
         }
@@ -77,7 +85,14 @@ pub async fn run(mut inputs: Inputs, outputs: Outputs, seed: u64, shutdown: Canc
                 None if !wanted.is_something(key.1) => {}
                 None => {
                     let (sender, wanted) = watch::channel(Arc::new(wanted));
-                    let shell = Shell { key: key.clone(), wanted, outputs: outputs.clone(), seed, shutdown: shutdown.clone() };
+                    let shell = Shell {
+                        key: key.clone(),
+                        wanted,
+                        outputs: outputs.clone(),
+                        claims: claims.clone(),
+                        seed,
+                        shutdown: shutdown.clone(),
+                    };
                     match key.1 {
                         Family::V4 => tasks.spawn(shell.run::<Arp>()),
                         Family::V6 => tasks.spawn(shell.run::<Ndp>()),
@@ -92,6 +107,7 @@ pub async fn run(mut inputs: Inputs, outputs: Outputs, seed: u64, shutdown: Canc
                 // Nobody plans any more; what is announced stays until the process ends.
                 shutdown.cancelled().await;
             },
+            () = contention.turn() => {}
             Some(ended) = tasks.join_next() => drop(ports.remove(&ended?)),
         }
     }
@@ -128,9 +144,9 @@ impl Wanted {
 
 /// What is wanted of each port there could be.
 fn by_port(desired: &Desired, questions: &Questions, links: &Links) -> BTreeMap<Key, Wanted> {
-    let usable = |name: &LinkName| links.links.get(name).filter(|link| link.up && link.role == Role::Own);
+    let usable = |name: &LinkName| links.links.get(name).is_some_and(is_usable);
     let mut asked: BTreeMap<Key, Questions> = BTreeMap::new();
-    for question in questions.iter().filter(|question| usable(&question.link).is_some()) {
+    for question in questions.iter().filter(|question| usable(&question.link)) {
         asked.entry((question.link.clone(), Family::of(question.address))).or_default().insert(question.clone());
     }
     let answering = desired.links.keys().flat_map(|name| [Family::V4, Family::V6].map(|family| (name.clone(), family)));
@@ -145,6 +161,11 @@ fn by_port(desired: &Desired, questions: &Questions, links: &Links) -> BTreeMap<
             Some((key, Wanted { link, questions, own }))
         })
         .collect()
+}
+
+/// Whether anything can be asked there.
+fn is_usable(link: &Link) -> bool {
+    link.up && link.role == Role::Own
 }
 
 fn only_questions(link: &Link) -> LinkDesired {
@@ -164,6 +185,7 @@ struct Shell {
     key: Key,
     wanted: watch::Receiver<Arc<Wanted>>,
     outputs: Outputs,
+    claims: mpsc::Sender<conflicts::Event>,
     seed: u64,
     shutdown: CancellationToken,
 }
@@ -208,6 +230,12 @@ impl Shell {
 
     fn publish(&self, link: LinkStatus) {
         self.outputs.status.send_modify(|status| drop(Arc::make_mut(status).links.insert(self.key.clone(), Arc::new(link))));
+    }
+
+    /// Has it looked at that `mac` claims `address`.
+    fn tell_claim(&self, address: IpAddr, mac: MacAddr) {
+        // Where the queue is full, it comes again.
+        drop(self.claims.try_send(conflicts::Event::Claimed { link: self.key.0.clone(), address, mac }));
     }
 
     /// Replaces what came of the questions of this port.

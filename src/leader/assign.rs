@@ -2,7 +2,8 @@
 //!
 //! In order: what Services hold and may keep; what their status says and nobody holds (first start, migration); what they ask for by
 //! name; then the rest, oldest Service first. A Service deleted and created again gets the address it had; others get addresses that
-//! nobody remembers, then those free the longest. An address nobody can announce comes last.
+//! nobody remembers, then those free the longest. An address nobody can announce comes last. One that another machine of the LAN uses is
+//! exchanged for another, unless the Service asked for it or there is no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -12,7 +13,7 @@ use std::vec::IntoIter;
 use super::refusal::{Lost, Refusal};
 use super::request::Request;
 use super::reserve::{Reserved, reserved};
-use crate::addr::{Family, Prefix, Range};
+use crate::addr::{Family, MacAddr, Prefix, Range};
 use crate::config::{Config, Pool};
 use crate::facts::{Claim, FamilyPolicy, Labels, Living, Service, ServiceKey, Snapshot};
 use crate::plan::eligible::is_excluded;
@@ -27,6 +28,19 @@ pub struct Assignment {
     pub refusal: Option<Refusal>,
     /// Addresses it held and loses.
     pub lost: Vec<(IpAddr, Lost)>,
+    /// Of its addresses, those that another machine of the LAN uses, too.
+    pub contested: Vec<Contested>,
+}
+
+/// An address that a Service keeps although another machine of the LAN uses it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contested {
+    /// Which.
+    pub address: IpAddr,
+    /// The other machine.
+    pub mac: MacAddr,
+    /// The Service asks for this very address; else there is no other.
+    pub asked: bool,
 }
 
 /// The assignment of every Service that is ours.
@@ -51,7 +65,7 @@ pub fn assign(config: &Config, snapshot: &Snapshot, living: &Living) -> BTreeMap
     for state in &mut states {
         assigner.fill(state);
     }
-    states.into_iter().map(State::finish).collect()
+    states.into_iter().map(|state| state.finish(&assigner.reserved)).collect()
 }
 
 /// A Service on its way through the passes.
@@ -80,11 +94,18 @@ impl<'a> State<'a> {
         self.service.families.iter().copied().filter(|family| !had.contains(family)).collect()
     }
 
-    fn finish(self) -> (ServiceKey, Assignment) {
+    fn finish(self, reserved: &BTreeMap<IpAddr, Reserved>) -> (ServiceKey, Assignment) {
         let in_order =
             self.service.families.iter().flat_map(|family| self.assigned.iter().copied().filter(|address| Family::of(*address) == *family));
-        let addresses = in_order.collect();
-        (self.service.key.clone(), Assignment { addresses, refusal: self.refusal, lost: self.lost })
+        let addresses: Vec<IpAddr> = in_order.collect();
+        let contested = |address: &IpAddr| match reserved.get(address) {
+            Some(Reserved::Conflict(mac)) => {
+                Some(Contested { address: *address, mac: *mac, asked: self.request.addresses.contains(address) })
+            }
+            Some(Reserved::Node(_) | Reserved::Gateway | Reserved::Unusable(_)) | None => None,
+        };
+        let contested = addresses.iter().filter_map(contested).collect();
+        (self.service.key.clone(), Assignment { addresses, refusal: self.refusal, lost: self.lost, contested })
     }
 }
 
@@ -159,10 +180,11 @@ impl<'a> Assigner<'a> {
         if !state.service.families.contains(&family) {
             return Some(Lost::FamilyDropped(family));
         }
-        if let Some(why) = self.reserved.get(&address) {
+        let request = &state.request;
+        let asked_for = request.addresses.contains(&address);
+        if let Some(why) = self.reserved.get(&address).filter(|why| !(asked_for && matches!(why, Reserved::Conflict(_)))) {
             return Some(Lost::Reserved(why.clone()));
         }
-        let request = &state.request;
         // A request for one family of two says nothing about the other.
         let asked: Vec<&IpAddr> = request.addresses.iter().filter(|other| Family::of(**other) == family).collect();
         let other_address = !asked.is_empty() && !asked.contains(&&address);
@@ -253,6 +275,7 @@ impl<'a> Assigner<'a> {
     fn fill(&mut self, state: &mut State) {
         let missing = state.missing();
         if state.refusal.is_some() || missing.is_empty() {
+            self.keep_contested(state);
             return;
         }
         let picked = self.pools_for(state).and_then(|pools| self.pick(state, &pools, &missing));
@@ -266,6 +289,22 @@ impl<'a> Assigner<'a> {
                 state.refusal = Some(refusal);
                 self.keep_old(state);
             }
+        }
+        self.keep_contested(state);
+    }
+
+    /// An address that another machine uses, too, is better than none.
+    fn keep_contested(&self, state: &mut State) {
+        let missing = state.missing();
+        let is_missing = |address: &IpAddr| missing.contains(&Family::of(*address));
+        let is_kept = |(address, why): &(IpAddr, Lost)| matches!(why, Lost::Reserved(Reserved::Conflict(_))) && is_missing(address);
+        let (kept, lost): (Vec<_>, Vec<_>) = state.lost.drain(..).partition(is_kept);
+        state.lost = lost;
+        let any = !kept.is_empty();
+        state.assigned.extend(kept.into_iter().map(|(address, _)| address));
+        if any && state.missing().is_empty() {
+            // Refused was only what should have come in its place.
+            state.refusal = state.refusal.take().filter(|refusal| !matches!(refusal, Refusal::Full { .. } | Refusal::NoAutoPool { .. }));
         }
     }
 

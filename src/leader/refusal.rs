@@ -91,7 +91,7 @@ pub enum Refusal {
         /// Who has it.
         by: ServiceKey,
     },
-    /// The address can never be assigned.
+    /// The address cannot be assigned.
     Reserved {
         /// The address.
         address: IpAddr,
@@ -164,7 +164,7 @@ pub enum Lost {
     FamilyDropped(Family),
     /// The Service asks for something else.
     OtherRequested,
-    /// It can never be assigned.
+    /// It cannot be assigned (any more).
     Reserved(Reserved),
     /// The Service has another address of the family already.
     Surplus,

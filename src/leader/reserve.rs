@@ -1,20 +1,23 @@
-//! Addresses that are never assigned: those of nodes, gateways, and the network and broadcast addresses of on-link prefixes.
+//! Addresses that are not assigned: those of nodes, gateways, the network and broadcast addresses of on-link prefixes, and those that
+//! another machine of the LAN uses, as long as it does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::addr::Prefix;
+use crate::addr::{MacAddr, Prefix};
 use crate::config::Config;
 use crate::facts::{NodeName, Snapshot};
 
-/// Why an address is never assigned.
+/// Why an address is not assigned.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Reserved {
     /// A node has it.
     Node(NodeName),
     /// It is the next hop of a node's default route.
     Gateway,
+    /// Another machine of the LAN uses it, as a member saw.
+    Conflict(MacAddr),
     /// No host of that prefix may have it.
     Unusable(Prefix),
 }
@@ -24,6 +27,7 @@ impl fmt::Display for Reserved {
         match self {
             Self::Node(node) => write!(f, "is an address of node {node}"),
             Self::Gateway => f.write_str("is the gateway"),
+            Self::Conflict(mac) => write!(f, "is used by another machine of the LAN ({mac})"),
             Self::Unusable(prefix) if prefix.first().is_ipv4() => write!(f, "is the network or broadcast address of {prefix}"),
             Self::Unusable(prefix) => write!(f, "is the subnet-router address of {prefix}"),
         }
@@ -33,6 +37,9 @@ impl fmt::Display for Reserved {
 /// Every reserved address, with the reason a person would find first.
 pub fn reserved(snapshot: &Snapshot) -> BTreeMap<IpAddr, Reserved> {
     let mut reserved = BTreeMap::new();
+    for member in snapshot.members.values().filter(|member| member.instance.is_some()) {
+        reserved.extend(member.conflicts.iter().map(|(address, mac)| (*address, Reserved::Conflict(*mac))));
+    }
     for member in snapshot.members.values() {
         let prefixes: BTreeSet<Prefix> = member.links.iter().flat_map(crate::facts::MemberLink::prefixes).collect();
         reserved.extend(

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::assign::Assignment;
+use super::assign::{Assignment, Contested};
+use super::refusal::Lost;
+use super::reserve::Reserved;
+use crate::addr::MacAddr;
 use crate::config::Config;
 use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, Service, Subject};
 use crate::plan::{NotAnnounced, Owner};
@@ -95,7 +98,8 @@ fn list(addresses: &[IpAddr]) -> String {
 
 fn condition_text(assignment: &Assignment, owner: &Result<Owner, NotAnnounced>) -> (bool, &'static str, String) {
     let addresses = &assignment.addresses;
-    let unmet = assignment.refusal.as_ref().map(|refusal| format!("; but {refusal}")).unwrap_or_default();
+    let contested = assignment.contested.iter().map(|contested| format!("; but {}", contested_text(contested)));
+    let unmet: String = contested.chain(assignment.refusal.iter().map(|refusal| format!("; but {refusal}"))).collect();
     match (owner, &assignment.refusal) {
         (_, Some(refusal)) if addresses.is_empty() => (false, "AllocationFailed", refusal.to_string()),
         (_, None) if addresses.is_empty() => (false, "NoAddress", "no address is assigned".to_owned()),
@@ -106,6 +110,24 @@ fn condition_text(assignment: &Assignment, owner: &Result<Owner, NotAnnounced>) 
         }
         (Err(why), _) => (false, why.reason(), format!("{} not announced: {why}{unmet}", list(addresses))),
     }
+}
+
+/// An address that is kept although another machine uses it: which, who, why, and what to do.
+fn contested_text(contested: &Contested) -> String {
+    let Contested { address, mac, asked } = contested;
+    let (why, otherwise) = if *asked {
+        ("it is kept, for the Service asks for it", "ask for another one")
+    } else {
+        ("it is kept, for no other address is free", "add addresses to the configuration")
+    };
+    format!("{address} is used by another machine of the LAN, too ({mac}); {why}; give that machine another address, or {otherwise}")
+}
+
+/// An address that was given up for another machine's sake: which, who, and what to do.
+fn taken_text(address: IpAddr, mac: MacAddr) -> String {
+    format!(
+        "{address} is released, for another machine of the LAN uses it ({mac}); give that machine another address, or take {address} out of the pool"
+    )
 }
 
 /// `; moved from "pi1": it is cordoned` when the announcement named another node before.
@@ -141,9 +163,16 @@ pub fn events(
         );
         events.push(event(EventKind::Warning, "StatusOverwritten", message));
     }
+    let mut taken = Vec::new();
     for (address, why) in &assignment.lost {
-        events.push(event(EventKind::Normal, "ClearAssignment", format!("{address} is released: it {why}")));
+        if let Lost::Reserved(Reserved::Conflict(mac)) = why {
+            taken.push(taken_text(*address, *mac));
+        } else {
+            events.push(event(EventKind::Normal, "ClearAssignment", format!("{address} is released: it {why}")));
+        }
     }
+    let known = |text: &String| before.is_some_and(|before| before.message.contains(text));
+    let contested: Vec<String> = assignment.contested.iter().map(contested_text).filter(|text| !known(text)).collect();
     let new: Vec<IpAddr> = assignment.addresses.iter().filter(|address| !service.ingress.contains(address)).copied().collect();
     let adopted = !service.annotations.contains_key(POOL) && new.is_empty() && !assignment.addresses.is_empty();
     if adopted || (!new.is_empty() && !repair) {
@@ -156,7 +185,14 @@ pub fn events(
             Err(why) if why.is_passing() => String::new(),
             Err(why) => format!(", not announced yet: {why}"),
         };
-        events.push(event(EventKind::Normal, "IPAllocated", format!("{verb} {} from pool {pools}{announced}", list(which))));
+        let message = format!("{verb} {} from pool {pools}{announced}", list(which));
+        if taken.is_empty() {
+            events.push(event(EventKind::Normal, "IPAllocated", message));
+        } else {
+            events.push(event(EventKind::Warning, "AddressInUse", format!("{message}; {}", taken.join("; "))));
+        }
+    } else if !contested.is_empty() {
+        events.push(event(EventKind::Warning, "AddressInUse", contested.join("; ")));
     } else if let (Ok(owner), true) = (owner, changed && condition.announced) {
         // MetalLB's words, which people search for, and more.
         let (links, addresses) = (links(&assignment.addresses, owner), list(&assignment.addresses));

@@ -7,6 +7,7 @@ pub mod departure;
 pub mod eligible;
 pub mod group;
 mod layer2;
+pub mod obstacle;
 pub mod owner;
 pub mod reason;
 mod serve;
@@ -15,6 +16,7 @@ pub mod task;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+pub use departure::Departure;
 pub use eligible::{Candidate, Candidates};
 pub use group::Group;
 pub use layer2::l2_desired;

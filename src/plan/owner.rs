@@ -24,19 +24,25 @@ pub fn owner(group: &Group, candidates: &Candidates) -> Result<Owner, NotAnnounc
     let placement = group.placement().ok_or(NotAnnounced::NotPlaced)?;
     let eligible = || candidates.nodes.iter().filter(|(_, candidate)| candidate.eligible);
     let recorded = eligible().find(|(name, candidate)| **name == placement.node && candidate.generation == placement.generation);
-    let best = || eligible().min_by_key(|(name, candidate)| (rank(candidate), Reverse(weight(group, name))));
+    let best = || eligible().min_by_key(|(name, candidate)| (standing(candidate), Reverse(weight(group, name))));
     let (node, candidate) = recorded.or_else(best).ok_or(NotAnnounced::NotPlaced)?;
     Ok(Owner { node: node.clone(), generation: candidate.generation, links: candidate.links.clone() })
 }
 
-/// Where a candidate stands when a node is chosen; lower is better.
-pub type Rank = (bool, bool, Reverse<u32>, bool, bool, bool, bool);
+/// Where a candidate stands by what the API server says of it; lower is better.
+pub type Standing = (bool, Reverse<u32>, bool, bool, bool, bool);
 
-/// First whether the group could stay there at all: a detached member would not hear of it, and from a node to be left the leader would
-/// move it on at once. Then preference, Ready, dataplane healthy, uncordoned, wired. None of them leaves an address to nobody.
-pub fn rank(candidate: &Candidate) -> Rank {
-    let Candidate { detached, leave, preference, ready, dataplane_unhealthy, cordoned, wired, .. } = candidate;
-    (*detached, leave.is_some(), Reverse(*preference), !ready, *dataplane_unhealthy, *cordoned, !wired)
+/// First whether the group could stay there at all: from a node to be left the leader would move it on at once. Then preference, Ready,
+/// dataplane healthy, uncordoned, wired. None of them leaves an address to nobody.
+pub fn standing(candidate: &Candidate) -> Standing {
+    let Candidate { leave, preference, ready, dataplane_unhealthy, cordoned, wired, .. } = candidate;
+    (leave.is_some(), Reverse(*preference), !ready, *dataplane_unhealthy, *cordoned, !wired)
+}
+
+/// Where a candidate stands when the leader chooses: a detached member would not hear of it. Only he may look at that: members become
+/// detached one after the other, and where everybody chooses, the address would follow them around.
+pub fn rank(candidate: &Candidate) -> (bool, Standing) {
+    (candidate.detached, standing(candidate))
 }
 
 /// The rendezvous weight of `node` for `group`: the same on every build, architecture and node, and spread evenly. When a node

@@ -13,5 +13,6 @@ mod journey;
 mod lab;
 mod links;
 mod losses;
+mod outages;
 mod restarts;
 mod support;

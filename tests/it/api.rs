@@ -132,6 +132,7 @@ impl Server {
         let member = Member { links, conflicts: [("192.168.1.250".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 9]))].into(), ..member() };
         let holder = Holder { service: ServiceKey::new("default", "web"), uid: "u-web".to_owned().into() };
         let claim = Claim {
+            moved: None,
             address: "192.168.1.240".parse().unwrap(),
             holders: vec![holder],
             pool: "default".into(),

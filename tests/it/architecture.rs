@@ -20,7 +20,8 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("plan", &["addr", "facts", "config", "l2::desired", "bfd::desired"], &[]),
     ("membership", &["machine", "addr", "facts", "bfd::desired", "bfd::status"], &["api", "net", "telemetry"]),
     ("leader", &["machine", "addr", "facts", "config", "plan"], &["api", "net", "telemetry"]),
-    ("cli", &["addr", "facts", "config", "plan", "api", "telemetry", "app"], &[]),
+    // Whoever asks from outside judges who lives by the agents' own rule.
+    ("cli", &["addr", "facts", "config", "plan", "membership::living", "api", "telemetry", "app"], &[]),
     ("app", &["machine", "addr", "facts", "wire", "net", "telemetry", "api", "config", "l2", "bfd", "plan", "membership", "leader"], &[]),
 ];
 
@@ -176,7 +177,8 @@ fn every_file_is_reached_by_a_mod_line() {
                 } else {
                     other.path == parent.join("mod.rs") || stem == parent
                 };
-                is_parent && other.text.lines().any(|line| line.trim_end_matches(';').ends_with(&format!("mod {name}")))
+                let names = [format!("mod {name};"), format!("mod r#{name};")];
+                is_parent && other.text.lines().any(|line| names.iter().any(|name| line.ends_with(name)))
             };
             !sources.iter().any(declares)
         })

@@ -1,6 +1,8 @@
 //! Assignment: rules one by one, then any sequence of events keeps the invariants.
 
-use lanlord::addr::Family;
+use std::net::IpAddr;
+
+use lanlord::addr::{Family, MacAddr};
 use lanlord::facts::{FamilyPolicy, TrafficPolicy};
 use proptest::prelude::*;
 
@@ -66,6 +68,78 @@ fn node_addresses_gateway_and_broadcast_are_left_out() {
     assert_eq!(given.len(), 18 - 5 + 1 - 1, "16 + 2 less .0, .1, .11, .12, .255: {given:?}");
     for never in ["192.168.1.0", "192.168.1.1", "192.168.1.11", "192.168.1.12", "192.168.1.255"] {
         assert!(!given.contains(&never.to_owned()), "{never}");
+    }
+}
+
+/// Member n1 says that `address` is used by another machine; or that none is.
+fn conflict(world: &mut World, address: Option<&str>) {
+    let members = std::sync::Arc::make_mut(&mut world.snapshot.members);
+    let member = std::sync::Arc::make_mut(members.get_mut("n1").unwrap());
+    member.conflicts = address.iter().map(|address| (ip(address), MacAddr([2, 0, 0, 0, 0, 0x66]))).collect();
+}
+
+#[test]
+fn an_address_that_another_machine_uses_is_exchanged_for_another_with_one_event_and_given_to_nobody_until_it_is_free() {
+    let mut world = home();
+    world.create("web", |_| ());
+    world.settle();
+    conflict(&mut world, Some("192.168.1.240"));
+    let told = world.settle();
+    assert_eq!(world.ingress("web"), ["192.168.1.241"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("AddressInUse: assigned 192.168.1.241 from pool default, announced by n"), "{told:?}");
+    let why = "; 192.168.1.240 is released, for another machine of the LAN uses it (02:00:00:00:00:66); \
+               give that machine another address, or take 192.168.1.240 out of the pool";
+    assert!(told[0].ends_with(why), "{told:?}");
+    world.create("second", |_| ());
+    world.create("asks", annotate("metallb.io/loadBalancerIPs", "192.168.1.240"));
+    let told = world.settle();
+    assert_eq!((world.ingress("second"), world.ingress("asks")), (vec!["192.168.1.242".to_owned()], vec![]));
+    let refused = "AllocationFailed: 192.168.1.240 was asked for, but is used by another machine of the LAN (02:00:00:00:00:66); ask for another address";
+    assert!(told.iter().any(|event| event == refused), "{told:?}");
+    conflict(&mut world, None);
+    world.settle();
+    assert_eq!((world.ingress("web"), world.ingress("asks")), (vec!["192.168.1.241".to_owned()], vec!["192.168.1.240".to_owned()]));
+}
+
+#[test]
+fn what_a_member_that_left_saw_counts_no_more() {
+    let mut world = home();
+    conflict(&mut world, Some("192.168.1.240"));
+    world.leave("n1");
+    world.create("web", |_| ());
+    world.endpoints("web", &["n2"]);
+    world.settle();
+    assert_eq!(world.ingress("web"), ["192.168.1.240"]);
+}
+
+#[test]
+fn a_contested_address_that_was_asked_for_or_is_the_only_one_is_kept_and_said_once() {
+    for (addresses, asks, why) in [
+        (
+            "192.168.1.240-192.168.1.250",
+            true,
+            "it is kept, for the Service asks for it; give that machine another address, or ask for another one",
+        ),
+        (
+            "192.168.1.240",
+            false,
+            "it is kept, for no other address is free; give that machine another address, or add addresses to the configuration",
+        ),
+    ] {
+        let mut world = World::new(2, config(vec![pool("default", &[addresses])]));
+        world.create("web", |service| service.load_balancer_ip = asks.then(|| "192.168.1.240".to_owned()));
+        world.settle();
+        conflict(&mut world, Some("192.168.1.240"));
+        let expected = format!("192.168.1.240 is used by another machine of the LAN, too (02:00:00:00:00:66); {why}");
+        assert_eq!(world.settle(), [format!("AddressInUse: {expected}")]);
+        assert_eq!(world.ingress("web"), ["192.168.1.240"]);
+        let condition = world.service("web").condition.clone().unwrap();
+        assert!(condition.announced && condition.message.ends_with(&expected), "{}", condition.message);
+        assert_eq!(world.settle(), [] as [String; 0]);
+        conflict(&mut world, None);
+        world.settle();
+        assert!(!world.service("web").condition.as_ref().unwrap().message.contains("another machine"));
     }
 }
 
@@ -394,6 +468,8 @@ enum Step {
     Wish(u8, u8),
     Wipe(u8),
     Leave(u8),
+    /// Another machine uses this address, and no other any more.
+    Conflict(u8),
     /// A leader decides and is stopped in the middle of its work: only so many writes get through.
     Crash(u8),
     Settle,
@@ -407,6 +483,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..12u8, 0..16u8).prop_map(|(service, address)| Step::Wish(service, address)),
         1 => (0..12u8).prop_map(Step::Wipe),
         1 => (1..4u8).prop_map(Step::Leave),
+        1 => (0..16u8).prop_map(Step::Conflict),
         2 => (0..6u8).prop_map(Step::Crash),
         3 => Just(Step::Settle),
     ];
@@ -436,7 +513,8 @@ proptest! {
             }
         }
         let waiting = world.snapshot.services.values().filter(|service| service.ingress.is_empty() && service.annotation("loadBalancerIPs").is_none()).count();
-        let free = world.config.pools[0].addresses.iter().filter(|address| world.snapshot.claims.get(address).is_none_or(|claim| claim.holders.is_empty())).count();
+        let used_elsewhere = |address: &IpAddr| world.snapshot.members["n1"].instance.is_some() && world.snapshot.members["n1"].conflicts.contains_key(address);
+        let free = world.config.pools[0].addresses.iter().filter(|address| !used_elsewhere(address)).filter(|address| world.snapshot.claims.get(address).is_none_or(|claim| claim.holders.is_empty())).count();
         prop_assert!(waiting == 0 || free == 0, "{} wait while {} addresses are free", waiting, free);
     }
 }
@@ -457,6 +535,7 @@ fn apply(world: &mut World, step: &Step) {
         }
         Step::Wipe(number) if exists(world, number) => world.edit(&name(number), |service| service.ingress.clear()),
         Step::Leave(number) => world.leave(&format!("n{number}")),
+        Step::Conflict(address) => conflict(world, Some(&format!("192.168.1.{}", 236 + address))),
         Step::Crash(writes) => crash(world, *writes),
         Step::Settle => drop(world.settle()),
         Step::Create(_) | Step::Wish(..) | Step::Wipe(_) => {}

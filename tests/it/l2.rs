@@ -9,6 +9,7 @@ use lanlord::addr::{MacAddr, solicited_node};
 use lanlord::facts::{Answer, Question};
 use lanlord::l2::arp::{self, Arp};
 use lanlord::l2::asker::{self, Asker};
+use lanlord::l2::conflicts::{self, Conflicts};
 use lanlord::l2::desired::LinkDesired;
 use lanlord::l2::ndp::{self, Ndp};
 use lanlord::l2::{Action, Protocol, Purpose, Reason, State};
@@ -478,4 +479,66 @@ fn a_question_goes_out_from_the_links_own_address_to_whom_it_is_asked() {
     assert_eq!(source(&["fd77::1/64", "fe80::1/64"], "fd77::200", Some(OTHER)), (OTHER, "fd77::1".to_owned(), VIP6));
     assert_eq!(source(&["fd78::1/64", "fe80::1/64"], "fd77::200", None), (group, "fe80::1".to_owned(), solicited_node(VIP6)));
     assert_eq!(source(&[], "fd77::200", Some(OTHER)), (OTHER, "::".to_owned(), solicited_node(VIP6)));
+}
+
+/// A machine that may ask on `eth0`, and the question it asks about [`VIP`].
+fn conflicts() -> (Conflicts, Question) {
+    let mut conflicts = Conflicts::default();
+    conflicts.set(Arc::new(["eth0".into()].into()), START, &mut Vec::new());
+    (conflicts, Question { link: "eth0".into(), address: VIP.into(), mac: Some(OTHER) })
+}
+
+fn feed(conflicts: &mut Conflicts, event: conflicts::Event, now: Instant) -> Vec<conflicts::Action> {
+    let mut out = Vec::new();
+    conflicts.handle(event, now, &mut out);
+    out
+}
+
+fn claim(address: IpAddr) -> conflicts::Event {
+    conflicts::Event::Claimed { link: "eth0".into(), address, mac: OTHER }
+}
+
+#[test]
+fn a_claim_is_asked_for_and_listed_only_when_it_is_answered() {
+    let (mut conflicts, question) = conflicts();
+    let answered = |unanswered, mac| conflicts::Event::Answered(question.clone(), Answer { unanswered, mac });
+    assert_eq!(feed(&mut conflicts, claim(VIP.into()), START), [conflicts::Action::QuestionsChanged]);
+    assert_eq!((conflicts.questions(), conflicts.listed().len()), ([question.clone()].into(), 0));
+    assert_eq!(feed(&mut conflicts, answered(2, None), START), []);
+    assert_eq!(feed(&mut conflicts, answered(3, None), START), [conflicts::Action::QuestionsChanged]);
+    assert_eq!((conflicts.questions().len(), conflicts.listed().len(), conflicts.poll_timeout()), (0, 0, None), "forged");
+    feed(&mut conflicts, claim(VIP.into()), START);
+    let listed = conflicts::Action::Listed { address: VIP.into(), mac: OTHER };
+    assert_eq!(feed(&mut conflicts, answered(0, Some(OTHER)), START), [conflicts::Action::QuestionsChanged, listed]);
+    assert_eq!(conflicts.listed(), [(VIP.into(), OTHER)].into());
+}
+
+#[test]
+fn a_listed_address_is_asked_every_30_s_and_cleared_after_three_silent_rounds() {
+    let (mut conflicts, question) = conflicts();
+    let silent = || conflicts::Event::Answered(question.clone(), Answer { unanswered: 3, mac: Some(OTHER) });
+    feed(&mut conflicts, claim(VIP.into()), START);
+    feed(&mut conflicts, conflicts::Event::Answered(question.clone(), Answer { unanswered: 0, mac: Some(OTHER) }), START);
+    for round in 1..=2 {
+        let (due, mut out) = (conflicts.poll_timeout().unwrap(), Vec::new());
+        assert_eq!(due, START + Duration::from_secs(30) * round);
+        conflicts.handle_timeout(due, &mut out);
+        assert_eq!((out, conflicts.questions()), (vec![conflicts::Action::QuestionsChanged], [question.clone()].into()));
+        assert_eq!(feed(&mut conflicts, silent(), due), [conflicts::Action::QuestionsChanged]);
+        assert_eq!(conflicts.listed().len(), 1);
+    }
+    let due = conflicts.poll_timeout().unwrap();
+    conflicts.handle_timeout(due, &mut Vec::new());
+    let cleared = conflicts::Action::Cleared { address: VIP.into(), mac: OTHER };
+    assert_eq!(feed(&mut conflicts, silent(), due), [conflicts::Action::QuestionsChanged, cleared]);
+    assert_eq!((conflicts.listed().len(), conflicts.poll_timeout()), (0, None));
+}
+
+#[test]
+fn a_flood_of_claims_is_asked_for_a_few_at_a_time() {
+    let (mut conflicts, _) = conflicts();
+    for number in 0..10_000_u32 {
+        feed(&mut conflicts, claim(Ipv4Addr::from(0x0a00_0000 + number).into()), START);
+    }
+    assert_eq!(conflicts.questions().len(), 16);
 }

@@ -1,5 +1,6 @@
 //! The laws of `machine.rs`, checked for every machine with random scripts. A new machine: implement [`Subject`], add one test.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use lanlord::addr::{MacAddr, solicited_node};
 use lanlord::bfd;
 use lanlord::bfd::desired::{SessionDesired, SessionKey};
 use lanlord::bfd::sessions::Sessions;
-use lanlord::facts::{LeaderRecord, Member, Question, Questions};
+use lanlord::facts::{Answer, LeaderRecord, LinkName, Member, Question, Questions};
 use lanlord::l2::arp::{self, Arp};
 use lanlord::l2::asker::{self, Asker};
+use lanlord::l2::conflicts::{self, Conflicts};
 use lanlord::l2::desired::LinkDesired;
 use lanlord::l2::ndp::{self, Ndp};
 use lanlord::l2::{Action, Protocol, State};
@@ -218,6 +220,39 @@ impl Subject for AskerSubject {
     fn nothing() -> Option<Questions> {
         Some(Questions::new())
     }
+}
+
+struct ConflictsSubject;
+
+impl Subject for ConflictsSubject {
+    type Machine = Conflicts;
+
+    fn machine(_seed: u64) -> Conflicts {
+        Conflicts::default()
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> BTreeSet<LinkName> {
+        ["eth0", "eth1"].into_iter().filter(|_| rng.u8(..4) > 0).map(LinkName::new).collect()
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> conflicts::Event {
+        let link = LinkName::new(["eth0", "eth1"][rng.usize(..2)]);
+        let (address, mac) = (v4(rng).into(), mac(rng));
+        if rng.bool() {
+            return conflicts::Event::Claimed { link, address, mac };
+        }
+        let answer = Answer { unanswered: rng.u32(..5), mac: rng.bool().then_some(mac) };
+        conflicts::Event::Answered(Question { link, address, mac: Some(mac) }, answer)
+    }
+
+    fn nothing() -> Option<BTreeSet<LinkName>> {
+        Some(BTreeSet::new())
+    }
+}
+
+#[test]
+fn conflicts_obey_the_laws() {
+    obeys_the_laws::<ConflictsSubject>();
 }
 
 #[test]
@@ -443,7 +478,7 @@ fn groups_and_states_of_ndp_always_balance() {
     for seed in 0..SEEDS {
         let (mut machine, now, mut all) = play::<NdpSubject>(seed);
         machine.set(Arc::new(nothing_on_the_link()), now, &mut all);
-        let (mut joined, mut announcing) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        let (mut joined, mut announcing) = (BTreeSet::new(), BTreeSet::new());
         for action in all {
             match action {
                 Action::JoinGroup(group) => assert!(joined.insert(group), "{group} joined twice"),

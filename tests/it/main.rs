@@ -4,6 +4,8 @@
 mod api;
 mod architecture;
 mod assignment;
+mod bfd;
+mod bfd_pairs;
 mod config;
 mod config_check;
 mod config_guides;

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::Family;
+use lanlord::cli::r#move::record;
 use lanlord::config::OnCordon;
-use lanlord::facts::{FamilyPolicy, LinkName, NodeName, Placement, TrafficPolicy};
+use lanlord::facts::{
+    FamilyPolicy, LinkName, Medium, Moved, NodeName, Operator, Placement, Requirement, Selector, ServiceKey, TrafficPolicy,
+};
 use lanlord::leader::moves::moves;
 use lanlord::leader::quiet::{QUIET, Quiet, SPACING};
 use lanlord::machine::Instant;
@@ -48,6 +51,11 @@ fn on_n1() -> World {
 fn put(world: &mut World, address: &str, node: &str) {
     let claims = Arc::make_mut(&mut world.snapshot.claims);
     Arc::make_mut(claims.get_mut(&ip(address)).unwrap()).placement = Some(Placement { node: node.into(), generation: 1 });
+}
+
+fn host(name: &str) -> Selector {
+    let operator = Operator::In(vec![name.to_owned()]);
+    Selector { requirements: vec![Requirement { key: "kubernetes.io/hostname".to_owned(), operator }] }
 }
 
 fn cordon(world: &mut World, node: &str) {
@@ -287,13 +295,7 @@ fn while_configurations_differ_only_loss_moves_a_group() {
             cordon(world, "n1");
         },
         |world| {
-            let node = |name: &str| lanlord::facts::Selector {
-                requirements: vec![lanlord::facts::Requirement {
-                    key: "kubernetes.io/hostname".to_owned(),
-                    operator: lanlord::facts::Operator::In(vec![name.to_owned()]),
-                }],
-            };
-            world.config.l2_advertisements[0].node_selectors = vec![node("n2"), node("n3")];
+            world.config.l2_advertisements[0].node_selectors = vec![host("n2"), host("n3")];
         },
         |world| world.config.l2_advertisements[0].interfaces = [LinkName::new("eth1")].into(),
         |world| unhealthy(world, "n1", true),
@@ -370,7 +372,7 @@ fn evenness_moves_nothing_to_a_node_that_is_worse() {
         put(&mut world, &format!("192.168.1.{}", 200 + number), "n1");
     }
     cordon(&mut world, "n2");
-    world.member("n3", |member| member.links[0].medium = lanlord::facts::Medium::Wireless);
+    world.member("n3", |member| member.links[0].medium = Medium::Wireless);
     world.settle();
     world.quiet = true;
     world.settle();
@@ -399,11 +401,99 @@ fn quiet_is_a_minute_after_the_last_change_and_ten_seconds_after_a_move_of_its_o
     put(&mut world, "192.168.1.200", "n3");
     let claims = Arc::make_mut(&mut world.snapshot.claims);
     let why = "to even out the load".to_owned();
-    Arc::make_mut(claims.get_mut(&ip("192.168.1.200")).unwrap()).moved = Some(lanlord::facts::Moved { from: "n2".into(), why });
+    Arc::make_mut(claims.get_mut(&ip("192.168.1.200")).unwrap()).moved = Some(Moved { from: "n2".into(), why });
     assert!(!look(&world, 400));
     assert!(look(&world, 400 + SPACING.as_secs()));
     world.leave("n1");
     assert!(!look(&world, 500));
     assert_eq!(quiet.until(at(500)), Some(at(500) + Duration::from_secs(minute)));
     assert_eq!(quiet.until(at(600)), None);
+}
+
+/// What `lanlord move web-1 NODE` would write, as `address → node`, or why it refuses.
+fn asked(world: &World, service: &str, node: &str) -> Result<Vec<String>, String> {
+    let service = ServiceKey::parse(service).unwrap();
+    let claims = record(&world.config, &world.snapshot, &world.living(), &service, &node.into())?;
+    Ok(claims.iter().map(|claim| format!("{} → {}", claim.address, claim.placement.as_ref().unwrap().node)).collect())
+}
+
+#[test]
+fn who_asks_for_a_move_that_cannot_be_is_told_why_and_what_to_do() {
+    type Edit = fn(&mut World);
+    let table: &[(Edit, &str)] = &[
+        (|world| drop(Arc::make_mut(&mut world.snapshot.nodes).remove("n2")), "there is no node of that name; there are n1, n3"),
+        (
+            |world| world.leave("n2"),
+            "no agent runs there, or it has not joined; look at kubectl get pods -n lanlord -o wide and kubectl get leases -n lanlord",
+        ),
+        (
+            |world| world.member("n2", |member| member.suspect = Some("n3/1".to_owned())),
+            "n3/1 takes it for dead; wait until that is settled",
+        ),
+        (
+            |world| world.node("n2", |node| node.network_unavailable = true),
+            "it has the condition NetworkUnavailable; look at kubectl describe node",
+        ),
+        (
+            |world| world.node("n2", |node| node.excluded = true),
+            "it is labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label with kubectl label node",
+        ),
+        (
+            |world| world.config.l2_advertisements[0].node_selectors = vec![host("n1")],
+            "the nodeSelectors for pool default (kubernetes.io/hostname=n1) leave it out; label the node or change the selectors",
+        ),
+        (
+            |world| world.member("n2", |member| member.links[0].addresses = ["10.0.0.2/8".parse().unwrap()].into()),
+            "192.168.1.200 is not on its network (10.0.0.0/8)",
+        ),
+        (
+            |world| {
+                world.edit("web-1", |service| service.traffic_policy = TrafficPolicy::Local);
+                world.endpoints("web-1", &["n1", "n3"]);
+            },
+            "externalTrafficPolicy is Local and no endpoint serves there (but on n1, n3); run a pod there, or use Cluster",
+        ),
+        (|world| world.endpoints("web-1", &[]), "the Service has endpoints, but none is ready; look at its pods"),
+        (
+            |world| {
+                cordon(world, "n2");
+                world.endpoints("web-1", &["n1"]);
+            },
+            "it is cordoned and no endpoint serves there, so the addresses would leave it again at once; kubectl uncordon it, or configure onCordon: stay",
+        ),
+        (|world| unhealthy(world, "n2", true), "its kube-proxy fails its health check, so the addresses would leave it again at once"),
+    ];
+    for (edit, why) in table {
+        let mut world = on_n1();
+        edit(&mut world);
+        assert_eq!(asked(&world, "default/web-1", "n2"), Err(format!("default/web-1 cannot be on n2: {why}")));
+    }
+    let mut world = on_n1();
+    assert_eq!(
+        asked(&world, "media/web-1", "n2"),
+        Err("there is no Service media/web-1 of type LoadBalancer; did you mean default/web-1?".to_owned())
+    );
+    world.create("new", |_| ());
+    let unassigned = "default/new has no address yet; look at kubectl describe service -n default new";
+    assert_eq!(asked(&world, "default/new", "n2"), Err(unassigned.to_owned()));
+}
+
+#[test]
+fn what_was_asked_for_is_recorded_stays_and_is_told() {
+    let mut world = on_n1();
+    assert_eq!(asked(&world, "default/web-1", "n1"), Ok(Vec::new()), "it is there");
+    assert_eq!(asked(&world, "default/web-1", "n2"), Ok(vec!["192.168.1.200 → n2".to_owned()]));
+    cordon(&mut world, "n2");
+    assert!(asked(&world, "default/web-1", "n2").is_ok(), "cordoned and not drained: it would stay");
+    let key = ServiceKey::parse("default/web-1").unwrap();
+    for claim in record(&world.config, &world.snapshot, &world.living(), &key, &"n2".into()).unwrap() {
+        world.write_claim(claim);
+    }
+    assert_eq!(
+        world.settle(),
+        [
+            "nodeAssigned: announcing from node \"n2\" with protocol \"layer2\" on eth0: 192.168.1.200; moved from \"n1\": asked for by `lanlord move`"
+        ]
+    );
+    assert_eq!(owner(&world, "web-1"), "n2");
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use lanlord::addr::{MacAddr, solicited_node};
 use lanlord::wire::DecodeError;
-use lanlord::wire::{arp, ethernet, ndp};
+use lanlord::wire::{arp, bfd, ethernet, ndp};
 use proptest::prelude::*;
 
 const A: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 0x01]);
@@ -29,6 +29,34 @@ const SOLICITATION: [u8; 86] = [
     0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x00,
     0x01, 0x01, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x02,
 ];
+
+/// The packet of RFC 5880 §4.1 with every field its own: Diag 1, State Up, P, C, D.
+#[rustfmt::skip]
+const CONTROL: [u8; 24] = [
+    0x21, 0xea, 3, 24,
+    0x01, 0x02, 0x03, 0x04,
+    0x05, 0x06, 0x07, 0x08,
+    0x00, 0x01, 0x86, 0xa0,
+    0x00, 0x0f, 0x42, 0x40,
+    0x00, 0x00, 0xc3, 0x50,
+];
+
+fn control() -> bfd::Packet {
+    bfd::Packet {
+        diagnostic: bfd::Diagnostic::CONTROL_DETECTION_TIME_EXPIRED,
+        state: bfd::State::Up,
+        poll: true,
+        final_: false,
+        control_plane_independent: true,
+        demand: true,
+        detect_mult: 3,
+        my_discriminator: 0x0102_0304,
+        your_discriminator: 0x0506_0708,
+        desired_min_tx_interval: 100_000,
+        required_min_rx_interval: 1_000_000,
+        required_min_echo_rx_interval: 50_000,
+    }
+}
 
 fn v6(text: &str) -> Ipv6Addr {
     text.parse().unwrap()
@@ -128,6 +156,45 @@ fn an_option_of_length_zero_spoils_the_message_and_unknown_options_are_skipped()
     assert_eq!(source_link_layer_address, Some(B));
 }
 
+#[test]
+fn a_bfd_control_packet_is_read_and_written_as_rfc_5880_draws_it() {
+    assert_eq!(control().encode(), CONTROL);
+    assert_eq!(bfd::Packet::decode(&CONTROL), Ok(control()));
+    let mut padded = CONTROL.to_vec();
+    padded.extend_from_slice(&[0xff; 9]);
+    assert_eq!(bfd::Packet::decode(&padded), Ok(control()), "bytes behind the packet are not ours");
+    let mut final_ = CONTROL;
+    final_[1] = 0xd0;
+    let expected = bfd::Packet { poll: false, final_: true, control_plane_independent: false, demand: false, ..control() };
+    assert_eq!(bfd::Packet::decode(&final_), Ok(expected));
+}
+
+#[test]
+fn what_section_6_8_6_of_rfc_5880_discards_is_refused_by_name() {
+    let with = |edits: &[(usize, u8)]| {
+        let mut bytes = CONTROL;
+        edits.iter().for_each(|(position, value)| bytes[*position] = *value);
+        bfd::Packet::decode(&bytes)
+    };
+    for version in [0, 2, 3, 7] {
+        assert_eq!(with(&[(0, version << 5)]), Err(DecodeError::Field("version")));
+    }
+    for length in 0..24 {
+        assert_eq!(with(&[(3, length)]), Err(DecodeError::Field("length")));
+        assert_eq!(bfd::Packet::decode(&CONTROL[..usize::from(length)]), Err(DecodeError::Truncated));
+    }
+    assert_eq!(with(&[(3, 25)]), Err(DecodeError::Truncated), "longer than the payload");
+    assert_eq!(with(&[(2, 0)]), Err(DecodeError::Field("Detect Mult")));
+    assert_eq!(with(&[(1, 0xc1)]), Err(DecodeError::Field("Multipoint")));
+    assert_eq!(with(&[(1, 0xc4)]), Err(DecodeError::Field("Authentication Present")));
+    assert_eq!(with(&[(4, 0), (5, 0), (6, 0), (7, 0)]), Err(DecodeError::Field("My Discriminator")));
+    let nameless = [(8, 0), (9, 0), (10, 0), (11, 0)];
+    for (sta, fine) in [(0x00, true), (0x40, true), (0x80, false), (0xc0, false)] {
+        let result = with(&[nameless.as_slice(), &[(1, sta)]].concat());
+        assert_eq!(result.is_ok(), fine, "Your Discriminator 0 in state {sta:#x}");
+    }
+}
+
 fn fix_checksum(ipv6: &mut [u8]) {
     let header = etherparse::Ipv6Header::from_slice(ipv6).unwrap().0;
     let icmp =
@@ -187,8 +254,18 @@ proptest! {
     }
 
     #[test]
+    fn what_decodes_as_bfd_is_written_back_byte_for_byte(mut bytes in any::<[u8; 24]>()) {
+        // Likely ones: version 1, the right length, neither A nor M.
+        (bytes[0], bytes[1], bytes[3]) = (bytes[0] & 0x1f | 0x20, bytes[1] & 0xfa, 24);
+        if let Ok(packet) = bfd::Packet::decode(&bytes) {
+            prop_assert_eq!(packet.encode(), bytes);
+        }
+    }
+
+    #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = (arp::Packet::decode_frame(&bytes), ndp::Packet::decode_frame(&bytes), arp::Packet::decode(&bytes), ndp::Packet::decode(&bytes));
+        let _ = bfd::Packet::decode(&bytes);
     }
 }
 
@@ -196,7 +273,7 @@ proptest! {
 fn mutated_packets_never_panic() {
     let mut rng = fastrand::Rng::with_seed(1);
     for _ in 0..200_000 {
-        let mut frame = if rng.bool() { ARP_REPLY.to_vec() } else { SOLICITATION.to_vec() };
+        let mut frame = [&ARP_REPLY[..], &SOLICITATION, &CONTROL][rng.usize(..3)].to_vec();
         for _ in 0..rng.usize(1..4) {
             let position = rng.usize(0..frame.len());
             frame[position] = rng.u8(..);
@@ -204,6 +281,7 @@ fn mutated_packets_never_panic() {
         frame.truncate(rng.usize(0..=frame.len()));
         let _ = arp::Packet::decode_frame(&frame);
         let _ = ndp::Packet::decode_frame(&frame);
+        let _ = bfd::Packet::decode(&frame);
         // Behind a right checksum there is more to get wrong.
         if frame.len() == SOLICITATION.len() && etherparse::Ipv6Header::from_slice(&frame[14..]).is_ok() {
             fix_checksum(&mut frame[14..]);

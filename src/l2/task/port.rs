@@ -117,7 +117,7 @@ impl<P: Protocol> Port<P> {
         self.wanted = wanted;
         self.ask([Input::Set(Arc::clone(&self.wanted.questions))], shell);
         self.actions.extend(self.driver.step([Input::Set(Arc::new(self.wanted.link.clone()))], clock::now()));
-        self.carry_out();
+        self.carry_out(shell);
         self.publish(shell);
     }
 
@@ -139,7 +139,7 @@ impl<P: Protocol> Port<P> {
         self.status.counters.invalid += invalid;
         self.publish_timer.get_or_insert(now + PUBLISH_INTERVAL);
         self.ask(heard.into_iter().map(|(address, mac)| Input::Event(asker::Event::Heard { address, mac })), shell);
-        if self.carry_out() {
+        if self.carry_out(shell) {
             self.publish(shell);
         }
         usize::try_from(received).unwrap_or(BATCH)
@@ -165,7 +165,7 @@ impl<P: Protocol> Port<P> {
     }
 
     /// Returns whether something happened that people should see at once.
-    fn carry_out(&mut self) -> bool {
+    fn carry_out(&mut self, shell: &Shell) -> bool {
         let mut told = false;
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
@@ -179,13 +179,14 @@ impl<P: Protocol> Port<P> {
                 }
                 Action::Conflict { address, mac } => {
                     self.conflict(address, mac);
+                    shell.tell_claim(address, mac);
                     told = true;
                 }
                 Action::MemberClaim { address, mac } => {
                     self.member_claim(address, mac);
                     told = true;
                 }
-                Action::Sighted { .. } => {}
+                Action::Sighted { address, mac } => shell.tell_claim(address, mac),
             }
         }
         self.actions = actions;

@@ -281,7 +281,7 @@ impl Agent {
             }
         }
         if changed {
-            let status = Status { sessions: process.bfd.machine().status().map(|(key, status)| (key.clone(), levels(status))).collect() };
+            let status = Status { sessions: process.bfd.machine().status().map(|(key, status)| (key.clone(), levels(&status))).collect() };
             if status != process.sessions {
                 process.sessions = status.clone();
                 inbox.membership.push(Event::Sessions(Arc::new(status)));
@@ -347,7 +347,7 @@ impl Agent {
         }
         if std::mem::take(&mut inbox.facts) {
             let plan = plan(&self.config, &view, &living);
-            let desired = l2_desired(&self.config, &view, &plan, &self.links, &self.name);
+            let desired = l2_desired(&self.config, &view, &living, &plan, &self.links, &self.name);
             let link = desired.links.get("eth0").cloned().unwrap_or_else(|| self.nothing());
             self.arp(process, Some(Step::Set(Arc::new(link))), now, out);
             inbox.decide = true;
@@ -384,15 +384,16 @@ impl Agent {
     fn arp(&mut self, process: &mut Process, step: Option<Step<LinkDesired, arp::Event>>, now: Instant, out: &mut Vec<Effect>) {
         for action in process.arp.step(step, now) {
             match action {
-                ArpAction::Send { purpose: Purpose::Announcement, packet, .. } => out.push(Effect::Arp(packet)),
+                ArpAction::Send { purpose: Purpose::Announcement | Purpose::Probe, packet, .. } => out.push(Effect::Arp(packet)),
                 ArpAction::Send { .. } | ArpAction::JoinGroup(_) | ArpAction::LeaveGroup(_) => {}
                 ArpAction::StateChanged { address, to, .. } => {
                     out.push(Effect::Note(format!("{address} {to:?}")));
                     match to {
                         ArpState::Announcing => drop(self.announced.insert(address)),
-                        ArpState::Silent => drop(self.announced.remove(&address)),
+                        ArpState::Silent | ArpState::Yielding => drop(self.announced.remove(&address)),
                     }
                 }
+                ArpAction::MemberClaim { .. } | ArpAction::Sighted { .. } => {}
                 ArpAction::Conflict { address, mac } => out.push(Effect::Note(format!("{address} is claimed by {mac}"))),
             }
         }
@@ -404,6 +405,9 @@ impl Agent {
             mac: Lan::mac(self.node),
             known_macs: BTreeSet::new(),
             addresses: BTreeMap::new(),
+            fresh: BTreeSet::new(),
+            successors: Arc::default(),
+            watched: Default::default(),
             announce_interval: None,
             leaving: false,
         }
@@ -427,7 +431,7 @@ struct Inbox {
 }
 
 /// What membership reads of a session; counters would wake it with every packet.
-fn levels(status: lanlord::bfd::status::SessionStatus) -> lanlord::bfd::status::SessionStatus {
+fn levels(status: &lanlord::bfd::status::SessionStatus) -> lanlord::bfd::status::SessionStatus {
     let up = status.state == SessionState::Up;
     lanlord::bfd::status::SessionStatus {
         state: status.state,

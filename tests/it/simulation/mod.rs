@@ -27,7 +27,7 @@ use self::server::{Request, Server};
 use crate::world::{config, pool};
 
 /// Seeds of a normal test run.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 100;
 /// Faults of one run.
 const FAULTS: std::ops::Range<u32> = 1..6;
 /// Longest pause between two faults.
@@ -152,10 +152,11 @@ impl Simulation {
         longest.mul_f64(self.rng.f64())
     }
 
+    #[expect(clippy::print_stdout, reason = "one seed, for a person")]
     fn note(&mut self, text: impl FnOnce() -> String) {
         let line = format!("{:9.3} {}", self.now.since(Instant::from_nanos(1_000_000_000_000)).as_secs_f64(), text());
         if self.verbose {
-            eprintln!("{line}");
+            println!("{line}");
         }
         self.log.push(line);
     }
@@ -178,7 +179,7 @@ impl Simulation {
         match happening {
             Happening::Wake(agent) => self.wake(agent),
             Happening::Input(agent, input) => self.input(agent, *input),
-            Happening::Request(agent, request) => self.request(agent, *request),
+            Happening::Request(agent, request) => self.request(agent, &request),
             Happening::Tell(agent) => self.tell(agent),
             Happening::Beat(agent) => self.beat(agent),
             Happening::Start(agent) => self.start(agent),
@@ -232,13 +233,8 @@ impl Simulation {
             Effect::Bfd(to, packet) => {
                 let Some(to) = self.lan.node_of(to) else { return };
                 for delay in self.lan.carry_udp(agent, to) {
-                    let event = BfdEvent::Received {
-                        link: "eth0".into(),
-                        source: Lan::address(agent),
-                        port: 7474,
-                        ttl: 255,
-                        packet: Ok(packet.clone()),
-                    };
+                    let event =
+                        BfdEvent::Received { link: "eth0".into(), source: Lan::address(agent), port: 7474, ttl: 255, packet: Ok(packet) };
                     self.at(delay, Happening::Input(to, Box::new(Input::Bfd(event))));
                 }
             }
@@ -268,7 +264,7 @@ impl Simulation {
         self.server.up && self.lan.powered[agent] && !self.lan.cut_off.contains(&agent) && !self.lan.split.contains(&agent)
     }
 
-    fn request(&mut self, agent: usize, request: Request) {
+    fn request(&mut self, agent: usize, request: &Request) {
         let running = self.agents[agent].running.then_some(self.agents[agent].instance);
         let deadline = request.deadline();
         let lost = self.server.forgetful > 0 && self.rng.u32(..self.server.forgetful) == 0;
@@ -276,11 +272,11 @@ impl Simulation {
             self.at(deadline, Happening::Input(agent, Box::new(request.failed(running))));
             return;
         }
-        if let Some(verdict) = self.unjust(agent, &request) {
+        if let Some(verdict) = self.unjust(agent, request) {
             self.server.violation.get_or_insert(verdict);
         }
         let before = self.server.version();
-        let answer = self.server.serve(&request, running);
+        let answer = self.server.serve(request, running);
         if self.server.version() != before {
             self.note(|| format!("n{} writes {}", agent + 1, request.text()));
             self.tell_all();
@@ -437,8 +433,7 @@ impl Simulation {
 
     /// One announcer for each address among those that reach each other; nothing written.
     fn at_rest(&mut self, when: &str) -> Result<(), String> {
-        let all_is_well =
-            self.lan.all_is_well() && self.server.up && self.server.forgetful == 0 && self.agents.iter().all(|agent| agent.is_well());
+        let all_is_well = self.lan.all_is_well() && self.server.up && self.server.forgetful == 0 && self.agents.iter().all(Agent::is_well);
         for part in self.lan.parts() {
             let able: Vec<usize> = part.iter().copied().filter(|node| self.agents[*node].is_well() && self.lan.powered[*node]).collect();
             let knows = able.iter().any(|node| self.agents[*node].view.is_some());

@@ -98,6 +98,11 @@ impl Agent {
         self.answers.borrow().get(&question(address, mac)).copied()
     }
 
+    /// Whether any question stands.
+    pub(crate) fn asks(&self) -> bool {
+        !self.answers.borrow().is_empty()
+    }
+
     pub(crate) fn links(&self) -> Arc<Links> {
         Arc::clone(&self.links.borrow())
     }

@@ -1,12 +1,14 @@
-//! What the lab tests stand on: namespaces, a LAN, the real layer 2 task inside a namespace, a prober, and waiting for conditions.
+//! What the lab tests stand on: namespaces, a LAN, the real tasks of layer 2 and BFD inside a namespace, a prober, FRR and BIRD, and waiting for conditions.
 
 mod agent;
+mod bfd;
 mod namespace;
 mod prober;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, wanted};
+pub(crate) use bfd::{BfdAgent, Bird, Frr};
 pub(crate) use namespace::{Lan, Namespace, mac_of};
 pub(crate) use prober::{Prober, SILENCE};
 

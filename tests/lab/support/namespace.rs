@@ -117,11 +117,22 @@ impl Lan {
     }
 
     pub(crate) fn host(&self, number: u8) -> Namespace {
+        self.host_and_port(number).0
+    }
+
+    /// A host, and the name of the switch's port it is plugged into.
+    pub(crate) fn host_and_port(&self, number: u8) -> (Namespace, String) {
         let host = Namespace::new(&format!("h{number}"));
-        self.attach(&host, "eth0", mac_of(number));
+        let port = self.attach(&host, "eth0", mac_of(number));
         host.ip(&format!("addr add 10.77.0.{number}/24 dev eth0"));
         host.ip(&format!("addr add fd77::{number}/64 dev eth0 nodad"));
-        host
+        (host, port)
+    }
+
+    /// Cuts a port silently, carrier and all stays; or heals it.
+    pub(crate) fn cut(&self, port: &str, cut: bool) {
+        let state = if cut { "0" } else { "3" };
+        run("bridge", &["-n", self.switch.name(), "link", "set", "dev", port, "state", state]);
     }
 
     /// Plugs a new link of `host` into the switch; returns the name of the switch's port.

@@ -1,0 +1,96 @@
+//! The eyes of a command: the watches of an agent, and the configuration, for as long as one question takes.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::watch::ApiState;
+use crate::api::{self, Api};
+use crate::config::origin::Origin;
+use crate::config::task::read_path;
+use crate::config::{Config, Problems, from_configmap};
+use crate::facts::{ConfigMapSeen, Snapshot};
+
+/// The watches of an agent, for as long as one question takes.
+pub(super) struct Eyes {
+    /// For writes.
+    pub(super) api: Api,
+    snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+    state: watch::Sender<ApiState>,
+    shutdown: CancellationToken,
+}
+
+impl Eyes {
+    /// Begins to look.
+    pub(super) async fn open(namespace: &str) -> anyhow::Result<Self> {
+        let api = Api::discover(namespace).await?;
+        let (snapshots, snapshot) = watch::channel(None);
+        let (state, shutdown) = (watch::Sender::default(), CancellationToken::new());
+        // Nothing is fed back: what was written comes through the watch.
+        let (_, answers) = mpsc::channel(1);
+        let outputs = api::watch::Outputs { snapshot: snapshots, state: state.clone() };
+        tokio::spawn(api::watch::run(api.clone(), None, answers, outputs, shutdown.clone()));
+        Ok(Self { api, snapshot, state, shutdown })
+    }
+
+    pub(super) fn close(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// What the API server says now.
+    pub(super) async fn snapshot(&self) -> anyhow::Result<Arc<Snapshot>> {
+        self.first(self.snapshot.clone(), Option::clone).await
+    }
+
+    /// Whether it came to hold in time.
+    pub(super) async fn until(&self, deadline: Instant, holds: impl Fn(&Snapshot) -> bool) -> anyhow::Result<bool> {
+        let mut snapshot = self.snapshot.clone();
+        let held = snapshot.wait_for(|snapshot| snapshot.as_ref().is_some_and(|snapshot| holds(snapshot)));
+        match tokio::time::timeout_at(deadline, held).await {
+            Ok(held) => held.map(|_| true).context("the watches ended"),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The first value that `get` takes, or what is wrong with the way to the API.
+    async fn first<T: Clone, V>(&self, mut from: watch::Receiver<T>, get: impl Fn(&T) -> Option<V>) -> anyhow::Result<V> {
+        let wait = from.wait_for(|value| get(value).is_some());
+        let value = tokio::time::timeout(api::REQUEST_TIMEOUT, wait).await;
+        let value = value.map_err(|_| self.trouble())?.context("the watches ended")?;
+        get(&value).context("it was awaited")
+    }
+
+    fn trouble(&self) -> anyhow::Error {
+        let failing: Vec<String> = self.state.borrow().failing.iter().map(|(what, why)| format!("{what}: {why}")).collect();
+        let failing = if failing.is_empty() { String::new() } else { format!(" ({})", failing.join("; ")) };
+        anyhow::anyhow!("the API server gave no complete answer within {} s{failing}", api::REQUEST_TIMEOUT.as_secs())
+    }
+
+    /// The agents' configuration.
+    pub(super) async fn config(&self, origin: &Origin) -> anyhow::Result<Config> {
+        let wrong = |problems: Problems| anyhow::anyhow!("the configuration {origin} is wrong; correct it first: {problems}");
+        match origin {
+            Origin::Path(path) => {
+                read_path(path).map_err(|problem| anyhow::anyhow!("{problem}"))?.parse().map(|accepted| accepted.config).map_err(wrong)
+            }
+            Origin::ConfigMap { namespace, name } => {
+                let (seen, watched) = watch::channel(ConfigMapSeen::default());
+                let (api, of, named, state, until) =
+                    (self.api.clone(), namespace.clone(), name.clone(), self.state.clone(), self.shutdown.clone());
+                tokio::spawn(api::configmap::run(api, None, of, named, seen, state, until));
+                let text = self.first(watched, |seen| match seen {
+                    ConfigMapSeen::Present(text) => Some(Some(text.clone())),
+                    ConfigMapSeen::Absent => Some(None),
+                    ConfigMapSeen::NotYet => None,
+                });
+                let text = text
+                    .await?
+                    .with_context(|| format!("there is no ConfigMap {namespace}/{name}; say where the configuration is with --config"))?;
+                from_configmap(namespace, name, &text.data).map(|accepted| accepted.config).map_err(wrong)
+            }
+        }
+    }
+}
