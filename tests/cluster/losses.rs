@@ -16,6 +16,8 @@ use serde_json::json;
 
 use crate::support::Cluster;
 use crate::support::Options;
+use crate::support::place::Node;
+use crate::support::place::run_in;
 use crate::support::seen::items;
 use crate::support::seen::name;
 use crate::support::seen::service;
@@ -89,6 +91,11 @@ fn boots(cluster: &Cluster, places: &[&str]) {
     }
     cluster.wait_until(20, "all are members again", || cluster.leader().is_some());
     wait_mesh(cluster);
+    let service = cluster.kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]);
+    for node in cluster.nodes() {
+        let reached = || run_in(&cluster.namespace(node.name), &["curl", "-sSf", "--max-time", "1", &format!("http://{service}/")]).is_ok();
+        cluster.wait_until(20, &format!("kube-proxy on {} forwards again", node.name), reached);
+    }
 }
 
 #[test]
@@ -124,9 +131,12 @@ fn agents_that_are_killed_or_updated_are_not_noticed() {
 
     let meter = cluster.meter(address);
     cluster.control_plane("stop");
+    thread::sleep(SETTLED);
+    let announced = |node: &Node| node.log().matches(&format!("msg=announcing address={address} ")).count();
+    let times = announced(&owner);
     owner.agent_kill();
     owner.agent_start(CONFIG);
-    cluster.wait_until(10, "the agent announces what it announced, without an API server", || cluster.client.owner_of(address).is_some());
+    cluster.wait_until(10, "the agent announces what it announced, without an API server", || announced(&owner) > times);
     cluster.control_plane("start");
     cluster.wait_until(20, "all are members and one leads", || cluster.leader().is_some());
     meter.stop().assert_unnoticed("the owner's agent killed while the API server is down");
@@ -163,7 +173,8 @@ fn losses_of_the_owner_that_leads_and_of_its_successor() {
 
 #[test]
 fn losses_of_the_owner_together_with_the_api_server_or_while_it_hangs() {
-    let (cluster, address) = lab(&Options::default());
+    // A control plane that heard no kubelet for `grace` would call all nodes NotReady when it comes back.
+    let (cluster, address) = lab(&Options { grace: 40, ..Options::default() });
     let meter = cluster.meter(address);
     cluster.power("off", &["n1", "cp"]);
     cluster.wait_served(15, address);
@@ -188,16 +199,18 @@ fn losses_of_the_owner_together_with_the_api_server_or_while_it_hangs() {
     let heal = meter.stop();
     heal.print("the partition healed while the API server hung");
     assert!(heal.two_ms < TWO_ANSWER, "{heal:?}");
-    wait_alone(&cluster, address, "n1");
+    // Nothing could be recorded: who has the address now is what the Leases say, once they can be read again.
+    let owner = cluster.wait_owner("web", "one node answers", |_| true);
+    wait_alone(&cluster, address, &owner);
 
     let meter = cluster.meter(address);
-    cluster.node("n1").api("cut");
+    cluster.node(&owner).api("cut");
     thread::sleep(SETTLED * 2);
     meter.stop().assert_unnoticed("the owner alone is cut off from the API server");
-    wait_alone(&cluster, address, "n1");
-    cluster.node("n1").api("heal");
+    wait_alone(&cluster, address, &owner);
+    cluster.node(&owner).api("heal");
     cluster.wait_until(20, "all are members and one leads", || cluster.leader().is_some());
-    wait_alone(&cluster, address, "n1");
+    wait_alone(&cluster, address, &owner);
 }
 
 #[test]
@@ -215,7 +228,8 @@ fn partitions_between_two_nodes_move_nothing_and_those_of_the_lan_heal() {
         wait_alone_unasked(&cluster, address);
         pairs.iter().for_each(|pair| cluster.lan("unblock", pair));
         wait_mesh(&cluster);
-        meter.stop().assert_unnoticed(what);
+        let report = meter.stop();
+        assert!(report.print(what).longest_ms < OUTAGE && report.two_ms < TWO_ANSWER, "{report:?}");
         assert_eq!(members(&cluster), before, "{what}: who can prove itself is not evicted");
         wait_alone(&cluster, address, "n1");
     }
@@ -327,11 +341,12 @@ fn losses_in_a_cluster_of_one_node() {
     let (cluster, address) = lab(&Options { nodes: 1, ..Options::default() });
     let node = cluster.node("n1");
     let meter = cluster.meter(address);
-    node.agent_kill();
-    node.agent_start(CONFIG);
     cluster.control_plane("stop");
     thread::sleep(SETTLED);
-    meter.stop().assert_unnoticed("the only agent killed, and the API server after it");
+    node.agent_kill();
+    node.agent_start(CONFIG);
+    thread::sleep(SETTLED);
+    meter.stop().assert_unnoticed("the API server killed, and the only agent after it");
     wait_alone(&cluster, address, "n1");
 
     cluster.power("off", &["n1", "cp"]);

@@ -39,6 +39,19 @@ type Pod struct {
 			}
 		}
 	}
+	Status struct {
+		Conditions []struct{ Type, Status string }
+	}
+}
+
+// saysReady tells whether the API server has the Pod for Ready: while the node was silent somebody may have written that it is not.
+func (p *Pod) saysReady() bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == "Ready" {
+			return c.Status == "True"
+		}
+	}
+	return false
 }
 
 func (p *Pod) path() string {
@@ -51,6 +64,7 @@ type Running struct {
 	addresses []string
 	process   *os.Process // its server; nil on the host's network, where others start the process
 	reported  string      // the status last written
+	ready     bool        // what it said
 	stopAt    time.Time   // when a Pod that is being deleted is killed; zero while it is not
 }
 
@@ -132,6 +146,9 @@ func (p *Pods) apply(e event) {
 			p.forget(uid)
 		case r != nil:
 			r.pod = pod
+			if r.ready && !pod.saysReady() {
+				r.reported = "by others"
+			}
 		case pod.Metadata.DeletionTimestamp != nil: // never taken up: nothing to stop
 			p.delete(&pod)
 		default:
@@ -312,7 +329,7 @@ func (p *Pods) report(r *Running) {
 	patch := Object{"metadata": Object{"uid": r.pod.Metadata.UID}, "status": status}
 	switch err := p.api.call("PATCH", r.pod.path()+"/status", patch, nil); err {
 	case nil, errNotFound:
-		r.reported = state
+		r.reported, r.ready = state, ready
 	default:
 		log.Printf("pod %s: %v", r.pod.Metadata.Name, err)
 	}
