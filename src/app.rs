@@ -277,6 +277,7 @@ fn start_membership(
         desired,
         sessions: wires.bfd.subscribe(),
         answers: wires.answers.subscribe(),
+        claims: derive(tasks, phases, (wires.l2_status.subscribe(), wires.l2_status.subscribe()), |status, _| claims(status)),
     };
     let outputs = membership::task::Outputs {
         living: wires.living.clone(),
@@ -288,6 +289,12 @@ fn start_membership(
     };
     let (api, node, instance, leave) = (api.clone(), options.node.clone(), instance.to_owned(), phases.membership.clone());
     tasks.spawn(async move { ("membership", membership::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, leave).await) });
+}
+
+/// What other members announced last of that which this node announces.
+fn claims(status: &l2::status::Status) -> membership::task::Claims {
+    let addresses = status.links.values().flat_map(|link| &link.addresses);
+    addresses.filter_map(|(address, status)| status.member.map(|member| (*address, (member.mac, member.at)))).collect()
 }
 
 /// What membership works with.

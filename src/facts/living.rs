@@ -1,6 +1,7 @@
 //! Who lives, and the evidence that says otherwise.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{MemberLink, NodeName};
 
@@ -41,4 +42,7 @@ pub struct Living {
     pub members: BTreeMap<NodeName, LivingMember>,
     /// The asking agent itself does not reach the API server.
     pub detached: bool,
+    /// Addresses that another member was heard announcing while the asking agent was detached and announced them, too: what it knows
+    /// of who owns them may be old.
+    pub contested: BTreeMap<IpAddr, NodeName>,
 }

@@ -69,6 +69,8 @@ pub enum Event {
     Sessions(Arc<Status>),
     /// The answers to our questions as they are now.
     Answers(Arc<Answers>),
+    /// This member was heard announcing an address: its agent lives.
+    Announced(NodeName),
     /// The write asked for went through: the Lease as it is now.
     Written(Box<Member>),
     /// The write on this member's Lease failed: no answer, or somebody was faster.
@@ -108,7 +110,7 @@ pub enum State {
     Holding,
     /// Lost as far as our senses go.
     Suspected(Evidence),
-    /// It proved itself through the API server although we do not hear it.
+    /// It proved itself although we do not hear it: it removed our suspicion, or announces an address.
     Refuted,
 }
 
@@ -164,6 +166,13 @@ impl Trial {
         self.become_(State::Unheard, reason, out);
         self.expired = false;
         self.unheard_timer = Some(now + wait);
+    }
+
+    fn refute(&mut self, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
+        self.refutations += 1;
+        let trust = TRUST.0.saturating_mul(1 << self.refutations.saturating_sub(1).min(8)).min(TRUST.1);
+        self.become_(State::Refuted, reason, out);
+        (self.accused, self.expired, self.unheard_timer) = (None, false, Some(now + trust));
     }
 
     fn same_instance(&self, member: &Member) -> bool {
@@ -359,10 +368,7 @@ impl Judge {
             trial.accused = Some(version);
             trial.write_timer = Some(now + REFUTE + STAGGER * self.desired.place.min(10));
         } else if !suspected && trial.accused.as_ref().is_some_and(newer) {
-            trial.refutations += 1;
-            let trust = TRUST.0.saturating_mul(1 << trial.refutations.saturating_sub(1).min(8)).min(TRUST.1);
-            trial.become_(State::Refuted, "it removed the suspicion itself", out);
-            (trial.accused, trial.expired, trial.unheard_timer) = (None, false, Some(now + trust));
+            trial.refute("it removed the suspicion itself", now, out);
         }
     }
 
@@ -408,6 +414,12 @@ impl Machine for Judge {
                 let witnesses = self.desired.witnesses.iter();
                 self.known.extend(witnesses.filter(|witness| answers.get(witness).is_some_and(|answer| answer.mac.is_some())).cloned());
                 self.answers = Answers::clone(&answers);
+            }
+            Event::Announced(node) => {
+                let doubted = |trial: &&mut Trial| matches!(trial.state, State::Asking | State::Holding | State::Suspected(_));
+                if let Some(trial) = self.trials.get_mut(&node).filter(doubted) {
+                    trial.refute("it announces an address", now, out);
+                }
             }
             Event::Written(member) => {
                 let place = self.desired.place;

@@ -1,6 +1,7 @@
 //! Who lives: a member that holds its Lease and against whom nothing speaks.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::facts::{Evidence, Living, LivingMember, Member, NodeName, Snapshot};
 
@@ -13,6 +14,8 @@ pub struct Senses {
     pub heard: BTreeMap<NodeName, bool>,
     /// This agent does not reach the API server.
     pub detached: bool,
+    /// Who was heard announcing what this agent announces, while it was detached.
+    pub contested: BTreeMap<IpAddr, NodeName>,
 }
 
 /// The members that may own addresses.
@@ -31,7 +34,7 @@ pub fn living(snapshot: &Snapshot, senses: &Senses) -> Living {
                 (member.node.clone(), living)
             },
         );
-    Living { members: members.collect(), detached: senses.detached }
+    Living { members: members.collect(), detached: senses.detached, contested: senses.contested.clone() }
 }
 
 /// What speaks against a member that holds its Lease.

@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,14 @@ use super::judge::{self, Judge};
 use super::living::{Senses, living};
 use super::mesh::{Timers, View, desired};
 use super::own::{self, OwnLease, State};
+use crate::addr::MacAddr;
 use crate::bfd::desired::Desired as Sessions;
 use crate::bfd::status::Status;
 use crate::facts::{Answers, Links, Living, NodeName, Questions, Snapshot};
 use crate::machine::{Instant, Machine, earliest};
+
+/// How long an announcement of another member's counts against a detached agent's own.
+const CONTESTED: Duration = Duration::from_secs(30);
 
 /// What membership works with, beside what happens.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -49,6 +54,13 @@ pub enum Event {
     Sessions(Arc<Status>),
     /// The answers to our questions.
     Answers(Arc<Answers>),
+    /// Somebody announced an address that this node announces.
+    Claimed {
+        /// The address.
+        address: IpAddr,
+        /// From this MAC.
+        mac: MacAddr,
+    },
     /// What became of a write of our own Lease.
     Own(own::Event),
     /// What became of a write of another member's Lease.
@@ -73,13 +85,25 @@ pub struct Membership {
     desired: Arc<Desired>,
     snapshot: Option<Arc<Snapshot>>,
     detached: bool,
+    contested: BTreeMap<IpAddr, NodeName>,
+    /// When what was heard of others' announcements counts no more: nothing is heard of an address that this node has given up.
+    contested_timer: Option<Instant>,
 }
 
 impl Membership {
     /// `instance` is unique to this process; `rng` spreads attempts.
     pub fn new(me: NodeName, instance: String, rng: fastrand::Rng) -> Self {
         let own = OwnLease::new(me.clone(), instance, rng);
-        Self { me, own, judge: Judge::new(), desired: Arc::default(), snapshot: None, detached: false }
+        Self {
+            me,
+            own,
+            judge: Judge::new(),
+            desired: Arc::default(),
+            snapshot: None,
+            detached: false,
+            contested: BTreeMap::new(),
+            contested_timer: None,
+        }
     }
 
     /// Where this agent stands.
@@ -96,7 +120,7 @@ impl Membership {
     pub fn living(&self) -> Option<Living> {
         let mut heard = self.judge.heard();
         heard.insert(self.me.clone(), self.detached);
-        let senses = Senses { evidence: self.judge.evidence(), heard, detached: self.detached };
+        let senses = Senses { evidence: self.judge.evidence(), heard, detached: self.detached, contested: self.contested.clone() };
         Some(living(self.snapshot.as_ref()?, &senses))
     }
 
@@ -112,6 +136,19 @@ impl Membership {
     /// What is to be asked on the LAN.
     pub fn questions(&self) -> Questions {
         self.judge.questions()
+    }
+
+    /// Only an agent announces: who is heard doing so lives, whatever our senses said.
+    fn claimed(&mut self, address: IpAddr, mac: MacAddr, now: Instant, out: &mut Vec<Action>) {
+        let Some(snapshot) = self.snapshot.clone() else { return };
+        let mut members = snapshot.members.values().filter(|member| member.node != self.me);
+        let Some(member) = members.find(|member| member.links.iter().any(|link| link.mac == mac)) else { return };
+        if self.detached {
+            self.contested.insert(address, member.node.clone());
+            self.contested_timer = Some(now + CONTESTED);
+        }
+        let event = judge::Event::Announced(member.node.clone());
+        self.step_judge(|judge, actions| judge.handle(event, now, actions), out);
     }
 
     fn view<'a>(&'a self, snapshot: &'a Snapshot) -> View<'a> {
@@ -165,7 +202,14 @@ impl Machine for Membership {
                 self.snapshot = Some(snapshot);
                 self.observe(now, out);
             }
-            Event::Contact { reachable } => self.detached = !reachable,
+            Event::Contact { reachable } => {
+                self.detached = !reachable;
+                if reachable {
+                    self.contested.clear();
+                    self.contested_timer = None;
+                }
+            }
+            Event::Claimed { address, mac } => self.claimed(address, mac, now, out),
             Event::Own(event) => {
                 self.step_own(|own, actions| own.handle(event, now, actions), out);
                 // What came in while a write was under way was not looked at.
@@ -181,12 +225,16 @@ impl Machine for Membership {
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.contested_timer.is_some_and(|at| at <= now) {
+            self.contested.clear();
+            self.contested_timer = None;
+        }
         self.step_own(|own, actions| own.handle_timeout(now, actions), out);
         self.step_judge(|judge, actions| judge.handle_timeout(now, actions), out);
         self.consider(now, out);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        earliest([self.own.poll_timeout(), self.judge.poll_timeout()])
+        earliest([self.own.poll_timeout(), self.judge.poll_timeout(), self.contested_timer])
     }
 }

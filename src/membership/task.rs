@@ -9,9 +9,11 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use super::judge;
 use super::living::verdict;
 use super::machine::{Action, Desired, Event, Membership};
 use super::own::{self, State};
+use crate::addr::MacAddr;
 use crate::api::watch::{ApiState, Feedback};
 use crate::api::{Api, WriteError};
 use crate::bfd::desired::Desired as SessionsDesired;
@@ -44,7 +47,12 @@ pub struct Inputs {
     pub sessions: watch::Receiver<Arc<SessionsStatus>>,
     /// What the LAN answered.
     pub answers: watch::Receiver<Arc<Answers>>,
+    /// Which member announced last what this node announces, and when.
+    pub claims: watch::Receiver<Claims>,
 }
+
+/// By address.
+pub type Claims = BTreeMap<IpAddr, (MacAddr, Timestamp)>;
 
 /// What the task tells.
 #[derive(Debug)]
@@ -105,6 +113,7 @@ pub async fn run(
         status: Status::default(),
         own_failed: false,
         snapshot: None,
+        claims: Claims::new(),
     };
     // What was published before this task began counts, too.
     inputs.snapshot.mark_changed();
@@ -145,6 +154,7 @@ struct Keeper {
     /// The own Lease could not be written, which was told.
     own_failed: bool,
     snapshot: Option<Arc<Snapshot>>,
+    claims: Claims,
 }
 
 impl Keeper {
@@ -161,6 +171,14 @@ impl Keeper {
                 changed?;
                 let answers = inputs.answers.borrow_and_update().clone();
                 self.step(vec![Input::Event(Event::Answers(answers))]);
+            }
+            changed = inputs.claims.changed() => {
+                changed?;
+                let claims = inputs.claims.borrow_and_update().clone();
+                let new = claims.iter().filter(|(address, claim)| self.claims.get(*address) != Some(claim));
+                let events = new.map(|(address, (mac, _))| Input::Event(Event::Claimed { address: *address, mac: *mac })).collect();
+                self.step(events);
+                self.claims = claims;
             }
             Some(done) = self.jobs.join_next() => self.finished(done?),
             changed = inputs.snapshot.changed() => {

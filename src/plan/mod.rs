@@ -61,7 +61,7 @@ pub fn plan(config: &Config, snapshot: &Snapshot, living: &Living) -> Plan {
         .into_iter()
         .map(|group| {
             let candidates = eligible::candidates(config, snapshot, living, &group);
-            let owner = owner::owner(&group, &candidates);
+            let owner = owner::owner(&group, &candidates).map(|owner| owner::concede(owner, &group, &candidates, living));
             GroupPlan { group, candidates, owner }
         })
         .collect();

@@ -14,7 +14,7 @@ use super::eligible::{Candidate, Candidates};
 use super::group::Group;
 use super::{NotAnnounced, Owner};
 
-use crate::facts::NodeName;
+use crate::facts::{Living, NodeName};
 
 /// Chooses the owner of `group` among `candidates`.
 pub fn owner(group: &Group, candidates: &Candidates) -> Result<Owner, NotAnnounced> {
@@ -27,6 +27,19 @@ pub fn owner(group: &Group, candidates: &Candidates) -> Result<Owner, NotAnnounc
     let best = || eligible().min_by_key(|(name, candidate)| (standing(candidate), Reverse(weight(group, name))));
     let (node, candidate) = recorded.or_else(best).ok_or(NotAnnounced::NotPlaced)?;
     Ok(Owner { node: node.clone(), generation: candidate.generation, links: candidate.links.clone() })
+}
+
+/// Gives way to a member that announces the group while this agent reaches neither the API server nor anybody else: it was evicted,
+/// most likely, and what it knows of who owns the group is old.
+pub fn concede(owner: Owner, group: &Group, candidates: &Candidates, living: &Living) -> Owner {
+    let contested = group.claims.keys().find_map(|address| living.contested.get(address));
+    let alone = living.detached && living.members.values().filter(|member| member.heard).count() <= 1;
+    match contested.and_then(|other| Some((other, candidates.nodes.get(other)?))) {
+        Some((other, candidate)) if alone && candidate.eligible => {
+            Owner { node: other.clone(), generation: candidate.generation, links: candidate.links.clone() }
+        }
+        Some(_) | None => owner,
+    }
 }
 
 /// Where a candidate stands by what the API server says of it; lower is better.

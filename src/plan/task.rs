@@ -55,11 +55,14 @@ pub async fn run(me: NodeName, mut inputs: Inputs, outputs: Outputs, shutdown: C
     loop {
         let begun = tokio::time::Instant::now();
         publish(&me, &mut inputs, &outputs);
-        // A burst of changes costs at most a twentieth of one core, however large the cluster; a single change does not wait.
+        // A burst of changes costs at most a twentieth of one core, however large the cluster; a single change does not wait, nor does
+        // the loss of a member.
         let rest = begun.elapsed().saturating_mul(19).min(Duration::from_secs(1));
+        let mut living = inputs.living.clone();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
+            changed = living.changed() => changed?,
             changed = async {
                 tokio::time::sleep(rest).await;
                 changed(&mut inputs).await

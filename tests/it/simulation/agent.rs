@@ -84,6 +84,8 @@ pub(super) struct Agent {
     pub(super) reachable: bool,
     pub(super) well_since: Option<Instant>,
     announced: BTreeSet<IpAddr>,
+    /// Heard from other members, not yet told to membership.
+    claims: Vec<Event>,
     next: Option<Instant>,
     next_beat: Instant,
     seconds: i64,
@@ -109,6 +111,7 @@ impl Agent {
             reachable: true,
             well_since: None,
             announced: BTreeSet::new(),
+            claims: Vec::new(),
             next: None,
             next_beat: Instant::default(),
             seconds: 0,
@@ -135,6 +138,7 @@ impl Agent {
         self.hangs = false;
         self.waiting.clear();
         self.announced.clear();
+        self.claims.clear();
         self.next = None;
         self.well_since = None;
     }
@@ -316,6 +320,8 @@ impl Agent {
         let news = inbox.facts || inbox.decide || !inbox.election.is_empty() || !inbox.arp.is_empty();
         if news || due || std::mem::take(&mut inbox.moved) {
             self.publish(process, inbox, now, out);
+            busy |= !self.claims.is_empty();
+            inbox.membership.append(&mut self.claims);
         }
         busy
     }
@@ -393,7 +399,8 @@ impl Agent {
                         ArpState::Silent | ArpState::Yielding => drop(self.announced.remove(&address)),
                     }
                 }
-                ArpAction::MemberClaim { .. } | ArpAction::Sighted { .. } => {}
+                ArpAction::MemberClaim { address, mac } => self.claims.push(Event::Claimed { address, mac }),
+                ArpAction::Sighted { .. } => {}
                 ArpAction::Conflict { address, mac } => out.push(Effect::Note(format!("{address} is claimed by {mac}"))),
             }
         }
