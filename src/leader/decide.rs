@@ -149,6 +149,9 @@ impl<'a> Decider<'a> {
         self.written.extend(again.iter().map(|claim| claim.address));
         let unchanged = new.is_empty() && given_up.is_empty();
         let known = self.groups.get(&service.key).copied().filter(|_| unchanged);
+        if known.is_some_and(|known| self.is_in_doubt(known)) {
+            return;
+        }
         let (owner, moved) = match known {
             Some(known) => self.settle(known),
             None => (self.found(service, &kept, &mut take), None),
@@ -166,6 +169,17 @@ impl<'a> Decider<'a> {
         if !take.is_empty() || publish.is_some() || !release.is_empty() {
             self.decision.work.push(Work { service: service.clone(), gone, take, publish, release, events: told, repair });
         }
+    }
+
+    /// Whether the recorded owner is suspected and may still prove itself, within a moment: who announces meanwhile is no matter for the
+    /// record, or a suspicion that was none would move the group for good.
+    fn is_in_doubt(&self, known: &GroupPlan) -> bool {
+        known.group.placement().is_some_and(|placement| {
+            let member = self.snapshot.members.get(&placement.node);
+            let holds = member.is_some_and(|member| member.instance.is_some() && member.generation == placement.generation);
+            let exists = self.snapshot.nodes.get(&placement.node).is_some_and(|node| !node.out_of_service);
+            holds && exists && !self.living.members.contains_key(&placement.node)
+        })
     }
 
     /// What annotation `released` says now: never what it said before, even within one second.

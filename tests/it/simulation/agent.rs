@@ -66,6 +66,15 @@ struct Process {
     heard: usize,
     detached: bool,
     deciding: bool,
+    /// The next timer of all but BFD: most steps are a packet of BFD and change none.
+    due: Option<Instant>,
+}
+
+impl Process {
+    fn timers(&self) -> Option<Instant> {
+        let (membership, asker) = (self.membership.poll_timeout(), self.asker.poll_timeout());
+        earliest([membership, asker, self.arp.poll_timeout(), self.elector.poll_timeout()])
+    }
 }
 
 pub(super) struct Agent {
@@ -190,6 +199,7 @@ impl Agent {
             heard: 0,
             detached: false,
             deciding: false,
+            due: None,
         };
         drop(process.membership.step([Step::Set(Arc::new(desired))], Instant::default()));
         self.process = Some(process);
@@ -209,13 +219,7 @@ impl Agent {
     /// When to wake it, unless that is arranged already.
     pub(super) fn next_wake(&mut self, now: Instant) -> Option<Instant> {
         let process = self.process.as_ref()?;
-        let due = earliest([
-            process.membership.poll_timeout(),
-            process.bfd.poll_timeout(),
-            process.arp.poll_timeout(),
-            process.asker.poll_timeout(),
-            process.elector.poll_timeout(),
-        ])?;
+        let due = earliest([process.due, process.bfd.poll_timeout()])?;
         let due = due.max(now);
         let arranged = self.next.is_some_and(|next| next > now && next <= due);
         (!arranged).then(|| {
@@ -277,6 +281,7 @@ impl Agent {
         // Only what membership wants anew is told: most steps are a packet of BFD.
         let (sessions, questions) = inbox.desired.take().unzip();
         let events = std::mem::take(&mut inbox.bfd).into_iter().map(Step::Event);
+        let told = sessions.is_some() || !inbox.asker.is_empty();
         let mut changed = sessions.is_some();
         for action in process.bfd.step(sessions.map(Step::Set).into_iter().chain(events), now) {
             match action {
@@ -305,7 +310,7 @@ impl Agent {
             inbox.membership.push(Event::Answers(Arc::new(answers)));
             busy = true;
         }
-        let due = process.membership.poll_timeout().is_some_and(|due| due <= now);
+        let due = process.due.is_some_and(|due| due <= now);
         if due || !inbox.membership.is_empty() {
             let events = std::mem::take(&mut inbox.membership).into_iter().map(Step::Event);
             for action in process.membership.step(events, now) {
@@ -316,12 +321,14 @@ impl Agent {
             inbox.moved = true;
             busy = true;
         }
-        let due = [process.arp.poll_timeout(), process.elector.poll_timeout()].into_iter().flatten().any(|due| due <= now);
         let news = inbox.facts || inbox.decide || !inbox.election.is_empty() || !inbox.arp.is_empty();
         if news || due || std::mem::take(&mut inbox.moved) {
             self.publish(process, inbox, now, out);
             busy |= !self.claims.is_empty();
             inbox.membership.append(&mut self.claims);
+        }
+        if busy || due || told {
+            process.due = process.timers();
         }
         busy
     }
