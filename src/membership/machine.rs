@@ -22,9 +22,6 @@ use crate::bfd::status::Status;
 use crate::facts::{Answers, Links, Living, NodeName, Questions, Snapshot};
 use crate::machine::{Instant, Machine, earliest};
 
-/// How long an announcement of another member's counts against a detached agent's own.
-const CONTESTED: Duration = Duration::from_secs(30);
-
 /// What membership works with, beside what happens.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
@@ -85,25 +82,16 @@ pub struct Membership {
     desired: Arc<Desired>,
     snapshot: Option<Arc<Snapshot>>,
     detached: bool,
+    /// Whom this agent heard announcing which of its own addresses while it was detached. Kept until the API server is back:
+    /// nothing more is heard of an address once this node has given it up.
     contested: BTreeMap<IpAddr, NodeName>,
-    /// When what was heard of others' announcements counts no more: nothing is heard of an address that this node has given up.
-    contested_timer: Option<Instant>,
 }
 
 impl Membership {
     /// `instance` is unique to this process; `rng` spreads attempts.
     pub fn new(me: NodeName, instance: String, rng: fastrand::Rng) -> Self {
         let own = OwnLease::new(me.clone(), instance, rng);
-        Self {
-            me,
-            own,
-            judge: Judge::new(),
-            desired: Arc::default(),
-            snapshot: None,
-            detached: false,
-            contested: BTreeMap::new(),
-            contested_timer: None,
-        }
+        Self { me, own, judge: Judge::new(), desired: Arc::default(), snapshot: None, detached: false, contested: BTreeMap::new() }
     }
 
     /// Where this agent stands.
@@ -145,7 +133,6 @@ impl Membership {
         let Some(member) = members.find(|member| member.links.iter().any(|link| link.mac == mac)) else { return };
         if self.detached {
             self.contested.insert(address, member.node.clone());
-            self.contested_timer = Some(now + CONTESTED);
         }
         let event = judge::Event::Announced(member.node.clone());
         self.step_judge(|judge, actions| judge.handle(event, now, actions), out);
@@ -206,7 +193,6 @@ impl Machine for Membership {
                 self.detached = !reachable;
                 if reachable {
                     self.contested.clear();
-                    self.contested_timer = None;
                 }
             }
             Event::Claimed { address, mac } => self.claimed(address, mac, now, out),
@@ -225,16 +211,12 @@ impl Machine for Membership {
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.contested_timer.is_some_and(|at| at <= now) {
-            self.contested.clear();
-            self.contested_timer = None;
-        }
         self.step_own(|own, actions| own.handle_timeout(now, actions), out);
         self.step_judge(|judge, actions| judge.handle_timeout(now, actions), out);
         self.consider(now, out);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        earliest([self.own.poll_timeout(), self.judge.poll_timeout(), self.contested_timer])
+        earliest([self.own.poll_timeout(), self.judge.poll_timeout()])
     }
 }
