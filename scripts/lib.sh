@@ -32,9 +32,10 @@ TEXT
     exit 1
 }
 
-# need_commands COMMAND:PACKAGE…: installs the Debian packages of commands that are missing, and only those.
+# need_commands COMMAND:PACKAGE…: installs the Debian packages of commands that are missing, and only those. Services that come with
+# them (routing daemons, opponents in the lab) are not started: that is what a policy-rc.d of 101 says.
 need_commands() {
-    local pair missing=() packages=()
+    local pair missing=() packages=() policy=/usr/sbin/policy-rc.d
     for pair in "$@"; do
         command -v "${pair%%:*}" >/dev/null || { missing+=("${pair%%:*}") && packages+=("${pair#*:}"); }
     done
@@ -42,8 +43,10 @@ need_commands() {
     command -v apt-get >/dev/null || fail "not found: ${missing[*]}. Install them (on Debian: ${packages[*]}) and run this again."
     [ "$(id -u)" -eq 0 ] || fail "not found: ${missing[*]}. As root: apt-get install ${packages[*]}"
     step "Installing what is missing, under a minute: ${packages[*]}"
-    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"; } \
-        </dev/null >&2 || fail "apt-get could not install: ${packages[*]}"
+    (
+        [ -e "$policy" ] || { trap 'rm -f "$policy"' EXIT && printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"; }
+        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"
+    ) </dev/null >&2 || fail "apt-get could not install: ${packages[*]}"
 }
 
 # at_least HAVE WANT: compares versions such as 1.95.0 and 1.89.

@@ -82,7 +82,7 @@ need_rust
 if wanted lab || wanted cluster; then
     need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux
 fi
-# Opponents in the lab. Their packages bring services, which have no business on this machine.
+# Opponents in the lab.
 ! wanted lab || need_commands /usr/lib/frr/bfdd:frr bird:bird2
 ! wanted cluster || need_go
 

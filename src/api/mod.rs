@@ -176,24 +176,24 @@ impl Api {
         self.events_dropped.load(Ordering::Relaxed)
     }
 
-    /// A write, bounded and counted.
+    /// A write, bounded and counted. When another route comes into use, the connection it waits on may lead nowhere.
     pub(crate) async fn write<T>(
         &self,
         verb: &'static str,
         resource: &'static str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, WriteError> {
-        self.write_within(REQUEST_TIMEOUT, verb, resource, request).await
+        let mut route = self.ways.follow();
+        let answer = tokio::select! {
+            biased;
+            answer = bounded(REQUEST_TIMEOUT, request) => answer,
+            Ok(()) = route.changed() => Err(WriteError::Timeout),
+        };
+        self.counted(verb, resource, answer)
     }
 
-    async fn write_within<T>(
-        &self,
-        limit: Duration,
-        verb: &'static str,
-        resource: &'static str,
-        request: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, WriteError> {
-        let answer = bounded(limit, request).await;
+    /// Counts a write, and asks for a heartbeat if it got no answer.
+    fn counted<T>(&self, verb: &'static str, resource: &'static str, answer: Result<T, WriteError>) -> Result<T, WriteError> {
         if answer.as_ref().is_err_and(WriteError::is_outage) {
             self.poke();
         }

@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::lease::{Record, SUSPECT, member_name, read};
-use super::{Api, WriteError};
+use super::{Api, WriteError, bounded};
 use crate::facts::Member;
 
 /// How long a write of an eviction may take.
@@ -39,8 +39,8 @@ impl Api {
         body["metadata"]["resourceVersion"] = json!(member.resource_version);
         let leases = kube::Api::<Lease>::namespaced(self.ways.own()?, &self.namespace);
         let (name, params, patch) = (member_name(&member.node), PatchParams::default(), Patch::Merge(body));
-        let written = self.write_within(EVICTION_TIMEOUT, "patch", "leases", leases.patch(&name, &params, &patch)).await?;
-        match read(written).map_err(WriteError::Invalid)? {
+        let answer = bounded(EVICTION_TIMEOUT, leases.patch(&name, &params, &patch)).await;
+        match read(self.counted("patch", "leases", answer)?).map_err(WriteError::Invalid)? {
             Some(Record::Member(member)) => Ok(member),
             Some(Record::Leader(_) | Record::Claim(_)) | None => Err(WriteError::Invalid("another Lease came back".to_owned())),
         }

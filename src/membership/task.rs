@@ -22,7 +22,8 @@ use super::machine::{Action, Desired, Event, Membership};
 use super::own::{self, State};
 use crate::api::watch::{ApiState, Feedback};
 use crate::api::{Api, WriteError};
-use crate::bfd;
+use crate::bfd::desired::Desired as SessionsDesired;
+use crate::bfd::status::Status as SessionsStatus;
 use crate::facts::{Answers, Evidence, Living, Member, NodeName, Questions, Snapshot};
 use crate::machine::{Driver, Input};
 use crate::net::clock;
@@ -40,7 +41,7 @@ pub struct Inputs {
     /// What the own Lease should say, and what the mesh is made of.
     pub desired: watch::Receiver<Arc<Desired>>,
     /// The liveness sessions.
-    pub sessions: watch::Receiver<Arc<bfd::status::Status>>,
+    pub sessions: watch::Receiver<Arc<SessionsStatus>>,
     /// What the LAN answered.
     pub answers: watch::Receiver<Arc<Answers>>,
 }
@@ -53,7 +54,7 @@ pub struct Outputs {
     /// Where this agent stands.
     pub state: watch::Sender<State>,
     /// The liveness sessions wanted.
-    pub sessions: watch::Sender<Arc<bfd::desired::Desired>>,
+    pub sessions: watch::Sender<Arc<SessionsDesired>>,
     /// What is to be asked on the LAN.
     pub questions: watch::Sender<Arc<Questions>>,
     /// What the others are taken for.

@@ -13,6 +13,7 @@ mod journey;
 mod lab;
 mod links;
 mod losses;
+mod moves;
 mod outages;
 mod restarts;
 mod support;

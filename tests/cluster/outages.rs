@@ -95,7 +95,7 @@ fn survives(cluster: &Cluster, begin: &str, end: &str) {
     let (lost, moved) = (told(cluster, UNREACHABLE), told(cluster, "msg=\"owner recorded\""));
     cluster.control_plane(begin);
     let noticed = time(cluster, 10, "all agents notice", || told(cluster, UNREACHABLE) == lost + 3);
-    assert!(noticed < 6.0, "{noticed:.2} s");
+    assert!(noticed < 8.0, "{noticed:.2} s");
     assert_eq!(owners(cluster, &addresses), owned, "{begin}: while nobody answers");
 
     let node = cluster.node("n1");
@@ -132,7 +132,8 @@ fn survives(cluster: &Cluster, begin: &str, end: &str) {
     let after = versions(cluster);
     let changed: Vec<_> = before.iter().filter(|(name, version)| after.get(*name) != Some(version)).map(|(name, _)| &**name).collect();
     println!("{} writes since; of what was there before, changed: {changed:?}", writes(cluster));
-    assert!(changed.iter().all(|name| *name == "leader" || name.starts_with("node.")), "{changed:?}");
+    let late = |name: &str| name.starts_with("ip.") && !addresses.iter().any(|address| name == format!("ip.{address}"));
+    assert!(changed.iter().all(|name| *name == "leader" || name.starts_with("node.") || late(name)), "{changed:?}");
     assert!(writes(cluster) < 30.0, "three members joined, one leads, one Service came and went: {} writes", writes(cluster));
 }
 
@@ -163,11 +164,13 @@ fn a_node_that_alone_loses_the_api_server_keeps_what_it_has_and_hears_of_changes
     assert_eq!(gone.len(), 2, "{owned:?}");
     cluster.kubectl(&[&["delete", "service"], gone.as_slice()].concat());
     assert_eq!(owners(&cluster, &addresses), owned, "it has not heard of it");
+    let withdrawn = || node.log().matches("msg=withdrawn").count();
+    let before = withdrawn();
     node.api("heal");
     let back = time(&cluster, 10, "the node notices the end", || found() > found_before);
-    let current = time(&cluster, 5, "it withdraws both", || node.log().matches("withdrawn").count() >= 2);
+    let current = time(&cluster, 5, "it withdraws both", || withdrawn() == before + 2);
     println!("cut off: noticed after {noticed:.2} s, its end after {back:.2} s; {current:.2} s later the Snapshot was current");
-    assert!(back < 3.0 && current < 3.0, "{back:.2} s, {current:.2} s");
+    assert!(back < 5.0 && current < 5.0, "{back:.2} s, {current:.2} s");
 }
 
 /// Runs `task` in a network namespace.

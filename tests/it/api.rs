@@ -20,7 +20,9 @@ use lanlord::api::lease::{claim_lease, leader_lease, member_lease};
 use lanlord::api::memory::Memory;
 use lanlord::api::watch::{ApiState, Contact, Outputs};
 use lanlord::api::{Api, WriteError};
-use lanlord::facts::{Claim, ConfigMapSeen, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Placement, ServiceKey, Snapshot};
+use lanlord::facts::{
+    Claim, ConfigMapSeen, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Placement, ServiceKey, Snapshot, Uid,
+};
 use lanlord::net::clock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -341,13 +343,18 @@ async fn the_death_of_the_server_is_noticed_at_once_and_so_is_its_return() {
 #[tokio::test]
 async fn when_one_way_is_a_dead_end_everything_moves_to_the_other_without_an_outage() {
     let (first, second) = (Server::start_empty().await, Server::start_empty().await);
-    let mut agent = Agent::start(&Api::new(vec![first.config(), second.config()], "lanlord").unwrap());
+    let api = Api::new(vec![first.config(), second.config()], "lanlord").unwrap();
+    let mut agent = Agent::start(&api);
     agent.complete().await;
     agent.until(PATIENCE, reachable).await;
     assert_eq!(second.asked().len(), 0, "the first way is the one in use");
     let before = agent.state.borrow().contact.clone();
     first.think(None);
+    let begun = clock::now();
+    let writing = tokio::spawn(async move { api.write_member(&member(), &Uid::default()).await });
     until(PATIENCE, "the lists are asked for on the other way", || second.lists().len() == LISTS.len()).await;
+    assert_eq!(writing.await.unwrap(), Err(WriteError::Timeout), "it may have been written or not");
+    assert!(clock::now().since(begun) < Duration::from_millis(4900), "the write did not wait for its own end");
     assert_eq!(agent.state.borrow().contact, before, "reachable since the same moment");
 }
 

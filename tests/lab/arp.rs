@@ -93,9 +93,9 @@ fn somebody_elses_announcement_is_shown_as_a_conflict_with_its_mac_and_answered_
     for _ in 0..50 {
         prober.request(MacAddr::BROADCAST, VIP, VIP);
     }
-    let ours = |operation| prober.arp(SILENCE, |packet| packet.sha == mac_of(1) && packet.operation == operation);
+    let ours = |operation| prober.arp(SILENCE, |packet| (packet.sha, packet.spa) == (mac_of(1), VIP) && packet.operation == operation);
     for operation in [Operation::Request, Operation::Reply] {
-        assert_eq!(ours(operation).expect("a defence").1.spa, VIP);
+        assert!(ours(operation).is_some(), "a defence");
     }
     assert_eq!(ours(Operation::Request), None, "only one in ten seconds");
     let conflict = || agent.status().of(VIP.into()).find_map(|(_, address)| address.conflict).map(|conflict| conflict.mac);

@@ -90,6 +90,12 @@ impl Node<'_> {
         self.cluster.script(&["kubelet", action], &[self.name]);
     }
 
+    /// kube-proxy is killed (`stop`), or starts again (`start`).
+    #[track_caller]
+    pub(crate) fn proxy(&self, action: &str) {
+        self.cluster.script(&["proxy", action], &[self.name]);
+    }
+
     /// `link` of `scripts/cluster.sh`: down, up, cut, heal, add, delete.
     #[track_caller]
     pub(crate) fn link(&self, action: &str, interface: &str) {
@@ -201,7 +207,7 @@ impl Client {
 }
 
 /// The binary under test.
-fn lanlord() -> String {
+pub(crate) fn lanlord() -> String {
     std::env::var("LANLORD_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lanlord").to_owned())
 }
 

@@ -168,8 +168,11 @@ impl Simulation {
             self.queue.pop();
             self.now = at;
             let happening = self.happenings.remove(&number).expect("queued once");
+            let wrote = matches!(happening, Happening::Request(..));
             self.happen(happening);
-            self.server.check()?;
+            if wrote {
+                self.server.check()?;
+            }
         }
         self.now = end;
         Ok(())
@@ -488,7 +491,9 @@ fn whatever_goes_wrong_one_announces_each_address_in_the_end() {
         });
         halves.into_iter().flat_map(|half| half.join().unwrap()).collect()
     });
-    assert!(failed.is_empty(), "{} of {seeds} seeds failed; the first:\n{}", failed.len(), failed[0]);
+    let first = failed.first().map(String::as_str).unwrap_or_default();
+    let heads: Vec<&str> = failed.iter().filter_map(|text| text.lines().next()).collect();
+    assert!(failed.is_empty(), "{} of {seeds} seeds failed; the first:\n{first}\nall:\n{}", failed.len(), heads.join("\n"));
 }
 
 fn address(last: usize) -> IpAddr {

@@ -74,7 +74,7 @@ impl Agent {
     pub(crate) fn at_rest(&self, address: &str) {
         let address: IpAddr = address.parse().unwrap();
         let packets = if address.is_ipv4() { 10 } else { 5 };
-        eventually("the takeover is told", || self.status().of(address).all(|(_, status)| status.announced >= packets));
+        eventually("the takeover is told", || self.status().of(address).any(|(_, status)| status.announced >= packets));
     }
 
     /// Like [`Agent::announce`] without waiting.
