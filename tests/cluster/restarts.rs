@@ -138,16 +138,17 @@ fn two_leaders_never_put_one_address_on_two_services() {
     cluster.agents_start();
     let took = |log: &str| log.matches("took the Lease").count();
 
-    // A silent leader is replaced when its Lease expires, not before.
+    // A silent leader whose node answers is given `restartHold` to come back, then it is replaced.
     let first = cluster.leader().expect("somebody leads");
     let leader = node_of(&cluster, &first);
     let early = names("early", 60);
     pause_while_assigning(&cluster, leader, &early);
     let paused = Instant::now();
-    cluster.wait_until(60, "another leader", || cluster.leader().is_some_and(|now| now != first));
+    let before: usize = cluster.nodes().map(|node| took(&node.log())).sum();
+    cluster.wait_until(60, "another leader", || cluster.nodes().map(|node| took(&node.log())).sum::<usize>() > before);
     let silent = paused.elapsed();
     println!("a leader that fell silent was replaced after {:.1} s", silent.as_secs_f64());
-    assert!(silent > Duration::from_secs(18), "its Lease had been renewed at most 10 s before: {silent:?}");
+    assert!(silent > Duration::from_secs(4), "its node answered all the time: {silent:?}");
     cluster.wait_until(30, "the new leader finishes what the old one began", || settled(&cluster, &early));
     assert_nothing_is_shared(&cluster);
     let addresses = cluster.addresses();
@@ -155,6 +156,7 @@ fn two_leaders_never_put_one_address_on_two_services() {
     cluster.wait_until(20, "the old leader knows that it leads no more", || leader.log().contains("leader=false"));
     assert_nothing_is_shared(&cluster);
     assert_eq!(cluster.addresses(), addresses, "nothing moved");
+    cluster.wait_until(20, "the old leader is a member again", || cluster.leader().is_some());
 
     // One whose member Lease is gone is replaced at once, in the middle of its work.
     let second = cluster.leader().expect("somebody leads");
