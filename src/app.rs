@@ -11,7 +11,7 @@
 //! Shutdown: the plan freezes (what is announced stays announced), leadership is given up, the member Lease is released, the others
 //! take over, then layer 2 falls silent and the rest ends. A second signal ends everything at once.
 
-mod problems;
+pub mod problems;
 pub mod report;
 mod status;
 

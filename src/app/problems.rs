@@ -1,11 +1,11 @@
 //! What of a status a person may have to look at, and what to do about it.
 
-use super::report::{GroupReport, LinkReport, MemberReport, Problem, Report, SessionReport};
+use super::report::{GroupReport, LinkReport, MemberReport, Problem, Report, SessionReport, whole_seconds};
 
 const PODS: &str = "kubectl get pods -n lanlord -o wide";
 
 /// In order of weight.
-pub(super) fn problems(report: &Report) -> Vec<Problem> {
+pub fn problems(report: &Report) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(own(report));
     problems.extend(api(report));
@@ -43,7 +43,10 @@ fn api(report: &Report) -> Vec<Problem> {
     if let Some(since) = &report.detached_since {
         let error = report.detached_error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
         return vec![problem(
-            format!("the API server does not answer since {since}{error}: addresses stay announced, but nothing new is assigned"),
+            format!(
+                "the API server does not answer since {}{error}: addresses stay announced, but nothing new is assigned",
+                whole_seconds(since)
+            ),
             "see to the control plane, and to this node's way to it",
         )];
     }

@@ -206,3 +206,8 @@ pub struct Problem {
     /// What to do about it.
     pub action: String,
 }
+
+/// A time of a report in whole seconds, for people.
+pub fn whole_seconds(at: &str) -> String {
+    at.split_once('.').map_or_else(|| at.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
