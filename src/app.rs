@@ -11,6 +11,8 @@
 //! Shutdown: the plan freezes (what is announced stays announced), leadership is given up, the member Lease is released, the others
 //! take over, then layer 2 falls silent and the rest ends. A second signal ends everything at once.
 
+pub mod problems;
+pub mod report;
 mod status;
 
 use std::collections::BTreeSet;
@@ -88,6 +90,7 @@ struct Wires {
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
     leading: watch::Sender<bool>,
+    moves: watch::Sender<leader::tally::Moves>,
     dataplane_unhealthy: watch::Sender<bool>,
 }
 
@@ -111,6 +114,7 @@ impl Default for Wires {
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
             leading: watch::Sender::default(),
+            moves: watch::Sender::default(),
             dataplane_unhealthy: watch::Sender::default(),
         }
     }
@@ -333,14 +337,17 @@ fn start_leader(
     feedback: mpsc::Sender<api::watch::Feedback>,
 ) {
     let stand = derive(tasks, phases, (wires.member.subscribe(), wires.member.subscribe()), |state, _| *state == MemberState::Member);
+    let membership = (wires.membership.subscribe(), wires.membership.subscribe());
+    let blocked = derive(tasks, phases, membership, |status, _| status.blocked.clone());
     let inputs = leader::task::Inputs {
         config: wires.config.subscribe(),
         snapshot: wires.snapshot.subscribe(),
         living: wires.living.subscribe(),
         stand,
         edit: wires.edit.subscribe(),
+        blocked,
     };
-    let outputs = leader::task::Outputs { leading: wires.leading.clone(), feedback };
+    let outputs = leader::task::Outputs { leading: wires.leading.clone(), moves: wires.moves.clone(), feedback };
     let (api, node, instance, resign) = (api.clone(), options.node.clone(), instance.to_owned(), phases.leading.clone());
     tasks.spawn(async move { ("leader", leader::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, resign).await) });
 }
@@ -402,7 +409,7 @@ fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &s
         figures.events_dropped = api.events_dropped();
     });
     let (node, instance, known) = (options.node.clone(), instance.to_owned(), wires.clone());
-    let status = Arc::new(move || status::json(&known, &node, &instance).to_string());
+    let status = Arc::new(move || status::json(&known, &node, &instance));
     let site = Site { health: health.clone(), metrics, status };
     let (http, site_too, rest) = (options.http, site.clone(), phases.rest.clone());
     tasks.spawn(async move { ("telemetry", telemetry::server::run(Address::Tcp(http), site_too, rest).await) });

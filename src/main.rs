@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Verb::Check(check) => check.run(),
         Verb::Health(health) => health.run(),
         Verb::Move(relocation) => relocation.run(),
+        Verb::Status(status) => status.run(),
         Verb::Run(run) => match serve(run) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

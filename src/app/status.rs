@@ -1,15 +1,25 @@
 //! What `/metrics` and `/status` show, read from the wires when somebody asks.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
 
 use super::Wires;
-use crate::addr::Family;
+use super::problems::problems;
+use super::report::{AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, Report, SessionReport};
+use crate::addr::{Family, MacAddr};
 use crate::api::watch::Contact;
+use crate::bfd::desired::SessionKey;
+use crate::bfd::status::{SessionStatus, State as SessionState};
 use crate::config::Pool;
-use crate::facts::{NodeName, ServiceKey, Snapshot};
-use crate::telemetry::metrics::{Announced, Count, Figures, Layer2Figures, PoolFigures};
+use crate::facts::{Evidence, LinkName, Living, Member, NodeName, ServiceKey, Snapshot};
+use crate::l2::status::LinkStatus;
+use crate::membership::judge::State;
+use crate::membership::task::Status;
+use crate::plan::GroupPlan;
+use crate::telemetry::metrics::{Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels};
 
 /// Brings every figure up to date.
 pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
@@ -21,12 +31,32 @@ pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     figures.leader = *wires.leading.borrow();
     figures.members = wires.living.borrow().members.len() as u64;
     figures.api_reachable = matches!(wires.api.borrow().contact, Contact::Reachable { .. });
+    figures.detached = wires.api.borrow().contact.is_unreachable();
+    figures.moves = wires.moves.borrow().clone();
     let assigned = snapshot.services.values().filter(|service| !service.ingress.is_empty()).count() as u64;
     figures.services_assigned = assigned;
     figures.services_pending = snapshot.services.len() as u64 - assigned;
     let pools = config.iter().flat_map(|config| &config.pools);
     figures.pools = pools.map(|pool| (pool.name.to_string(), pool_figures(pool, &snapshot))).collect();
     layer2(figures, wires, node);
+    figures.others = others(&wires.membership.borrow());
+    figures.sessions = wires.bfd.borrow().sessions.iter().map(|(key, status)| session_figures(key, status)).collect();
+}
+
+fn others(status: &Status) -> MemberFigures {
+    MemberFigures {
+        states: status.members.iter().map(|(node, taken)| (node.clone(), taken.state.name())).collect(),
+        blocked: status.blocked.clone(),
+        suspicions: status.suspicions,
+        refutations: status.refutations,
+        evictions: status.evictions,
+    }
+}
+
+fn session_figures(key: &SessionKey, status: &SessionStatus) -> (SessionLabels, SessionFigures) {
+    let labels = SessionLabels { peer: key.peer, link: key.link.to_string(), port: key.port };
+    let SessionStatus { sent, received, discarded, .. } = *status;
+    (labels, SessionFigures { up: status.state == SessionState::Up, sent, received, discarded })
 }
 
 fn pool_figures(pool: &Pool, snapshot: &Snapshot) -> PoolFigures {
@@ -54,36 +84,173 @@ fn layer2(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     }
 }
 
-/// The status of this agent for `curl localhost:7475/status`.
-pub(super) fn json(wires: &Wires, node: &NodeName, instance: &str) -> Value {
+/// The status of this agent for `curl localhost:7475/status` and `lanlord status`.
+pub(super) fn json(wires: &Wires, node: &NodeName, instance: &str) -> String {
+    serde_json::to_string(&report(wires, node, instance)).expect("maps have text as keys")
+}
+
+fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
     let snapshot = wires.snapshot.borrow().clone().unwrap_or_default();
-    let plan = wires.plan.borrow().clone();
-    let groups = plan.groups.iter().map(|group| {
-        let addresses: Vec<String> = group.group.claims.keys().map(ToString::to_string).collect();
-        let services: Vec<String> = group.group.services.iter().map(ToString::to_string).collect();
-        let owner = group.owner.as_ref().ok().map(|owner| owner.node.to_string());
-        let why = group.owner.as_ref().err().map(ToString::to_string);
-        json!({"services": services, "addresses": addresses, "owner": owner, "notAnnounced": why})
-    });
+    let membership = wires.membership.borrow().clone();
     let l2 = wires.l2_status.borrow().clone();
-    let links = l2.links.iter().map(|((link, family), status)| {
-        let announced = status.addresses.iter().map(|(address, status)| {
-            json!({"address": address.to_string(), "service": &*status.service, "since": status.since.to_string(), "answered": status.answered,
-                "announced": status.announced, "conflict": status.conflict.as_ref().map(|conflict| conflict.mac.to_string())})
+    let api = wires.api.borrow().clone();
+    let mut report = Report {
+        node: node.to_string(),
+        instance: instance.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        membership: format!("{:?}", *wires.member.borrow()),
+        leader: snapshot.leader.as_ref().and_then(|leader| leader.holder.clone()),
+        leading: *wires.leading.borrow(),
+        remembered: snapshot.remembered,
+        api_problems: api.failing.iter().map(|(resource, why)| ((*resource).to_owned(), why.clone())).collect(),
+        configuration: wires.config.borrow().as_ref().map(|config| config.hash.clone()),
+        configuration_problems: *wires.config_problems.borrow(),
+        members: members(&snapshot, &membership, &wires.living.borrow(), node),
+        counts: CountsReport { suspicions: membership.suspicions, refutations: membership.refutations, evictions: membership.evictions },
+        sessions: wires.bfd.borrow().sessions.iter().map(|(key, status)| session(&snapshot, key, status)).collect(),
+        groups: wires.plan.borrow().groups.iter().map(group).collect(),
+        links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
+        conflicts: conflicts(&snapshot, &l2.conflicts, node),
+        ..Report::default()
+    };
+    contact(&mut report, &api.contact);
+    report.problems = problems(&report);
+    report
+}
+
+/// RFC 3339, with milliseconds.
+fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+fn contact(report: &mut Report, contact: &Contact) {
+    match contact {
+        Contact::Unknown => {}
+        Contact::Reachable { since } => {
+            report.api_reachable = Some(true);
+            report.api_reachable_since = Some(time(*since));
+        }
+        Contact::Unreachable { since, error } => {
+            report.api_reachable = Some(false);
+            report.detached_since = Some(time(*since));
+            report.detached_error = Some(error.clone());
+        }
+    }
+}
+
+fn members(snapshot: &Snapshot, membership: &Status, living: &Living, me: &NodeName) -> Vec<MemberReport> {
+    let report = |member: &Arc<Member>| {
+        let node = &member.node;
+        let taken = membership.members.get(node);
+        let suspected = taken.and_then(|taken| match taken.state {
+            State::Suspected(evidence) => Some(evidence),
+            State::Unheard | State::Up | State::Asking | State::Holding | State::Refuted => None,
         });
-        json!({"link": link.to_string(), "family": family.to_string(), "mac": status.mac.to_string(), "error": status.error, "addresses": announced.collect::<Vec<_>>()})
+        let evidence = suspected.or_else(|| membership.lost.get(node).copied()).filter(|_| member.instance.is_some());
+        let lives = living.members.get(node);
+        let blocked = membership.blocked.contains(node);
+        let state = match (&member.instance, taken) {
+            (None, _) => "left",
+            (Some(_), _) if node == me => "self",
+            (Some(_), taken) => taken.map_or("unheard", |taken| taken.state.name()),
+        };
+        MemberReport {
+            node: node.to_string(),
+            state: state.to_owned(),
+            taken_for: taken_for(state, evidence, blocked),
+            since: taken.filter(|_| node != me).map(|taken| time(taken.since)),
+            living: lives.is_some(),
+            evidence: evidence.map(|evidence| format!("{evidence:?}")),
+            instance: member.instance.clone(),
+            generation: member.generation,
+            links: member.links.iter().map(|link| link.name.to_string()).collect(),
+            heard: lives.is_some_and(|lives| lives.heard),
+            detached: lives.is_some_and(|lives| lives.detached),
+            blocked,
+            dataplane_unhealthy: member.dataplane_unhealthy,
+            node_ready: snapshot.nodes.get(node).map(|node| node.ready),
+            suspected_by: member.suspect.clone(),
+        }
+    };
+    snapshot.members.values().map(report).collect()
+}
+
+/// A state in words.
+fn taken_for(state: &str, evidence: Option<Evidence>, blocked: bool) -> String {
+    if let Some(evidence) = evidence {
+        return format!("lost: {evidence}");
+    }
+    match state {
+        "self" => "alive, this agent",
+        "up" => "alive, heard",
+        "unheard" | "asking" if blocked => "alive: its kernel answers, but its liveness packets do not come",
+        "unheard" => "alive as its Lease says, not heard yet",
+        "asking" => "silent: its kernel is being asked",
+        "holding" => "alive: its kernel answers, its agent has to come back",
+        "refuted" => "alive as it says through the API server, not heard",
+        _ => "gone: it left in order or was lost",
+    }
+    .to_owned()
+}
+
+fn session(snapshot: &Snapshot, key: &SessionKey, status: &SessionStatus) -> SessionReport {
+    let is_its = |member: &&Arc<Member>| member.links.iter().flat_map(|link| &link.addresses).any(|net| net.addr() == key.peer);
+    SessionReport {
+        node: snapshot.members.values().find(is_its).map(|member| member.node.to_string()),
+        peer: key.peer.to_string(),
+        link: key.link.to_string(),
+        port: key.port,
+        state: format!("{:?}", status.state),
+        since: status.since.map(time),
+        detection_time_ms: u64::try_from(status.detection_time.as_millis()).unwrap_or(u64::MAX),
+        expired: status.expired,
+        sent: status.sent,
+        received: status.received,
+        discarded: status.discarded,
+        ups: status.ups,
+        downs: status.downs,
+        error: status.error.clone(),
+    }
+}
+
+fn group(plan: &GroupPlan) -> GroupReport {
+    GroupReport {
+        addresses: plan.group.claims.keys().map(ToString::to_string).collect(),
+        services: plan.group.services.iter().map(ToString::to_string).collect(),
+        owner: plan.owner.as_ref().ok().map(|owner| owner.node.to_string()),
+        not_announced: plan.owner.as_ref().err().map(ToString::to_string),
+    }
+}
+
+fn link_report(link: &LinkName, family: Family, status: &LinkStatus) -> LinkReport {
+    let addresses = status.addresses.iter().map(|(address, status)| AddressReport {
+        address: address.to_string(),
+        service: status.service.to_string(),
+        since: time(status.since),
+        answered: status.answered,
+        announced: status.announced,
+        conflict: status.conflict.as_ref().map(|conflict| conflict.mac.to_string()),
     });
-    json!({
-        "node": node.to_string(),
-        "instance": instance,
-        "version": env!("CARGO_PKG_VERSION"),
-        "membership": format!("{:?}", *wires.member.borrow()),
-        "leader": snapshot.leader.as_ref().and_then(|leader| leader.holder.clone()),
-        "members": wires.living.borrow().members.keys().map(ToString::to_string).collect::<Vec<_>>(),
-        "configuration": wires.config.borrow().as_ref().map(|config| config.hash.clone()),
-        "groups": groups.collect::<Vec<_>>(),
-        "links": links.collect::<Vec<_>>(),
-        "conflicts": l2.conflicts.iter().map(|(address, mac)| (address.to_string(), mac.to_string())).collect::<BTreeMap<_, _>>(),
-        "apiProblems": wires.api.borrow().failing,
-    })
+    LinkReport {
+        link: link.to_string(),
+        family: family.to_string(),
+        mac: status.mac.to_string(),
+        error: status.error.clone(),
+        addresses: addresses.collect(),
+    }
+}
+
+fn conflicts(snapshot: &Snapshot, own: &BTreeMap<IpAddr, MacAddr>, me: &NodeName) -> Vec<ConflictReport> {
+    let others = snapshot.members.values().filter(|member| member.node != *me);
+    let others = others.flat_map(|member| member.conflicts.iter().map(|(address, mac)| (*address, *mac, member.node.to_string())));
+    let mut seen: BTreeMap<(IpAddr, MacAddr), Vec<String>> = BTreeMap::new();
+    for (address, mac, node) in own.iter().map(|(address, mac)| (*address, *mac, me.to_string())).chain(others) {
+        seen.entry((address, mac)).or_default().push(node);
+    }
+    let report = |((address, mac), seen_by): ((IpAddr, MacAddr), Vec<String>)| ConflictReport {
+        address: address.to_string(),
+        mac: mac.to_string(),
+        seen_by,
+    };
+    seen.into_iter().map(report).collect()
 }

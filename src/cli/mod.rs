@@ -5,6 +5,7 @@ mod eyes;
 pub mod health;
 pub mod r#move;
 pub mod run;
+pub mod status;
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +32,8 @@ pub enum Verb {
     Check(check::Check),
     /// Move a Service.
     Move(r#move::Move),
+    /// Show what the agent sees.
+    Status(status::Status),
     /// Probe an agent.
     Health(health::Health),
 }

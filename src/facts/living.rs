@@ -1,6 +1,7 @@
 //! Who lives, and the evidence that says otherwise.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use super::{MemberLink, NodeName};
@@ -18,6 +19,19 @@ pub enum Evidence {
     AgentGone,
     /// No liveness session with it came Up for long, and the node's kernel is silent.
     NeverHeard,
+}
+
+/// The second half of a sentence about the member.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NodeGone => "its Node object does not exist",
+            Self::OutOfService => "its Node is tainted out-of-service",
+            Self::SessionExpired => "its liveness packets ceased and its kernel is silent, too",
+            Self::AgentGone => "its kernel answers, but its agent did not come back",
+            Self::NeverHeard => "it was never heard and its kernel is silent",
+        })
+    }
 }
 
 /// A member that lives, as the plan needs it.

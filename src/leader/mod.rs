@@ -6,6 +6,7 @@
 
 pub mod assign;
 pub mod backoff;
+pub mod blocked;
 pub mod decide;
 pub mod election;
 pub mod moves;
@@ -14,5 +15,6 @@ pub mod quiet;
 pub mod refusal;
 pub mod request;
 pub mod reserve;
+pub mod tally;
 pub mod task;
 pub mod tell;

@@ -7,7 +7,7 @@
 //!
 //! One Service is never worked on twice at a time, nor again before the Snapshot has what was written last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::blocked::{self, Blocked};
 use super::decide::{Decision, Tend, Work, decide};
 use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
 use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
+use super::tally::{Moves, Tally};
 use super::tell::Now;
 use crate::api::events::Recorder;
 use crate::api::patch::ServiceStatus;
@@ -57,6 +59,8 @@ pub struct Inputs {
     pub stand: watch::Receiver<bool>,
     /// The last edit of the configuration, to be told as an Event on its ConfigMap.
     pub edit: watch::Receiver<Option<Arc<Edit>>>,
+    /// Members whose kernel answers this node and whose liveness packets do not come through.
+    pub blocked: watch::Receiver<BTreeSet<NodeName>>,
 }
 
 /// An edit of the configuration, accepted or not.
@@ -77,6 +81,8 @@ pub struct Edit {
 pub struct Outputs {
     /// Whether this agent leads.
     pub leading: watch::Sender<bool>,
+    /// Addresses that moved while this agent led.
+    pub moves: watch::Sender<Moves>,
     /// Answers to our writes. An mpsc, for none may be lost: what is decided next rests on it.
     pub feedback: mpsc::Sender<Feedback>,
 }
@@ -128,6 +134,7 @@ pub async fn run(
     let recorder = Arc::new(Recorder::new(api.clone(), node.as_str()));
     let mut leader = Leader {
         api,
+        node,
         recorder,
         elector: Driver::new(elector),
         outputs,
@@ -140,6 +147,8 @@ pub async fn run(
         queue: Decision::default(),
         decide_after: Instant::default(),
         quiet: Quiet::default(),
+        blocked: Blocked::default(),
+        tally: Tally::default(),
     };
     loop {
         let world = World::of(&mut inputs);
@@ -170,6 +179,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
         changed = inputs.living.changed() => changed,
         changed = inputs.stand.changed() => changed,
         changed = inputs.edit.changed() => changed,
+        changed = inputs.blocked.changed() => changed,
     }
 }
 
@@ -180,6 +190,7 @@ struct World {
     living: Arc<Living>,
     stand: bool,
     edit: Option<Arc<Edit>>,
+    blocked: BTreeSet<NodeName>,
 }
 
 impl World {
@@ -190,6 +201,7 @@ impl World {
             living: inputs.living.borrow_and_update().clone(),
             stand: *inputs.stand.borrow_and_update(),
             edit: inputs.edit.borrow_and_update().clone(),
+            blocked: inputs.blocked.borrow_and_update().clone(),
         }
     }
 
@@ -207,6 +219,7 @@ enum Busy {
 
 struct Leader {
     api: Api,
+    node: NodeName,
     recorder: Arc<Recorder>,
     elector: Driver<Elector>,
     outputs: Outputs,
@@ -223,6 +236,8 @@ struct Leader {
     decide_after: Instant,
     /// For `rebalance: true`.
     quiet: Quiet,
+    blocked: Blocked,
+    tally: Tally,
 }
 
 impl Leader {
@@ -255,10 +270,15 @@ impl Leader {
         let (true, Some(snapshot)) = (self.elector.machine().leads(), &world.snapshot) else {
             // What a former term decided was decided on older facts.
             self.queue = Decision::default();
+            self.tally.pause();
             return None;
         };
         self.tell_edit(world.edit.as_ref(), world.config.as_deref(), snapshot, now);
         let config = world.config.as_ref()?;
+        self.tell_blocked(&world.blocked, config, snapshot, now);
+        if let Some(moves) = self.tally.observe(snapshot) {
+            self.outputs.moves.send_replace(moves.clone());
+        }
         self.busy.retain(|_, busy| is_busy(busy, snapshot, now));
         self.addresses.retain(|_, busy| is_busy(busy, snapshot, now));
         if self.queue == Decision::default() {
@@ -278,7 +298,7 @@ impl Leader {
             Busy::Working => None,
         });
         let quiet = self.quiet.until(now).filter(|_| config.settings.rebalance);
-        earliest([settling.min(), self.failures.next(now), self.repairs.next(now), quiet])
+        earliest([settling.min(), self.failures.next(now), self.repairs.next(now), quiet, self.blocked.next(&world.blocked)])
     }
 
     /// Begins as much of the queue as may be in flight. What has to wait is dropped: it is decided again, on newer facts.
@@ -391,7 +411,19 @@ impl Leader {
             }
         }
         let reason = if edit.kind == EventKind::Normal { "ConfigLoaded" } else { "ConfigRejected" };
-        let event = Event { subject: edit.subject.clone(), kind: edit.kind, reason, message };
+        self.tell(Event { subject: edit.subject.clone(), kind: edit.kind, reason, message });
+    }
+
+    /// Tells of members that can be reached and not be heard, on their Nodes.
+    fn tell_blocked(&mut self, blocked: &BTreeSet<NodeName>, config: &Config, snapshot: &Snapshot, now: Instant) {
+        for node in self.blocked.due(blocked, now) {
+            if let Some(event) = blocked::event(snapshot, &self.node, &node, config.settings.liveness.port) {
+                self.tell(event);
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
         let recorder = self.recorder.clone();
         self.jobs.spawn(async move {
             tell(&recorder, &event).await;

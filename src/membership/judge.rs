@@ -114,6 +114,20 @@ pub enum State {
     Refuted,
 }
 
+impl State {
+    /// One word, for metrics and the status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unheard => "unheard",
+            Self::Up => "up",
+            Self::Asking => "asking",
+            Self::Holding => "holding",
+            Self::Suspected(_) => "suspected",
+            Self::Refuted => "refuted",
+        }
+    }
+}
+
 /// The case of one member.
 #[derive(Debug)]
 struct Trial {

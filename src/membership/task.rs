@@ -75,7 +75,7 @@ pub struct Outputs {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
     /// What each other member is taken for.
-    pub members: BTreeMap<NodeName, judge::State>,
+    pub members: BTreeMap<NodeName, Taken>,
     /// Members whose kernel answers and whose liveness packets do not come through.
     pub blocked: BTreeSet<NodeName>,
     /// Members that lost their Lease or their right to addresses, and why.
@@ -86,6 +86,15 @@ pub struct Status {
     pub refutations: u64,
     /// Leases of others that this agent cleared, since the start.
     pub evictions: u64,
+}
+
+/// What a member is taken for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// For this.
+    pub state: judge::State,
+    /// Since when; not counting the questions asked again and again of a member that is not heard.
+    pub since: Timestamp,
 }
 
 /// Runs until `leave`, then releases the Lease (unless a newer instance has it) and returns.
@@ -251,6 +260,10 @@ impl Keeper {
                 self.status.refutations += 1;
                 tracing::warn!(%node, reason, "member not lost");
             }
+            // A member that is not heard is asked for again and again.
+            judge::State::Unheard | judge::State::Asking if is_asked_for(from) && is_asked_for(to) => {
+                tracing::debug!(%node, ?from, ?to, reason, "member");
+            }
             judge::State::Unheard | judge::State::Up | judge::State::Asking | judge::State::Holding => {
                 tracing::info!(%node, ?from, ?to, reason, "member");
             }
@@ -301,8 +314,10 @@ impl Keeper {
         }
         set_if_changed(&self.outputs.sessions, machine.sessions());
         set_if_changed(&self.outputs.questions, machine.questions());
-        self.status.members = machine.judge().states();
-        self.status.blocked = machine.judge().blocked();
+        self.status.members = taken(&self.status.members, machine.judge().states(), clock::wall());
+        let blocked = machine.judge().blocked();
+        tell_blocked(&self.status.blocked, &blocked, &self.status.members);
+        self.status.blocked = blocked;
         set_if_changed(&self.outputs.status, self.status.clone());
     }
 
@@ -324,6 +339,29 @@ impl Keeper {
     /// Until the Lease is released, or a newer instance has it.
     async fn finish(&mut self, inputs: &mut Inputs) {
         while matches!(self.driver.machine().state(), State::Joining | State::Member) && self.follow(inputs).await.is_ok() {}
+    }
+}
+
+fn is_asked_for(state: judge::State) -> bool {
+    matches!(state, judge::State::Unheard | judge::State::Asking)
+}
+
+/// Each state with its beginning.
+fn taken(before: &BTreeMap<NodeName, Taken>, states: BTreeMap<NodeName, judge::State>, now: Timestamp) -> BTreeMap<NodeName, Taken> {
+    let with_since = |(node, state): (NodeName, judge::State)| {
+        let same = |taken: &&Taken| taken.state == state || (is_asked_for(taken.state) && is_asked_for(state));
+        let since = before.get(&node).filter(same).map_or(now, |taken| taken.since);
+        (node, Taken { state, since })
+    };
+    states.into_iter().map(with_since).collect()
+}
+
+fn tell_blocked(before: &BTreeSet<NodeName>, blocked: &BTreeSet<NodeName>, members: &BTreeMap<NodeName, Taken>) {
+    for node in blocked.difference(before) {
+        tracing::warn!(%node, "no liveness packets from this member although its kernel answers: UDP is filtered, or its agent does not run");
+    }
+    for node in before.difference(blocked).filter(|node| members.get(*node).is_some_and(|taken| taken.state == judge::State::Up)) {
+        tracing::info!(%node, "liveness packets from this member arrive");
     }
 }
 

@@ -39,6 +39,41 @@ pub enum Departure {
 }
 
 impl Departure {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Lost,
+        Self::NetworkUnavailable,
+        Self::Excluded,
+        Self::NotCandidate,
+        Self::NoLocalEndpoint,
+        Self::DataplaneUnhealthy,
+        Self::Cordoned,
+        Self::Drained,
+        Self::Rebalance,
+        Self::Asked,
+    ];
+
+    /// The one whose words these are.
+    pub fn of(why: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|departure| departure.to_string() == why)
+    }
+
+    /// One CamelCase word, for metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Lost => "Lost",
+            Self::NetworkUnavailable => "NetworkUnavailable",
+            Self::Excluded => "Excluded",
+            Self::NotCandidate => "NotCandidate",
+            Self::NoLocalEndpoint => "NoLocalEndpoint",
+            Self::DataplaneUnhealthy => "DataplaneUnhealthy",
+            Self::Cordoned => "Cordoned",
+            Self::Drained => "Drained",
+            Self::Rebalance => "Rebalance",
+            Self::Asked => "Asked",
+        }
+    }
+
     /// Whether a node that is as `candidate` is good enough to move to for this reason: nothing may speak against it, or the group
     /// would soon move again. From an unhealthy dataplane a cordoned node is a good refuge.
     pub fn is_improved_by(self, candidate: &Candidate) -> bool {

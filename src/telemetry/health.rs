@@ -5,13 +5,15 @@
 //! side and needs no runtime.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::client::get;
 
 struct Loop {
     deadline: Duration,
@@ -141,19 +143,16 @@ pub enum ProbeError {
 
 /// Asks the instance that listens at `socket`, waiting at most `timeout` for each of connection and answer.
 pub fn ask(socket: &Path, probe: Probe, timeout: Duration) -> Result<(), ProbeError> {
-    let answer = exchange(socket, probe, timeout).map_err(|error| ProbeError::Silent { socket: socket.display().to_string(), error })?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    if head.split_whitespace().nth(1) == Some("200") { Ok(()) } else { Err(ProbeError::Unhealthy(body.trim().to_owned())) }
+    let (code, body) =
+        exchange(socket, probe, timeout).map_err(|error| ProbeError::Silent { socket: socket.display().to_string(), error })?;
+    if code == 200 { Ok(()) } else { Err(ProbeError::Unhealthy(body.trim().to_owned())) }
 }
 
-fn exchange(socket: &Path, probe: Probe, timeout: Duration) -> io::Result<String> {
-    let mut stream = UnixStream::connect(socket)?;
+fn exchange(socket: &Path, probe: Probe, timeout: Duration) -> io::Result<(u16, String)> {
+    let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET {} HTTP/1.0\r\n\r\n", probe.path())?;
-    let mut answer = String::new();
-    stream.take(64 * 1024).read_to_string(&mut answer)?;
-    Ok(answer)
+    get(stream, probe.path())
 }
 
 #[cfg(test)]

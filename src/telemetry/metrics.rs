@@ -60,6 +60,45 @@ pub struct Layer2Figures {
     pub gratuitous: u64,
 }
 
+/// A BFD session: with another member (port 7474) or a router (3784).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct SessionLabels {
+    /// The neighbour's address.
+    pub peer: IpAddr,
+    /// Our link.
+    pub link: String,
+    /// UDP destination port.
+    pub port: u16,
+}
+
+/// How it goes; packets since it was configured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SessionFigures {
+    /// Both hear each other.
+    pub up: bool,
+    /// Control packets sent.
+    pub sent: u64,
+    /// Control packets taken.
+    pub received: u64,
+    /// Control packets that a rule of reception discards.
+    pub discarded: u64,
+}
+
+/// What this agent takes the other members for. Counts are since the start of this agent.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MemberFigures {
+    /// One word for each.
+    pub states: BTreeMap<NodeName, &'static str>,
+    /// Those whose kernel answers and whose liveness packets do not come through.
+    pub blocked: BTreeSet<NodeName>,
+    /// Suspicions by this agent.
+    pub suspicions: u64,
+    /// Of these, such as the member removed itself.
+    pub refutations: u64,
+    /// Leases that this agent cleared.
+    pub evictions: u64,
+}
+
 /// Everything `/metrics` shows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Figures {
@@ -79,12 +118,20 @@ pub struct Figures {
     pub leader: bool,
     /// Living members.
     pub members: u64,
+    /// The other members, one by one.
+    pub others: MemberFigures,
+    /// The liveness sessions.
+    pub sessions: BTreeMap<SessionLabels, SessionFigures>,
+    /// Addresses that moved while this agent led, by reason.
+    pub moves: BTreeMap<&'static str, u64>,
     /// Services that wait for an address.
     pub services_pending: u64,
     /// Services with an address.
     pub services_assigned: u64,
     /// The API server answers.
     pub api_reachable: bool,
+    /// This agent asked the API server and got no answer: it works on with what it knows.
+    pub detached: bool,
     /// Writes to the API server by (verb, resource, outcome).
     pub api_writes: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     /// Kubernetes Events that were not written.
@@ -199,6 +246,8 @@ impl Collector for Figures {
         self.pools(&mut rows)?;
         self.layer2(&mut rows)?;
         self.state(&mut rows)?;
+        self.members(&mut rows)?;
+        self.sessions(&mut rows)?;
         process(&mut rows)
     }
 }
@@ -245,6 +294,7 @@ impl Figures {
         rows.gauge("lanlord_services_assigned", "Services with an address", self.services_assigned as f64)?;
         rows.gauge("lanlord_services_pending", "Services that wait for an address", self.services_pending as f64)?;
         rows.bool("lanlord_api_reachable", "1 if the API server answers", self.api_reachable)?;
+        rows.bool("lanlord_detached", "1 while the API server gives no answer and this agent works with what it knows", self.detached)?;
         let writes = self
             .api_writes
             .iter()
@@ -252,6 +302,34 @@ impl Figures {
         rows.counters("lanlord_api_writes", "Writes to the API server", writes)?;
         rows.counter("lanlord_events_dropped", "Kubernetes Events that were not written", self.events_dropped as f64)?;
         rows.gauges("lanlord_build_info", "1, with the version", [([("version", env!("CARGO_PKG_VERSION"))], 1.0)])
+    }
+}
+
+impl Figures {
+    fn members(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
+        let MemberFigures { states, blocked, suspicions, refutations, evictions } = &self.others;
+        let states = states.iter().map(|(node, state)| ([("node", node.to_string()), ("state", (*state).to_owned())], 1.0));
+        rows.gauges("lanlord_member_state", "1 for what this agent takes another member for", states)?;
+        let blocked = blocked.iter().map(|node| ([("node", node.to_string())], 1.0));
+        rows.gauges("lanlord_member_blocked", "1 for a member whose kernel answers and whose liveness packets do not come", blocked)?;
+        rows.counter("lanlord_member_suspicions", "Members suspected by this agent", *suspicions as f64)?;
+        rows.counter("lanlord_member_refutations", "Suspicions that the member removed itself", *refutations as f64)?;
+        rows.counter("lanlord_member_evictions", "Member Leases cleared by this agent", *evictions as f64)?;
+        let moves = self.moves.iter().map(|(reason, count)| ([("reason", *reason)], *count as f64));
+        rows.counters("lanlord_moves", "Addresses that moved to another node while this agent led", moves)
+    }
+
+    fn sessions(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
+        let of = |figure: fn(&SessionFigures) -> u64| {
+            self.sessions.iter().map(move |(labels, figures)| {
+                let SessionLabels { peer, link, port } = labels;
+                ([("peer", peer.to_string()), ("link", link.clone()), ("port", port.to_string())], figure(figures) as f64)
+            })
+        };
+        rows.gauges("lanlord_bfd_session_up", "1 if the session is Up", of(|figures| u64::from(figures.up)))?;
+        rows.counters("lanlord_bfd_control_packets_sent", "Control packets sent", of(|figures| figures.sent))?;
+        rows.counters("lanlord_bfd_control_packets_received", "Control packets taken", of(|figures| figures.received))?;
+        rows.counters("lanlord_bfd_control_packets_discarded", "Control packets discarded by a rule of reception", of(|f| f.discarded))
     }
 }
 
@@ -317,6 +395,37 @@ mod tests {
             assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn members_sessions_and_moves_are_shown_one_by_one() {
+        let metrics = Metrics::new();
+        metrics.update(|figures| {
+            let states = [(NodeName::new("pi2"), "up"), (NodeName::new("pi3"), "suspected")].into();
+            figures.others = MemberFigures { states, blocked: ["pi4".into()].into(), suspicions: 3, refutations: 1, evictions: 2 };
+            let labels = SessionLabels { peer: "192.168.1.12".parse().unwrap(), link: "eth0".to_owned(), port: 7474 };
+            figures.sessions.insert(labels, SessionFigures { up: true, sent: 9, received: 8, discarded: 7 });
+            figures.moves.insert("Drained", 5);
+            figures.detached = true;
+        });
+        let text = metrics.text();
+        for line in [
+            "# TYPE lanlord_member_state gauge",
+            "lanlord_member_state{node=\"pi2\",state=\"up\"} 1.0",
+            "lanlord_member_state{node=\"pi3\",state=\"suspected\"} 1.0",
+            "lanlord_member_blocked{node=\"pi4\"} 1.0",
+            "lanlord_member_suspicions_total 3.0",
+            "lanlord_member_refutations_total 1.0",
+            "lanlord_member_evictions_total 2.0",
+            "lanlord_bfd_session_up{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 1.0",
+            "lanlord_bfd_control_packets_sent_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 9.0",
+            "lanlord_bfd_control_packets_received_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 8.0",
+            "lanlord_bfd_control_packets_discarded_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 7.0",
+            "lanlord_moves_total{reason=\"Drained\"} 5.0",
+            "lanlord_detached 1.0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

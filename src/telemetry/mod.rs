@@ -3,6 +3,7 @@
 //! Nothing here decides anything, and nothing waits for it: tasks put figures and signs of life in, and whoever asks gets the
 //! state of that moment.
 
+pub mod client;
 pub mod health;
 pub mod log;
 pub mod metrics;

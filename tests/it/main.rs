@@ -18,6 +18,7 @@ mod manifests;
 mod moves;
 mod plan;
 mod simulation;
+mod status;
 mod telemetry;
 mod wire;
 mod world;

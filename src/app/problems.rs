@@ -1,0 +1,132 @@
+//! What of a status a person may have to look at, and what to do about it.
+
+use super::report::{GroupReport, LinkReport, MemberReport, Problem, Report, SessionReport, whole_seconds};
+
+const PODS: &str = "kubectl get pods -n lanlord -o wide";
+
+/// In order of weight.
+pub fn problems(report: &Report) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(own(report));
+    problems.extend(api(report));
+    problems.extend(configuration(report));
+    problems.extend(report.members.iter().filter_map(member));
+    problems.extend(report.sessions.iter().filter_map(session));
+    problems.extend(report.links.iter().filter_map(link));
+    problems.extend(report.groups.iter().filter_map(group));
+    problems.extend(report.conflicts.iter().map(|conflict| {
+        problem(
+            format!("{} is set aside: another machine of the LAN uses it ({})", conflict.address, conflict.mac),
+            format!("give that machine another address, or take {} out of the pool", conflict.address),
+        )
+    }));
+    problems
+}
+
+fn problem(what: impl Into<String>, action: impl Into<String>) -> Problem {
+    Problem { what: what.into(), action: action.into() }
+}
+
+fn own(report: &Report) -> Option<Problem> {
+    match report.membership.as_str() {
+        "Member" => None,
+        "Superseded" => Some(problem("a newer instance on this node has taken over; this one only waits for its end", PODS)),
+        "Left" => Some(problem("this agent has left: it announces nothing more", PODS)),
+        _ => Some(problem(
+            "this agent has not joined yet: it announces nothing",
+            "wait a few seconds; then see why its member Lease is not written: kubectl logs -n lanlord ds/lanlord",
+        )),
+    }
+}
+
+fn api(report: &Report) -> Vec<Problem> {
+    if let Some(since) = &report.detached_since {
+        let error = report.detached_error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+        return vec![problem(
+            format!(
+                "the API server does not answer since {}{error}: addresses stay announced, but nothing new is assigned",
+                whole_seconds(since)
+            ),
+            "see to the control plane, and to this node's way to it",
+        )];
+    }
+    let failing = report.api_problems.iter().map(|(resource, why)| {
+        problem(
+            format!("what is known of {resource} may be old: {why}"),
+            "see that the agent's account may list and watch them (kubectl apply the manifest again)",
+        )
+    });
+    let headless = (report.api_reachable == Some(true) && report.leader.is_none())
+        .then(|| problem("no agent leads: nothing is assigned or moved", format!("wait a few seconds; then {PODS}")));
+    failing.chain(headless).collect()
+}
+
+fn configuration(report: &Report) -> Option<Problem> {
+    let events = "kubectl get events -n lanlord, and lanlord check FILE before you apply it";
+    match (&report.configuration, report.configuration_problems) {
+        (Some(_), 0) => None,
+        (Some(_), count) => {
+            Some(problem(format!("the newest configuration is rejected ({count} problems); the one before stays in force"), events))
+        }
+        (None, 0) => {
+            Some(problem("there is no configuration", "kubectl create configmap lanlord -n lanlord --from-literal addresses=FIRST-LAST"))
+        }
+        (None, count) => Some(problem(format!("the configuration is rejected ({count} problems)"), events)),
+    }
+}
+
+fn member(member: &MemberReport) -> Option<Problem> {
+    let node = &member.node;
+    match member.state.as_str() {
+        _ if member.evidence.is_some() || member.state == "holding" => {
+            let action = match (member.state.as_str(), member.evidence.as_deref()) {
+                ("holding", _) | (_, Some("AgentGone")) => PODS.to_owned(),
+                _ => format!("see to {node}"),
+            };
+            Some(problem(format!("{node} is {}", member.taken_for), action))
+        }
+        "left" => match member.node_ready {
+            Some(true) => Some(problem(format!("{node} takes no part: its agent left or was lost, though its Node is Ready"), PODS)),
+            Some(false) => Some(problem(format!("{node} takes no part, and its Node is not Ready"), format!("see to {node}"))),
+            None => None,
+        },
+        _ if member.blocked => Some(problem(
+            format!(
+                "no liveness packets come from {node} although its kernel answers: its loss would be noticed in about 10 s instead of under 1 s"
+            ),
+            format!("open the liveness port (UDP 7474) between the nodes, or see whether its agent runs: {PODS}"),
+        )),
+        "refuted" => Some(problem(
+            format!("{node} lives, as it says through the API server, but is not heard from here"),
+            "see to the network between the two nodes",
+        )),
+        _ if member.detached => Some(problem(
+            format!("{node} does not reach the API server: it keeps its addresses and is given no new ones"),
+            format!("see to the way from {node} to the API server"),
+        )),
+        _ if member.dataplane_unhealthy => Some(problem(
+            format!("kube-proxy on {node} fails its health check: addresses move away from there"),
+            format!("see to kube-proxy on {node}"),
+        )),
+        _ => None,
+    }
+}
+
+fn session(session: &SessionReport) -> Option<Problem> {
+    let error = session.error.as_ref()?;
+    let what = format!("no liveness packets can pass between here and {} on {}: {error}", session.peer, session.link);
+    Some(problem(what, format!("see what else uses UDP {} on this node", session.port)))
+}
+
+fn link(link: &LinkReport) -> Option<Problem> {
+    let error = link.error.as_ref()?;
+    Some(problem(format!("nothing can be announced on {} ({}): {error}", link.link, link.family), "see to the link; it is tried again"))
+}
+
+fn group(group: &GroupReport) -> Option<Problem> {
+    let why = group.not_announced.as_ref()?;
+    let service = group.services.first()?;
+    let (namespace, name) = service.split_once('/').unwrap_or(("default", service));
+    let what = format!("{} ({}) not announced: {why}", group.addresses.join(" and "), group.services.join(", "));
+    Some(problem(what, format!("kubectl describe service -n {namespace} {name}")))
+}

@@ -1,0 +1,213 @@
+//! The status of an agent: what `/status` answers and `lanlord status` prints. Times are RFC 3339, with milliseconds.
+//!
+//! Fields may be added, none is renamed: people's scripts read them. A field that is missing has its default, so that a newer
+//! `lanlord status` understands an older agent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The status of one agent.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Report {
+    /// Its node.
+    pub node: String,
+    /// Unique to the process.
+    pub instance: String,
+    /// Of the program.
+    pub version: String,
+    /// `Joining`, `Member`, `Left`, or `Superseded` by a newer instance on the node.
+    pub membership: String,
+    /// `<node>/<instance>` of the leader.
+    pub leader: Option<String>,
+    /// This agent leads.
+    pub leading: bool,
+    /// The API server answers; `None`: not asked yet.
+    pub api_reachable: Option<bool>,
+    /// Since when it answers.
+    pub api_reachable_since: Option<String>,
+    /// Since when it does not, so that this agent works with what it knows.
+    pub detached_since: Option<String>,
+    /// What went wrong then.
+    pub detached_error: Option<String>,
+    /// What is shown was remembered by an earlier instance; the API server was not reached since.
+    pub remembered: bool,
+    /// Watches that fail, by resource, and why.
+    pub api_problems: BTreeMap<String, String>,
+    /// Hash of the configuration in force.
+    pub configuration: Option<String>,
+    /// Problems of a newer configuration, which was rejected.
+    pub configuration_problems: u64,
+    /// Every member Lease.
+    pub members: Vec<MemberReport>,
+    /// Suspicions, refutations, evictions by this agent since its start.
+    pub counts: CountsReport,
+    /// Liveness sessions.
+    pub sessions: Vec<SessionReport>,
+    /// Addresses and Services that move together, and their owner.
+    pub groups: Vec<GroupReport>,
+    /// What this node announces.
+    pub links: Vec<LinkReport>,
+    /// Addresses of pools that other machines of the LAN use: set aside.
+    pub conflicts: Vec<ConflictReport>,
+    /// What a person may have to look at.
+    pub problems: Vec<Problem>,
+}
+
+/// A member.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MemberReport {
+    /// Its node.
+    pub node: String,
+    /// `self`, `unheard`, `up`, `asking`, `holding`, `suspected`, `refuted`; `left`: it holds no Lease.
+    pub state: String,
+    /// The same in words.
+    pub taken_for: String,
+    /// Since when, as far as this agent knows.
+    pub since: Option<String>,
+    /// It may own addresses.
+    pub living: bool,
+    /// What speaks against it.
+    pub evidence: Option<String>,
+    /// Of the Lease.
+    pub instance: Option<String>,
+    /// Of the Lease.
+    pub generation: u32,
+    /// Links it may announce on.
+    pub links: Vec<String>,
+    /// A session with it is up.
+    pub heard: bool,
+    /// It says that it does not reach the API server.
+    pub detached: bool,
+    /// Its kernel answers and its liveness packets do not come through.
+    pub blocked: bool,
+    /// Its kube-proxy fails its health check.
+    pub dataplane_unhealthy: bool,
+    /// Its Node is Ready; `None`: there is no such Node.
+    pub node_ready: Option<bool>,
+    /// Who takes it for dead, as its Lease says.
+    pub suspected_by: Option<String>,
+}
+
+/// Events of membership since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CountsReport {
+    /// Members suspected.
+    pub suspicions: u64,
+    /// Suspicions that the member removed itself.
+    pub refutations: u64,
+    /// Leases cleared.
+    pub evictions: u64,
+}
+
+/// A liveness session.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionReport {
+    /// The member, if it is one.
+    pub node: Option<String>,
+    /// Its address.
+    pub peer: String,
+    /// Our link.
+    pub link: String,
+    /// UDP destination port.
+    pub port: u16,
+    /// `AdminDown`, `Down`, `Init`, `Up`.
+    pub state: String,
+    /// Since when.
+    pub since: Option<String>,
+    /// The detection time in force, in milliseconds.
+    pub detection_time_ms: u64,
+    /// It went Down because nothing was heard, and has not been Up since.
+    pub expired: bool,
+    /// Control packets.
+    pub sent: u64,
+    /// Control packets.
+    pub received: u64,
+    /// Control packets that a rule of reception discards.
+    pub discarded: u64,
+    /// Times it came Up.
+    pub ups: u64,
+    /// Times it went from Up to another state.
+    pub downs: u64,
+    /// Why no packet can be sent or taken.
+    pub error: Option<String>,
+}
+
+/// A group of addresses.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupReport {
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Its Services.
+    pub services: Vec<String>,
+    /// Who announces it.
+    pub owner: Option<String>,
+    /// Why nobody does.
+    pub not_announced: Option<String>,
+}
+
+/// ARP or NDP of one link.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LinkReport {
+    /// Its name.
+    pub link: String,
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+    /// The MAC in every answer.
+    pub mac: String,
+    /// Why nothing can be sent or received.
+    pub error: Option<String>,
+    /// What is announced there.
+    pub addresses: Vec<AddressReport>,
+}
+
+/// An announced address.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AddressReport {
+    /// The address.
+    pub address: String,
+    /// For whom; several are separated by commas.
+    pub service: String,
+    /// Announced since.
+    pub since: String,
+    /// Answers sent.
+    pub answered: u64,
+    /// Announcements sent.
+    pub announced: u64,
+    /// MAC of another machine that claimed it last.
+    pub conflict: Option<String>,
+}
+
+/// An address that another machine uses.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConflictReport {
+    /// The address.
+    pub address: String,
+    /// That machine's MAC.
+    pub mac: String,
+    /// The members that saw it.
+    pub seen_by: Vec<String>,
+}
+
+/// Something to look at.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Problem {
+    /// What is so, and what it means.
+    pub what: String,
+    /// What to do about it.
+    pub action: String,
+}
+
+/// A time of a report in whole seconds, for people.
+pub fn whole_seconds(at: &str) -> String {
+    at.split_once('.').map_or_else(|| at.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
