@@ -258,11 +258,9 @@ impl Judge {
 
     /// What is to be asked on the LAN now.
     pub fn questions(&self) -> Questions {
-        let asked = self.trials.values().filter(|trial| matches!(trial.state, State::Asking | State::Holding));
+        let asked = self.trials.values().filter(|trial| matches!(trial.state, State::Asking | State::Holding | State::Suspected(_)));
         let mut questions: Questions = asked.flat_map(|trial| trial.peer.questions.iter().cloned()).collect();
-        let in_doubt =
-            !questions.is_empty() || self.desired.prove || self.trials.values().any(|trial| matches!(trial.state, State::Suspected(_)));
-        if in_doubt || self.acquaint_timer.is_some() {
+        if !questions.is_empty() || self.desired.prove || self.acquaint_timer.is_some() {
             questions.extend(self.desired.witnesses.iter().cloned());
         }
         questions
@@ -333,11 +331,12 @@ impl Judge {
                 let evidence = if trial.expired { Evidence::SessionExpired } else { Evidence::NeverHeard };
                 self.suspect(trial, evidence, "its kernel is silent, too", now, out);
             }
-            State::Asking if answers && trial.expired => {
+            // Evidence is a level: a kernel that answers again takes it back.
+            State::Asking | State::Suspected(Evidence::SessionExpired) if answers && trial.expired => {
                 trial.become_(State::Holding, "its kernel answers: waiting for its agent to come back", out);
                 trial.restart_hold_timer = Some(now + self.desired.restart_hold);
             }
-            State::Asking if answers && trial.peer.node_ready => {
+            State::Asking | State::Suspected(Evidence::NeverHeard) if answers && trial.peer.node_ready => {
                 trial.blocked = true;
                 trial.wait_unheard(UNHEARD, "its kernel answers", now, out);
             }

@@ -63,7 +63,7 @@ impl Lan {
         (0..self.nodes).find(|node| Self::address(*node) == address)
     }
 
-    fn hears(&self, from: usize, to: usize) -> bool {
+    pub(super) fn hears(&self, from: usize, to: usize) -> bool {
         let apart = self.split.contains(&from) != self.split.contains(&to);
         self.powered[from] && self.powered[to] && !apart && !self.deaf.contains(&(from, to))
     }

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lanlord::bfd::sessions::Event as BfdEvent;
+use lanlord::facts::Snapshot;
 use lanlord::l2::asker::Event as Heard;
 use lanlord::machine::Instant;
 use lanlord::wire::arp::Packet;
@@ -434,10 +435,33 @@ impl Simulation {
         self.at_rest(if stays { "with the faults that stay" } else { "after all was mended" })
     }
 
+    /// Whether those who reach no API server can agree at all: they were told the same, and nobody's liveness packets are filtered.
+    /// After two divisions on top of each other different ends are remembered, and nobody can tell which one holds.
+    fn can_agree(&self, part: &BTreeSet<usize>) -> bool {
+        let mut told = part.iter().filter_map(|node| self.agents[*node].view.as_ref()).map(|view| (&view.members, &view.claims));
+        let first = told.next();
+        told.all(|other| Some(other) == first) && part.is_disjoint(&self.lan.filtered)
+    }
+
+    /// Whether nobody was told that another of them is gone and has been cut off from the API server since.
+    fn know_each_other(&self, part: &BTreeSet<usize>) -> bool {
+        let views = part.iter().filter_map(|node| self.agents[*node].view.as_ref());
+        let gone =
+            |view: &Snapshot, node: &usize| view.members.get(&self.agents[*node].name).is_some_and(|member| member.instance.is_none());
+        !views.into_iter().any(|view| part.iter().any(|node| gone(view, node)))
+    }
+
     /// One announcer for each address among those that reach each other; nothing written.
     fn at_rest(&mut self, when: &str) -> Result<(), String> {
         let able: BTreeSet<usize> = (0..self.agents.len()).filter(|node| self.lan.powered[*node] && self.agents[*node].is_well()).collect();
         let attached: BTreeSet<usize> = able.iter().copied().filter(|node| self.reaches_server(*node)).collect();
+        let parts = self.lan.parts();
+        // Who cannot reach the API server still announces for those who can, as far as they hear him.
+        let mut with_server: BTreeSet<usize> = parts.iter().filter(|part| !part.is_disjoint(&attached)).flatten().copied().collect();
+        let heard = |by: &BTreeSet<usize>| able.iter().copied().filter(|from| by.iter().any(|to| self.lan.hears(*from, *to))).collect();
+        let heard: BTreeSet<usize> = heard(&with_server);
+        with_server.extend(heard);
+        with_server.retain(|node| able.contains(node));
         for (address, service) in self.server.addresses() {
             let announcers = |of: &BTreeSet<usize>| -> BTreeSet<usize> {
                 of.iter().copied().filter(|node| self.agents[*node].announces(address)).collect()
@@ -450,16 +474,20 @@ impl Simulation {
             if self.lan.loss > 0 {
                 continue;
             }
-            if !attached.is_empty() && announcers(&attached).len() != 1 && announcers(&able).len() != 1 {
+            if !attached.is_empty() && announcers(&attached).len() != 1 && announcers(&with_server).len() != 1 {
                 return wrong(&attached, "who all reach the API server");
             }
-            for part in self.lan.parts().iter().filter(|part| self.lan.is_whole(part)) {
+            for part in parts.iter().filter(|part| self.lan.is_whole(part)) {
                 let part: BTreeSet<usize> = part.intersection(&able).copied().collect();
-                if announcers(&part).len() > 1 {
+                let alone = part.is_disjoint(&attached);
+                if alone && !self.can_agree(&part) {
+                    continue;
+                }
+                if announcers(&part).len() > 1 && self.know_each_other(&part) {
                     return wrong(&part, "who all hear each other");
                 }
                 let knows = part.len() > 1 && part.iter().any(|node| self.agents[*node].view.is_some());
-                if knows && part.is_disjoint(&attached) && announcers(&part).is_empty() {
+                if knows && alone && announcers(&part).is_empty() {
                     return wrong(&part, "who hear nobody else");
                 }
             }
