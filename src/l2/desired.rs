@@ -38,6 +38,9 @@ pub struct LinkDesired {
     pub watched: RangeSet,
     /// How often an address at rest is announced again (jittered by a quarter); `None`: never.
     pub announce_interval: Option<Duration>,
+    /// What is known of who takes over may be old: an address that was ours a moment ago is asked for on the LAN, and answered until a
+    /// member says that it has it.
+    pub until_heard: bool,
     /// This node leaves and another takes over: it still answers, but announces nothing, which would draw the LAN back to it, and the
     /// other's claim is no conflict.
     pub leaving: bool,

@@ -36,7 +36,8 @@ const PROBE_STEP: Duration = Duration::from_millis(80);
 const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
 /// RFC 5227 §2.4: an address is defended by one announcement, and the conflict told, at most once in this time.
 pub(super) const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-/// How long an address is still answered for that another member takes over, if nothing is heard of that.
+/// How long an address is still answered for that another member takes over, if nothing is heard of that; and how often it is asked for
+/// where it has to be heard.
 const HAND_OVER: Duration = Duration::from_secs(1);
 /// What members say of an address is told at most once in this time.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
@@ -194,6 +195,10 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
                     self.refresh_at_rest(address, now);
                     return Some((address, Due::Announce));
                 }
+                Phase::Yielding if self.desired.until_heard => {
+                    self.go_on(address, Phase::Yielding, Some(now + HAND_OVER));
+                    return Some((address, Due::Probe));
+                }
                 Phase::Yielding => self.fall_silent(address, Reason::HandOverExpired, out),
             }
         }
@@ -242,7 +247,8 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
 
     fn handed_over<P>(&mut self, address: A, mac: MacAddr, announced: bool, out: &mut Vec<Action<P>>) {
         let successor = self.desired.successors.get(&address.into()).is_some_and(|macs| macs.contains(&mac));
-        if announced && successor {
+        let member = self.desired.until_heard && self.desired.known_macs.contains(&mac);
+        if announced && successor || member {
             self.fall_silent(address, Reason::HandedOver, out);
         }
     }

@@ -27,6 +27,9 @@ pub const SILENT: u32 = 3;
 pub const UNHEARD: Duration = Duration::from_secs(10);
 /// From an accusation to the clearing of the Lease: the time a living member has to remove it.
 pub const REFUTE: Duration = Duration::from_millis(150);
+/// How long an accusation stays without effect on who owns what where the accused may well prove itself: it did so before, or its kernel
+/// answers. Watches bring its answer within this time.
+const DOUBT: Duration = Duration::from_millis(500);
 /// Members accuse one after the other, in the order of their names, so that the first write is seen before the second is made.
 const STAGGER: Duration = Duration::from_millis(20);
 /// Pause before a write that failed is tried again.
@@ -139,6 +142,8 @@ struct Trial {
     unheard_timer: Option<Instant>,
     /// Holding: how long it may take to come back.
     restart_hold_timer: Option<Instant>,
+    /// Suspected: until then it is no evidence yet.
+    doubt_timer: Option<Instant>,
     /// Suspected: when the next write on its Lease is due.
     write_timer: Option<Instant>,
     writing: bool,
@@ -157,6 +162,7 @@ impl Trial {
             expired: false,
             unheard_timer: Some(now + UNHEARD),
             restart_hold_timer: None,
+            doubt_timer: None,
             write_timer: None,
             writing: false,
             accused: None,
@@ -168,6 +174,7 @@ impl Trial {
     fn become_(&mut self, to: State, reason: &'static str, out: &mut Vec<Action>) {
         self.unheard_timer = None;
         self.restart_hold_timer = None;
+        self.doubt_timer = None;
         self.write_timer = None;
         if self.state != to {
             out.push(Action::StateChanged { node: self.peer.member.node.clone(), from: self.state, to, reason });
@@ -231,8 +238,8 @@ impl Judge {
     /// What speaks against members that hold their Leases.
     pub fn evidence(&self) -> BTreeMap<NodeName, Evidence> {
         let suspected = self.trials.iter().filter_map(|(node, trial)| match trial.state {
-            State::Suspected(evidence) => Some((node.clone(), evidence)),
-            State::Unheard | State::Up | State::Asking | State::Holding | State::Refuted => None,
+            State::Suspected(evidence) if trial.doubt_timer.is_none() => Some((node.clone(), evidence)),
+            State::Suspected(_) | State::Unheard | State::Up | State::Asking | State::Holding | State::Refuted => None,
         });
         suspected.collect()
     }
@@ -348,6 +355,7 @@ impl Judge {
 
     fn suspect(&self, trial: &mut Trial, evidence: Evidence, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
         trial.become_(State::Suspected(evidence), reason, out);
+        trial.doubt_timer = (trial.refutations > 0 || evidence == Evidence::AgentGone).then(|| now + DOUBT);
         trial.accused = trial.peer.member.suspect.as_ref().map(|_| trial.peer.member.resource_version.clone());
         let patience = if trial.accused.is_some() { REFUTE } else { Duration::ZERO };
         trial.write_timer = Some(now + patience + STAGGER * self.desired.place.min(10));
@@ -470,6 +478,9 @@ impl Machine for Judge {
             if due(trial.unheard_timer) {
                 self.ask(trial, "not heard for long", out);
             }
+            if due(trial.doubt_timer) {
+                trial.doubt_timer = None;
+            }
             if due(trial.restart_hold_timer) {
                 self.suspect(trial, Evidence::AgentGone, "its agent did not come back", now, out);
             }
@@ -479,8 +490,10 @@ impl Machine for Judge {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let timers =
-            |trial: &Trial| earliest([trial.unheard_timer, trial.restart_hold_timer, trial.write_timer.filter(|_| !trial.writing)]);
+        let timers = |trial: &Trial| {
+            let write_timer = trial.write_timer.filter(|_| !trial.writing);
+            earliest([trial.unheard_timer, trial.restart_hold_timer, trial.doubt_timer, write_timer])
+        };
         earliest(self.trials.values().map(timers).chain([self.acquaint_timer]))
     }
 }

@@ -26,7 +26,8 @@ pub fn l2_desired(config: &Config, snapshot: &Snapshot, living: &Living, plan: &
         let watched = if leads { watched(config, told, &never) } else { RangeSet::default() };
         let (known_macs, successors, announce_interval) = (known_macs.clone(), successors.clone(), config.settings.announce_interval);
         let (index, mac) = (link.index, link.mac);
-        let bare = LinkDesired { index, mac, known_macs, successors, watched, announce_interval, ..LinkDesired::default() };
+        let until_heard = living.detached;
+        let bare = LinkDesired { index, mac, known_macs, successors, watched, announce_interval, until_heard, ..LinkDesired::default() };
         desired.links.insert(link.name.clone(), with_addresses(bare, plan, link, me));
     }
     desired

@@ -29,17 +29,17 @@ pub fn owner(group: &Group, candidates: &Candidates) -> Result<Owner, NotAnnounc
     Ok(Owner { node: node.clone(), generation: candidate.generation, links: candidate.links.clone() })
 }
 
-/// Gives way to a member that announces the group while this agent reaches neither the API server nor anybody else: it was evicted,
-/// most likely, and what it knows of who owns the group is old.
+/// Gives way to a member that announces the group and knows more: this agent does not reach the API server, and the other does, or this
+/// one hears nobody at all and was evicted, most likely.
 pub fn concede(owner: Owner, group: &Group, candidates: &Candidates, living: &Living) -> Owner {
     let contested = group.claims.keys().find_map(|address| living.contested.get(address));
-    let alone = living.detached && living.members.values().filter(|member| member.heard).count() <= 1;
-    match contested.and_then(|other| Some((other, candidates.nodes.get(other)?))) {
-        Some((other, candidate)) if alone && candidate.eligible => {
-            Owner { node: other.clone(), generation: candidate.generation, links: candidate.links.clone() }
-        }
-        Some(_) | None => owner,
+    let Some((other, candidate)) = contested.and_then(|other| candidates.nodes.get_key_value(other)) else { return owner };
+    let alone = living.members.values().filter(|member| member.heard).count() <= 1;
+    let attached = living.members.get(other).is_some_and(|member| member.heard && !member.detached);
+    if living.detached && candidate.eligible && (alone || attached) {
+        return Owner { node: other.clone(), generation: candidate.generation, links: candidate.links.clone() };
     }
+    owner
 }
 
 /// Where a candidate stands by what the API server says of it; lower is better.

@@ -402,8 +402,8 @@ impl Agent {
                 ArpAction::StateChanged { address, to, .. } => {
                     out.push(Effect::Note(format!("{address} {to:?}")));
                     match to {
-                        ArpState::Announcing => drop(self.announced.insert(address)),
-                        ArpState::Silent | ArpState::Yielding => drop(self.announced.remove(&address)),
+                        ArpState::Announcing | ArpState::Yielding => drop(self.announced.insert(address)),
+                        ArpState::Silent => drop(self.announced.remove(&address)),
                     }
                 }
                 ArpAction::MemberClaim { address, mac } => self.claims.push(Event::Claimed { address, mac }),
@@ -423,6 +423,7 @@ impl Agent {
             successors: Arc::default(),
             watched: Default::default(),
             announce_interval: None,
+            until_heard: false,
             leaving: false,
         }
     }
