@@ -208,6 +208,10 @@ pub struct Judge {
     trials: BTreeMap<NodeName, Trial>,
     sessions: Arc<Status>,
     answers: Answers,
+    /// Our own link was proven when this was last looked at.
+    proven: bool,
+    /// Requests that were unanswered when it came to be proven: while our own link was dead everybody was silent.
+    excused: BTreeMap<Question, u32>,
     /// Witnesses that answered once: a gateway that never did cannot be held against our link.
     known: BTreeSet<Question>,
     /// Witnesses are asked until then, so that we know which of them answer at all.
@@ -229,6 +233,8 @@ impl Judge {
             trials: BTreeMap::new(),
             sessions: Arc::default(),
             answers: Answers::new(),
+            proven: true,
+            excused: BTreeMap::new(),
             known: BTreeSet::new(),
             acquaint_timer: None,
             met: Questions::new(),
@@ -283,8 +289,20 @@ impl Judge {
     }
 
     fn is_silent(&self, questions: &Questions) -> bool {
-        !questions.is_empty()
-            && questions.iter().all(|question| self.answers.get(question).is_some_and(|answer| answer.unanswered >= SILENT))
+        let excused = |question: &Question| self.excused.get(question).copied().unwrap_or(0);
+        let silent = |question| self.answers.get(question).is_some_and(|answer| answer.unanswered >= SILENT + excused(question));
+        !questions.is_empty() && questions.iter().all(silent)
+    }
+
+    /// Whether our own link is proven now, and which silence says nothing because it was not a moment ago.
+    fn prove_link(&mut self) -> bool {
+        let unanswered = |question: &Question| self.answers.get(question).map_or(0, |answer| answer.unanswered);
+        self.excused.retain(|question, excused| unanswered(question) >= *excused);
+        if self.link_proven() && !self.proven {
+            self.excused = self.answers.iter().map(|(question, answer)| (question.clone(), answer.unanswered)).collect();
+        }
+        self.proven = self.link_proven();
+        self.proven
     }
 
     fn answers(&self, questions: &Questions) -> bool {
@@ -293,7 +311,7 @@ impl Judge {
 
     /// Brings every trial on, as far as what is known allows.
     fn consider(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let proven = self.link_proven();
+        let proven = self.prove_link();
         let mut trials = std::mem::take(&mut self.trials);
         for trial in trials.values_mut() {
             self.hear(trial, now, out);
