@@ -7,7 +7,7 @@ use std::hash::Hasher;
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 
-use super::{Classes, Config, L2Advertisement, OnCordon, Pace, Pool, ServiceAllocation};
+use super::{Classes, Config, L2Advertisement, OnCordon, Pace, Pool, Promiscuous, ServiceAllocation};
 use crate::facts::{Operator, Selector};
 
 /// The whole configuration in the words of native YAML.
@@ -20,6 +20,7 @@ pub struct Effective<'c> {
     announce_interval: u64,
     on_cordon: &'static str,
     rebalance: bool,
+    promiscuous: &'static str,
     /// Seconds.
     restart_hold: u64,
     liveness: EffectiveLiveness,
@@ -124,6 +125,11 @@ pub fn effective(config: &Config) -> Effective<'_> {
             OnCordon::Stay => "stay",
         },
         rebalance: config.settings.rebalance,
+        promiscuous: match config.settings.promiscuous {
+            Promiscuous::Never => "never",
+            Promiscuous::Wireless => "wireless",
+            Promiscuous::Always => "always",
+        },
         restart_hold: config.settings.restart_hold.as_secs(),
         liveness: EffectiveLiveness {
             wired: pace(config.settings.liveness.wired),

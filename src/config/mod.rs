@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 pub use self::effective::{Effective, effective};
 pub use self::problem::{Note, Place, Problem, Problems, Source};
-pub use self::settings::{ANNOUNCE_INTERVAL, Classes, EXCLUDED_INTERFACES, Liveness, OnCordon, Pace, RESTART_HOLD, Settings};
+pub use self::settings::{ANNOUNCE_INTERVAL, Classes, EXCLUDED_INTERFACES, Liveness, OnCordon, Pace, Promiscuous, RESTART_HOLD, Settings};
 
 use crate::addr::{Range, RangeSet};
 use crate::facts::{Labels, LinkName, Selector};

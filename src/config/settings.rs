@@ -3,6 +3,7 @@
 //! ```yaml
 //! onCordon: drained        # or move, or stay
 //! rebalance: false
+//! promiscuous: never       # or wireless, or always
 //! restartHold: 5
 //! liveness:
 //!   wired: {interval: 100ms, multiplier: 4}
@@ -74,6 +75,18 @@ impl Default for Liveness {
     }
 }
 
+/// `promiscuous`: on which links the network card is asked to pass on all packets. Some Wi-Fi drivers lose broadcast ARP otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Promiscuous {
+    /// On none. The default: it costs CPU time, and a good driver does not need it.
+    #[default]
+    Never,
+    /// On wireless ones that announce.
+    Wireless,
+    /// On all that announce.
+    Always,
+}
+
 /// Our own settings, beside what MetalLB's YAML can say.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -88,6 +101,8 @@ pub struct Settings {
     pub on_cordon: OnCordon,
     /// `rebalance`: whether addresses move to even out the load, slowly and in quiet. Default false: a move ends TCP connections.
     pub rebalance: bool,
+    /// `promiscuous`: `never`, `wireless` or `always`.
+    pub promiscuous: Promiscuous,
     /// `restartHold`: seconds an agent whose node still answers is given to come back before its addresses move. Default 5; 0: none.
     pub restart_hold: Duration,
     /// `liveness`.
@@ -126,6 +141,7 @@ impl Default for Settings {
             announce_interval: Some(ANNOUNCE_INTERVAL),
             on_cordon: OnCordon::default(),
             rebalance: false,
+            promiscuous: Promiscuous::default(),
             restart_hold: RESTART_HOLD,
             liveness: Liveness::default(),
         }
@@ -141,6 +157,7 @@ pub(crate) struct RawSettings {
     announce_interval: Option<At<u64>>,
     on_cordon: Option<At<OnCordon>>,
     rebalance: Option<At<bool>>,
+    promiscuous: Option<At<Promiscuous>>,
     /// Seconds.
     restart_hold: Option<At<u64>>,
     liveness: Option<At<Liveness>>,
@@ -159,6 +176,7 @@ impl RawSettings {
             announce_interval: announce_interval.unwrap_or(settings.announce_interval),
             on_cordon: self.on_cordon.as_ref().map_or(settings.on_cordon, |at| at.value),
             rebalance: self.rebalance.as_ref().map_or(settings.rebalance, |at| at.value),
+            promiscuous: self.promiscuous.as_ref().map_or(settings.promiscuous, |at| at.value),
             restart_hold: self.restart_hold.as_ref().map_or(settings.restart_hold, |at| Duration::from_secs(at.value)),
             liveness: self.liveness.as_ref().map_or(settings.liveness, |at| at.value.clone()),
             exclude_interfaces: settings.exclude_interfaces,
@@ -182,6 +200,8 @@ pub(crate) fn read(fields: &mut Fields<'_>, reading: &mut Reading) {
     set(on_cordon, "onCordon", |settings| &mut settings.on_cordon, reading);
     let rebalance = fields.text("rebalance", reading).and_then(|text| rebalance(text, reading));
     set(rebalance, "rebalance", |settings| &mut settings.rebalance, reading);
+    let promiscuous = fields.text("promiscuous", reading).and_then(|text| promiscuous(text, reading));
+    set(promiscuous, "promiscuous", |settings| &mut settings.promiscuous, reading);
     let hold = fields.text("restartHold", reading).and_then(|text| {
         const HOUR: u64 = 3600;
         seconds(text, "restartHold", HOUR, "write seconds, such as 5, or 0 for none (3600, an hour, at most)", reading)
@@ -225,6 +245,11 @@ fn on_cordon(text: At<String>, reading: &mut Reading) -> Option<At<OnCordon>> {
 /// A text in a ConfigMap (`"true"`: kubectl refuses a bare boolean there), a boolean in YAML.
 fn rebalance(text: At<String>, reading: &mut Reading) -> Option<At<bool>> {
     word(text, "rebalance", &[("true", true), ("false", false)], "write `true` or `false`", reading)
+}
+
+fn promiscuous(text: At<String>, reading: &mut Reading) -> Option<At<Promiscuous>> {
+    let words = [("never", Promiscuous::Never), ("wireless", Promiscuous::Wireless), ("always", Promiscuous::Always)];
+    word(text, "promiscuous", &words, "write `never`, `wireless` (on Wi-Fi whose driver loses ARP requests) or `always`", reading)
 }
 
 fn seconds(text: At<String>, name: &str, most: u64, help: &str, reading: &mut Reading) -> Option<At<u64>> {

@@ -41,6 +41,8 @@ pub struct LinkDesired {
     /// What is known of who takes over may be old: an address that was ours a moment ago is asked for on the LAN, and answered until a
     /// member says that it has it.
     pub until_heard: bool,
+    /// The network card is asked to pass on all packets.
+    pub promiscuous: bool,
     /// This node leaves and another takes over: it still answers, but announces nothing, which would draw the LAN back to it, and the
     /// other's claim is no conflict.
     pub leaving: bool,

@@ -150,10 +150,20 @@ impl PacketSocket {
 
     /// Receives every multicast frame of the link while this socket is open.
     pub fn all_multicast(&self) -> io::Result<()> {
+        self.membership(libc::PACKET_ADD_MEMBERSHIP, libc::PACKET_MR_ALLMULTI)
+    }
+
+    /// Receives every frame of the link, or no longer, while this socket is open. The link counts who wants it.
+    pub fn promiscuous(&self, wanted: bool) -> io::Result<()> {
+        let option = if wanted { libc::PACKET_ADD_MEMBERSHIP } else { libc::PACKET_DROP_MEMBERSHIP };
+        self.membership(option, libc::PACKET_MR_PROMISC)
+    }
+
+    fn membership(&self, option: libc::c_int, mr_type: libc::c_int) -> io::Result<()> {
         let index = i32::try_from(self.index).map_err(io::Error::other)?;
-        let mr_type = u16::try_from(libc::PACKET_MR_ALLMULTI).expect("a small constant");
+        let mr_type = u16::try_from(mr_type).expect("a small constant");
         let request = libc::packet_mreq { mr_ifindex: index, mr_type, mr_alen: 0, mr_address: [0; 8] };
-        set_packet_option(&self.inner.get_ref().socket, libc::PACKET_ADD_MEMBERSHIP, &request)
+        set_packet_option(&self.inner.get_ref().socket, option, &request)
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{GroupPlan, Plan};
 use crate::addr::{MacAddr, Range, RangeSet};
-use crate::config::Config;
-use crate::facts::{Link, Links, Living, MemberLink, NodeName, Snapshot};
+use crate::config::{Config, Promiscuous};
+use crate::facts::{Link, Links, Living, Medium, MemberLink, NodeName, Snapshot};
 use crate::l2::desired::{Desired, LinkDesired};
 
 /// What node `me` answers for: nothing unless it lives, for whoever takes over owes an evicted node no hand-over. Links that this host
@@ -27,10 +27,28 @@ pub fn l2_desired(config: &Config, snapshot: &Snapshot, living: &Living, plan: &
         let (known_macs, successors, announce_interval) = (known_macs.clone(), successors.clone(), config.settings.announce_interval);
         let (index, mac) = (link.index, link.mac);
         let until_heard = living.detached;
-        let bare = LinkDesired { index, mac, known_macs, successors, watched, announce_interval, until_heard, ..LinkDesired::default() };
+        let bare = LinkDesired {
+            index,
+            mac,
+            known_macs,
+            successors,
+            watched,
+            announce_interval,
+            until_heard,
+            promiscuous: promiscuous(config, link),
+            ..LinkDesired::default()
+        };
         desired.links.insert(link.name.clone(), with_addresses(bare, plan, link, me));
     }
     desired
+}
+
+fn promiscuous(config: &Config, link: &Link) -> bool {
+    match config.settings.promiscuous {
+        Promiscuous::Never => false,
+        Promiscuous::Wireless => link.medium == Medium::Wireless,
+        Promiscuous::Always => true,
+    }
 }
 
 /// The addresses that `me` owns on `link`.

@@ -141,6 +141,7 @@ fn link_desired(rng: &mut fastrand::Rng) -> LinkDesired {
         successors: Arc::new(successors),
         watched,
         announce_interval: intervals[rng.usize(..3)],
+        promiscuous: rng.bool(),
         until_heard: rng.u8(..4) == 0,
         leaving: rng.u8(..8) == 0,
     }

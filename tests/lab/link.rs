@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use lanlord::addr::MacAddr;
 use lanlord::facts::{Medium, Role};
+use lanlord::l2::desired::LinkDesired;
 
-use crate::support::{Agent, Lan, Namespace, Prober, eventually, mac_of, within};
+use crate::support::{Agent, Lan, Namespace, Prober, eventually, mac_of, wanted, within};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
@@ -108,6 +109,19 @@ fn another_mac_is_announced_and_used_in_answers() {
     within(Duration::from_millis(500), "the client knows the new MAC", || entry() == Some(mac_of(77)));
     let (header, answer) = Prober::open(&client, "eth0").who_has(mac_of(77), CLIENT, VIP).expect("an answer");
     assert_eq!((header.source, answer.sha), (mac_of(77), mac_of(77)));
+}
+
+#[test]
+fn a_network_card_passes_on_all_packets_only_while_that_is_asked_for() {
+    let lan = Lan::new();
+    let node = lan.host(1);
+    let agent = Agent::start(&node);
+    let asked = || node.ip("-details link show dev eth0").contains("promiscuity 1");
+    for promiscuous in [false, true, false] {
+        agent.desire("eth0", LinkDesired { promiscuous, ..wanted(&["10.77.0.200"]) });
+        eventually("the address is announced", || agent.announces("10.77.0.200"));
+        eventually("the kernel was asked", || asked() == promiscuous);
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(super) struct Port<P: Protocol> {
     /// One buffer for every frame sent.
     frame: Vec<u8>,
     all_multicast: bool,
+    promiscuous: bool,
 }
 
 impl<P: Protocol> Port<P> {
@@ -62,6 +63,7 @@ impl<P: Protocol> Port<P> {
             actions: Vec::new(),
             frame: Vec::with_capacity(128),
             all_multicast: false,
+            promiscuous: false,
         })
     }
 
@@ -115,6 +117,7 @@ impl<P: Protocol> Port<P> {
             }
         }
         self.wanted = wanted;
+        self.be_promiscuous();
         self.ask([Input::Set(Arc::clone(&self.wanted.questions))], shell);
         self.actions.extend(self.driver.step([Input::Set(Arc::new(self.wanted.link.clone()))], clock::now()));
         self.carry_out(shell);
@@ -234,6 +237,17 @@ impl<P: Protocol> Port<P> {
         tracing::warn!(link = %self.link, "cannot join IPv6 groups ({error}): receiving all of them instead");
         if let Err(error) = self.socket.all_multicast() {
             tracing::warn!(link = %self.link, "cannot receive all IPv6 groups: {error}");
+        }
+    }
+
+    fn be_promiscuous(&mut self) {
+        let wanted = self.wanted.link.promiscuous;
+        if std::mem::replace(&mut self.promiscuous, wanted) == wanted {
+            return;
+        }
+        match self.socket.promiscuous(wanted) {
+            Ok(()) => tracing::info!(link = %self.link, promiscuous = wanted, "promiscuous mode"),
+            Err(error) => tracing::warn!(link = %self.link, "cannot change promiscuous mode: {error}"),
         }
     }
 

@@ -423,6 +423,7 @@ impl Agent {
             successors: Arc::default(),
             watched: Default::default(),
             announce_interval: None,
+            promiscuous: false,
             until_heard: false,
             leaving: false,
         }
