@@ -153,7 +153,12 @@ impl Membership {
     /// The view of the others; then whether our own links are proven, for the own Lease.
     fn consider(&mut self, now: Instant, out: &mut Vec<Action>) {
         if let Some(snapshot) = self.snapshot.clone() {
-            let desired = desired(&self.view(&snapshot), &self.desired.timers, self.desired.restart_hold, self.own.is_doubted());
+            // Who leaves, or has been replaced, ends its sessions: that it does not hear the others says nothing about them.
+            let desired = if self.desired.own.leave || matches!(self.own.state(), State::Superseded | State::Left) {
+                Arc::default()
+            } else {
+                desired(&self.view(&snapshot), &self.desired.timers, self.desired.restart_hold, self.own.is_doubted())
+            };
             self.step_judge(|judge, actions| judge.set(desired, now, actions), out);
         }
         let own = own::Desired { unproven: !self.judge.link_proven(), ..self.desired.own.clone() };
