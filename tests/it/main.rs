@@ -15,6 +15,7 @@ mod l2;
 mod laws;
 mod leaders;
 mod manifests;
+mod mesh;
 mod moves;
 mod plan;
 mod simulation;
