@@ -10,6 +10,7 @@ mod config;
 mod config_check;
 mod config_guides;
 mod config_task;
+mod heirs;
 mod judge;
 mod l2;
 mod laws;
