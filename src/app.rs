@@ -5,6 +5,7 @@
 //!   membership ─questions─► l2 ─answers, conflicts─► membership
 //!   api::watch ─snapshot─┬─► membership ─living─┬─►  │
 //!   config ─config───────┴──────────────────────┴─► leader ─► api ─► API server ─► api::watch
+//!   plan ─heirs─► membership
 //!   every task ─status─► telemetry
 //! ```
 //!
@@ -33,7 +34,7 @@ use crate::bfd;
 use crate::config;
 use crate::config::origin::Origin;
 use crate::config::{Config, Liveness, Settings};
-use crate::facts::{Answers, ConfigMapSeen, EventKind, Link, Links, Living, MemberLink, NodeName, Questions, Snapshot, Subject};
+use crate::facts::{Answers, ConfigMapSeen, EventKind, Heirs, Link, Links, Living, MemberLink, NodeName, Questions, Snapshot, Subject};
 use crate::l2;
 use crate::leader;
 use crate::membership;
@@ -89,6 +90,7 @@ struct Wires {
     plan: watch::Sender<Arc<Plan>>,
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
+    heirs: watch::Sender<Arc<Heirs>>,
     leading: watch::Sender<bool>,
     moves: watch::Sender<leader::tally::Moves>,
     dataplane_unhealthy: watch::Sender<bool>,
@@ -113,6 +115,7 @@ impl Default for Wires {
             plan: watch::Sender::default(),
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
+            heirs: watch::Sender::default(),
             leading: watch::Sender::default(),
             moves: watch::Sender::default(),
             dataplane_unhealthy: watch::Sender::default(),
@@ -268,12 +271,13 @@ fn start_membership(
     let seen =
         derive(tasks, phases, (conflicts, wires.dataplane_unhealthy.subscribe()), |conflicts, unhealthy| (conflicts.clone(), *unhealthy));
     let host = derive(tasks, phases, (wires.links.subscribe(), seen), |links, seen| (links.clone(), seen.clone()));
-    let desired = derive(tasks, phases, (host, config), |(links, (conflicts, unhealthy)), (judged, config)| {
+    let wanted = derive(tasks, phases, (config, wires.heirs.subscribe()), |config, heirs| (config.clone(), heirs.clone()));
+    let desired = derive(tasks, phases, (host, wanted), |(links, (conflicts, unhealthy)), ((judged, config), heirs)| {
         // Every host has a loopback link.
         let known = *judged && !links.links.is_empty();
         let (conflicts, dataplane_unhealthy) = (conflicts.clone(), *unhealthy);
         let own = membership::own::Desired { conflicts, dataplane_unhealthy, ..lease_text(known, links, config.as_deref()) };
-        Arc::new(membership_desired(own, links, config.as_deref()))
+        Arc::new(membership_desired(own, links, config.as_deref(), heirs))
     });
     let inputs = membership::task::Inputs {
         snapshot: wires.snapshot.subscribe(),
@@ -302,7 +306,12 @@ fn claims(status: &l2::status::Status) -> membership::task::Claims {
 }
 
 /// What membership works with.
-fn membership_desired(own: membership::own::Desired, links: &Arc<Links>, config: Option<&Config>) -> membership::machine::Desired {
+fn membership_desired(
+    own: membership::own::Desired,
+    links: &Arc<Links>,
+    config: Option<&Config>,
+    heirs: &Arc<Heirs>,
+) -> membership::machine::Desired {
     let settings = config.map_or_else(Settings::default, |config| config.settings.clone());
     let Liveness { wired, wireless, port } = settings.liveness;
     membership::machine::Desired {
@@ -310,7 +319,7 @@ fn membership_desired(own: membership::own::Desired, links: &Arc<Links>, config:
         links: links.clone(),
         timers: Timers { wired: (wired.interval, wired.multiplier), wireless: (wireless.interval, wireless.multiplier), port },
         restart_hold: settings.restart_hold,
-        heirs: Arc::default(),
+        heirs: heirs.clone(),
     }
 }
 
@@ -361,7 +370,7 @@ fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phas
         living: wires.living.subscribe(),
         links: wires.links.subscribe(),
     };
-    let outputs = plan::task::Outputs { plan: wires.plan.clone(), l2: wires.l2.clone() };
+    let outputs = plan::task::Outputs { plan: wires.plan.clone(), l2: wires.l2.clone(), heirs: wires.heirs.clone() };
     let (node, planning) = (options.node.clone(), phases.planning.clone());
     tasks.spawn(async move { ("plan", plan::task::run(node, inputs, outputs, planning).await) });
 }

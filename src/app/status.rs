@@ -152,7 +152,7 @@ fn members(snapshot: &Snapshot, membership: &Status, living: &Living, me: &NodeN
         let state = match (&member.instance, taken) {
             (None, _) => "left",
             (Some(_), _) if node == me => "self",
-            (Some(_), taken) => taken.map_or("unheard", |taken| taken.state.name()),
+            (Some(_), taken) => taken.map_or("unwatched", |taken| taken.state.name()),
         };
         MemberReport {
             node: node.to_string(),
@@ -185,6 +185,7 @@ fn taken_for(state: &str, evidence: Option<Evidence>, blocked: bool) -> String {
         "up" => "alive, heard",
         "unheard" | "asking" if blocked => "alive: its kernel answers, but its liveness packets do not come",
         "unheard" => "alive as its Lease says, not heard yet",
+        "unwatched" => "alive as its Lease says, watched by others",
         "asking" => "silent: its kernel is being asked",
         "holding" => "alive: its kernel answers, its agent has to come back",
         "refuted" => "alive as it says through the API server, not heard",

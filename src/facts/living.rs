@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{MemberLink, NodeName};
+use super::{Member, MemberLink, NodeName};
 
 /// Why a member that holds its Lease is taken for dead. A level, not an edge: it lasts as long as what it states is so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,6 +47,14 @@ pub struct LivingMember {
     pub detached: bool,
     /// Its kube-proxy fails its health check.
     pub dataplane_unhealthy: bool,
+}
+
+impl LivingMember {
+    /// As its Lease tells it; nothing is known of what is heard.
+    pub fn of(member: &Member) -> Self {
+        let (generation, links, dataplane_unhealthy) = (member.generation, member.links.clone(), member.dataplane_unhealthy);
+        Self { generation, links, dataplane_unhealthy, ..Self::default() }
+    }
 }
 
 /// The members that may own addresses.

@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::{Link, LinkName, Medium, NodeName, Role};
 use crate::addr::{MacAddr, Prefix};
 
+/// Members up to which everybody watches everybody; above that a member is watched by a few, its heirs among them.
+pub const FULL_MESH: usize = 32;
+
+/// For each member that owns addresses, those who would own them if it were lost.
+pub type Heirs = BTreeMap<NodeName, BTreeSet<NodeName>>;
+
 /// What a member tells the others of one of its links.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MemberLink {

@@ -19,7 +19,7 @@ pub use configmap::{ConfigMapSeen, ConfigMapText};
 pub use event::{Event, EventKind, Subject};
 pub use link::{Link, LinkName, Links, Medium, Role};
 pub use living::{Evidence, Living, LivingMember};
-pub use member::{Member, MemberLink};
+pub use member::{FULL_MESH, Heirs, Member, MemberLink};
 pub use node::{Node, NodeName};
 pub use question::{Answer, Answers, Question, Questions};
 pub use selector::{Labels, Operator, Requirement, Selector};

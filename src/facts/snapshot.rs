@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, Endpoints, Labels, Member, Node, NodeName, Service, ServiceKey};
+use super::{Claim, Endpoints, Evidence, Labels, Member, Node, NodeName, Service, ServiceKey};
 
 /// The Lease `leader`, in client-go's words.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -43,4 +43,14 @@ pub struct Snapshot {
     /// It is what an earlier life of this agent saw: the API server has not been reached since the start. The first complete answer
     /// replaces it.
     pub remembered: bool,
+}
+
+impl Snapshot {
+    /// What the API server itself says against a member that holds its Lease.
+    pub fn against(&self, member: &Member) -> Option<Evidence> {
+        match self.nodes.get(&member.node) {
+            None => Some(Evidence::NodeGone),
+            Some(node) => node.out_of_service.then_some(Evidence::OutOfService),
+        }
+    }
 }

@@ -24,14 +24,8 @@ pub fn living(snapshot: &Snapshot, senses: &Senses) -> Living {
         snapshot.members.values().filter(|member| member.instance.is_some() && verdict(snapshot, member, &senses.evidence).is_none()).map(
             |member| {
                 let heard = senses.heard.get(&member.node);
-                let living = LivingMember {
-                    generation: member.generation,
-                    links: member.links.clone(),
-                    heard: heard.is_some(),
-                    detached: heard.is_some_and(|detached| *detached),
-                    dataplane_unhealthy: member.dataplane_unhealthy,
-                };
-                (member.node.clone(), living)
+                let (heard, detached) = (heard.is_some(), heard.is_some_and(|detached| *detached));
+                (member.node.clone(), LivingMember { heard, detached, ..LivingMember::of(member) })
             },
         );
     Living { members: members.collect(), detached: senses.detached, contested: senses.contested.clone() }
@@ -39,11 +33,7 @@ pub fn living(snapshot: &Snapshot, senses: &Senses) -> Living {
 
 /// What speaks against a member that holds its Lease.
 pub fn verdict(snapshot: &Snapshot, member: &Member, evidence: &BTreeMap<NodeName, Evidence>) -> Option<Evidence> {
-    match snapshot.nodes.get(&member.node) {
-        None => Some(Evidence::NodeGone),
-        Some(node) if node.out_of_service => Some(Evidence::OutOfService),
-        Some(_) => evidence.get(&member.node).copied(),
-    }
+    snapshot.against(member).or_else(|| evidence.get(&member.node).copied())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //!                          └─► living() · sessions() · questions()       what plan and leader, BFD and layer 2 are told
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::own::{self, OwnLease, State};
 use crate::addr::MacAddr;
 use crate::bfd::desired::Desired as Sessions;
 use crate::bfd::status::Status;
-use crate::facts::{Answers, Links, Living, NodeName, Questions, Snapshot};
+use crate::facts::{Answers, Heirs, Links, Living, NodeName, Questions, Snapshot};
 use crate::machine::{Instant, Machine, earliest};
 
 /// What membership works with, beside what happens.
@@ -34,7 +34,7 @@ pub struct Desired {
     /// `restartHold`: how long a member whose kernel answers may take to come back.
     pub restart_hold: Duration,
     /// Who would inherit the addresses of whom.
-    pub heirs: Arc<BTreeMap<NodeName, BTreeSet<NodeName>>>,
+    pub heirs: Arc<Heirs>,
 }
 
 /// What membership is told.
@@ -153,7 +153,12 @@ impl Membership {
     /// The view of the others; then whether our own links are proven, for the own Lease.
     fn consider(&mut self, now: Instant, out: &mut Vec<Action>) {
         if let Some(snapshot) = self.snapshot.clone() {
-            let desired = desired(&self.view(&snapshot), &self.desired.timers, self.desired.restart_hold, self.own.is_doubted());
+            // Who leaves, or has been replaced, ends its sessions: that it does not hear the others says nothing about them.
+            let desired = if self.desired.own.leave || matches!(self.own.state(), State::Superseded | State::Left) {
+                Arc::default()
+            } else {
+                desired(&self.view(&snapshot), &self.desired.timers, self.desired.restart_hold, self.own.is_doubted())
+            };
             self.step_judge(|judge, actions| judge.set(desired, now, actions), out);
         }
         let own = own::Desired { unproven: !self.judge.link_proven(), ..self.desired.own.clone() };

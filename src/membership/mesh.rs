@@ -1,7 +1,7 @@
 //! Whom to watch, and how: the liveness sessions of this node, and where each other member and our own links can be asked for.
 //!
-//! One session per member and announcing link of ours that shares a network with one of its links: bound to the device, between the
-//! addresses both have in that network, IPv4 if there is one. Up to [`FULL_MESH`] members everybody watches everybody; above that a
+//! One session per pair of an announcing link of ours and one of the other member that share a network: bound to the device, between
+//! the addresses both have in that network, IPv4 if there is one. Up to [`FULL_MESH`] members everybody watches everybody; above that a
 //! member is watched by those who would inherit from it, by a few neighbours in the order of names, and by the leader, so that packets
 //! grow with the members and not with their square. Both ends compute the same sessions from the same facts.
 
@@ -13,13 +13,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::judge::Peer;
-use crate::addr::{Family, Prefix};
+use crate::addr::Prefix;
 use crate::bfd::desired::{Desired, SessionDesired, SessionKey};
-use crate::facts::{Link, Links, Medium, Member, MemberLink, NodeName, Question, Questions, Snapshot};
+use crate::facts::{FULL_MESH, Heirs, Link, Links, Medium, Member, MemberLink, NodeName, Question, Questions, Snapshot};
 
-/// Members up to which everybody watches everybody.
-pub const FULL_MESH: usize = 32;
-/// Above that: neighbours watched on either side in the order of names, so that nobody is watched by nobody.
+/// Above [`FULL_MESH`]: neighbours watched on either side in the order of names, so that nobody is watched by nobody.
 const NEIGHBOURS: usize = 2;
 
 /// How liveness sessions are run.
@@ -52,7 +50,7 @@ pub struct View<'a> {
     /// Those that may announce, as our own Lease tells them.
     pub own: &'a [MemberLink],
     /// Who would inherit the addresses of whom.
-    pub heirs: &'a BTreeMap<NodeName, BTreeSet<NodeName>>,
+    pub heirs: &'a Heirs,
 }
 
 /// One pair of links that share a network.
@@ -64,27 +62,22 @@ struct Pair<'a> {
 }
 
 impl View<'_> {
-    /// The other members that hold their Leases.
+    /// The members to watch. Of the others nothing is known: that they are not heard speaks neither against them nor against the LAN.
     pub fn peers(&self, timers: &Timers) -> BTreeMap<NodeName, Peer> {
-        let watched = self.watched();
-        let others = self.snapshot.members.values().filter(|member| member.instance.is_some() && member.node != *self.me);
-        others
-            .map(|member| {
-                let pairs = self.pairs(member);
-                let sessions = pairs.iter().filter(|_| watched.contains(&member.node)).map(|pair| key(pair, timers)).collect();
-                let questions = pairs.iter().map(question).collect();
-                let node_ready = self.snapshot.nodes.get(&member.node).is_some_and(|node| node.ready);
-                (member.node.clone(), Peer { member: member.clone(), sessions, questions, node_ready })
-            })
-            .collect()
+        let peer = |member: &Arc<Member>| {
+            let pairs = self.pairs(member);
+            let sessions = pairs.iter().map(|pair| key(pair, timers)).collect();
+            let questions = pairs.iter().map(question).collect();
+            let node_ready = self.snapshot.nodes.get(&member.node).is_some_and(|node| node.ready);
+            (member.node.clone(), Peer { member: member.clone(), sessions, questions, node_ready })
+        };
+        self.watched_members().map(peer).collect()
     }
 
     /// The sessions wanted of BFD.
     pub fn sessions(&self, timers: &Timers, detached: bool) -> Desired {
-        let watched = self.watched();
-        let members = self.snapshot.members.values().filter(|member| member.instance.is_some() && watched.contains(&member.node));
         let mut sessions = BTreeMap::new();
-        for pair in members.flat_map(|member| self.pairs(member)) {
+        for pair in self.watched_members().flat_map(|member| self.pairs(member)) {
             let wireless = pair.own.medium == Medium::Wireless || pair.theirs.medium == Medium::Wireless;
             let (interval, detect_mult) = if wireless { timers.wireless } else { timers.wired };
             let session = SessionDesired {
@@ -117,6 +110,11 @@ impl View<'_> {
         u32::try_from(before.count()).unwrap_or(u32::MAX)
     }
 
+    fn watched_members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        let watched = self.watched();
+        self.snapshot.members.values().filter(move |member| member.instance.is_some() && watched.contains(&member.node))
+    }
+
     /// Those with whom this node has sessions, itself left out.
     fn watched(&self) -> BTreeSet<NodeName> {
         let names: Vec<&NodeName> =
@@ -139,24 +137,21 @@ impl View<'_> {
         watched
     }
 
-    /// Our links that share a network with a link of `member`, each with the addresses of both there.
+    /// Each of our links with each link of `member` that it shares a network with, and the addresses of both there.
     fn pairs<'a>(&'a self, member: &'a Member) -> Vec<Pair<'a>> {
-        if member.node == *self.me {
-            return Vec::new();
-        }
         let own = self.own.iter().filter_map(|link| self.links.links.get(&link.name)).filter(|link| link.up);
-        own.filter_map(|own| member.links.iter().filter_map(|theirs| pair(own, theirs)).min_by_key(|pair| pair.theirs.medium)).collect()
+        own.flat_map(|own| member.links.iter().filter_map(|theirs| pair(own, theirs))).collect()
     }
 }
 
-/// The addresses of the two links in a network they share, IPv4 first.
+/// The addresses of the two links in a network they share, IPv4 first. Of several the lowest, by an order that both ends find alike.
 fn pair<'a>(own: &'a Link, theirs: &'a MemberLink) -> Option<Pair<'a>> {
-    let mut shared = own.addresses.iter().filter_map(|local| {
-        let peer = theirs.addresses.iter().find(|peer| share_a_network(local, peer))?;
-        Some((local.addr(), peer.addr()))
+    let shared = own.addresses.iter().flat_map(|local| {
+        let peers = theirs.addresses.iter().filter(|peer| share_a_network(local, peer));
+        peers.map(|peer| (local.addr(), peer.addr()))
     });
-    let first = shared.next()?;
-    let (local, peer) = std::iter::once(first).chain(shared).min_by_key(|(local, _)| Family::of(*local) != Family::V4)?;
+    // IPv4 addresses come before IPv6 ones.
+    let (local, peer) = shared.min_by_key(|(local, peer)| (*local.min(peer), *local.max(peer)))?;
     Some(Pair { own, local, peer, theirs })
 }
 
@@ -170,11 +165,6 @@ fn key(pair: &Pair<'_>, timers: &Timers) -> SessionKey {
 
 fn question(pair: &Pair<'_>) -> Question {
     Question { link: pair.own.name.clone(), address: pair.peer, mac: Some(pair.theirs.mac) }
-}
-
-/// The member behind each session.
-pub fn members_of(peers: &BTreeMap<NodeName, Peer>) -> BTreeMap<SessionKey, NodeName> {
-    peers.iter().flat_map(|(node, peer)| peer.sessions.iter().map(move |session| (session.clone(), node.clone()))).collect()
 }
 
 /// The judge's desired set.

@@ -6,6 +6,7 @@
 pub mod departure;
 pub mod eligible;
 pub mod group;
+pub mod heirs;
 mod layer2;
 pub mod obstacle;
 pub mod owner;

@@ -3,8 +3,8 @@
 //! ```text
 //!  Config ─┐
 //!  Snapshot ┼─► plan ─► Arc<Plan>          (leader, status, metrics)
-//!  Living ─┤       └──► Arc<l2::Desired>   (l2, on its own thread)
-//!  Links ──┘
+//!  Living ─┤       ├──► Arc<l2::Desired>   (l2, on its own thread)
+//!  Links ──┘       └──► Arc<Heirs>         (membership)
 //! ```
 
 use std::sync::Arc;
@@ -13,9 +13,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::heirs::heirs;
 use super::{Plan, l2_desired, plan};
 use crate::config::Config;
-use crate::facts::{Links, Living, NodeName, Snapshot};
+use crate::facts::{Heirs, Links, Living, NodeName, Snapshot};
 use crate::l2::desired::Desired;
 
 /// Everything the plan reads. `None` until it was seen once.
@@ -41,7 +42,12 @@ pub struct Outputs {
     pub plan: watch::Sender<Arc<Plan>>,
     /// This node's part on layer 2.
     pub l2: watch::Sender<Arc<Desired>>,
+    /// Who would inherit the addresses of whom.
+    pub heirs: watch::Sender<Arc<Heirs>>,
 }
+
+/// What the heirs were computed from last: a suspicion changes neither, and must not wait for them.
+type Recorded = Option<(Arc<Config>, Arc<Snapshot>)>;
 
 /// Plans anew whenever an input changes, until `shutdown`; after that the last plan stays published, so that nothing is withdrawn
 /// before the others have taken over.
@@ -52,9 +58,10 @@ pub struct Outputs {
 /// # Errors
 /// Only if an input ends, which none does.
 pub async fn run(me: NodeName, mut inputs: Inputs, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut recorded = None;
     loop {
         let begun = tokio::time::Instant::now();
-        publish(&me, &mut inputs, &outputs);
+        publish(&me, &mut inputs, &outputs, &mut recorded);
         // A burst of changes costs at most a twentieth of one core, however large the cluster; a single change does not wait, nor does
         // the loss of a member.
         let rest = begun.elapsed().saturating_mul(19).min(Duration::from_secs(1));
@@ -81,7 +88,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
     }
 }
 
-fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs) {
+fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, recorded: &mut Recorded) {
     let config = inputs.config.borrow_and_update().clone();
     let snapshot = inputs.snapshot.borrow_and_update().clone();
     let living = inputs.living.borrow_and_update().clone();
@@ -95,6 +102,11 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs) {
     };
     set_if_changed(&outputs.l2, desired);
     set_if_changed(&outputs.plan, plan);
+    let same = |(before, seen): &(Arc<Config>, Arc<Snapshot>)| Arc::ptr_eq(before, &config) && Arc::ptr_eq(seen, &snapshot);
+    if !recorded.as_ref().is_some_and(same) {
+        set_if_changed(&outputs.heirs, heirs(&config, &snapshot));
+        *recorded = Some((config, snapshot));
+    }
 }
 
 fn set_if_changed<T: PartialEq>(sender: &watch::Sender<Arc<T>>, value: T) {

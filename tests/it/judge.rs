@@ -332,3 +332,92 @@ fn who_is_doubted_asks_its_witnesses() {
     court.answer(1, 0);
     assert!(court.judge.link_proven());
 }
+
+#[test]
+fn a_suspicion_is_taken_back_when_the_kernel_answers_again_and_the_lease_is_not_cleared_for_it() {
+    let mut court = Court::new();
+    court.up(3);
+    court.n2_dies();
+    assert_eq!(court.writes(), ["suspect n2 5"]);
+    court.written(suspected(2, "6"));
+    assert!(court.judge.questions().contains(&question(12)), "a suspect goes on being asked");
+    court.answer(12, 0);
+    assert_eq!((court.state("n2"), court.judge.evidence()), (State::Holding, BTreeMap::new()));
+    court.pass(HOLD / 2);
+    court.up(2);
+    court.pass(HOLD * 10);
+    assert_eq!((court.state("n2"), court.writes()), (State::Up, Vec::new()));
+}
+
+#[test]
+fn the_answer_of_a_write_that_comes_after_the_suspicion_was_taken_back_does_not_lead_to_a_clearing() {
+    let mut court = Court::new();
+    court.up(3);
+    court.n2_dies();
+    court.answer(12, 0);
+    court.written(suspected(2, "6"));
+    court.writes();
+    court.pass(HOLD - Duration::from_millis(1));
+    assert_eq!((court.state("n2"), court.writes()), (State::Holding, Vec::new()));
+}
+
+#[test]
+fn who_was_never_heard_is_unheard_again_when_its_kernel_answers_again() {
+    let mut court = Court::new();
+    court.up(3);
+    court.pass(UNHEARD);
+    court.answer(12, 3);
+    assert_eq!(court.judge.evidence(), BTreeMap::from([("n2".into(), Evidence::NeverHeard)]));
+    court.written(suspected(2, "6"));
+    court.writes();
+    assert!(court.judge.questions().contains(&question(12)), "a suspect goes on being asked");
+    court.answer(12, 0);
+    assert_eq!((court.state("n2"), court.judge.evidence()), (State::Unheard, BTreeMap::new()));
+    court.pass(UNHEARD - Duration::from_millis(1));
+    assert_eq!(court.writes(), [""; 0]);
+}
+
+/// Without evidence for as long as a living member may take to prove itself, with it from then on.
+fn is_doubted_first(court: &mut Court, evidence: Evidence) {
+    assert_eq!((court.state("n2"), court.judge.evidence()), (State::Suspected(evidence), BTreeMap::new()));
+    court.pass(Duration::from_millis(499));
+    assert_eq!(court.judge.evidence(), BTreeMap::new());
+    court.pass(Duration::from_millis(1));
+    assert_eq!(court.judge.evidence(), BTreeMap::from([("n2".into(), evidence)]));
+}
+
+#[test]
+fn a_member_that_proved_itself_before_is_suspected_for_half_a_second_before_it_owns_nothing() {
+    for refutes_again in [false, true] {
+        let mut court = Court::new();
+        court.up(3);
+        court.n2_dies();
+        court.written(suspected(2, "6"));
+        court.lease(member(2, "7"));
+        court.answers.remove(&question(12));
+        court.pass(Duration::from_secs(60));
+        court.answer(12, 3);
+        if refutes_again {
+            court.written(suspected(2, "8"));
+            court.pass(Duration::from_millis(100));
+            court.lease(member(2, "9"));
+            court.pass(Duration::from_secs(1));
+            assert_eq!((court.state("n2"), court.judge.evidence()), (State::Refuted, BTreeMap::new()));
+        } else {
+            is_doubted_first(&mut court, Evidence::NeverHeard);
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_did_not_come_back_is_suspected_for_half_a_second_before_it_owns_nothing() {
+    let mut court = Court::new();
+    court.up(2);
+    court.up(3);
+    court.expire(2);
+    court.answer(12, 0);
+    court.pass(HOLD);
+    is_doubted_first(&mut court, Evidence::AgentGone);
+    court.up(2);
+    assert_eq!(court.judge.evidence(), BTreeMap::new());
+}

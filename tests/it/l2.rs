@@ -20,6 +20,7 @@ use lanlord::wire::ndp::{Message, Packet as NdpPacket};
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0a]);
 const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0b]);
 const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0c]);
+const THIRD: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0d]);
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 240);
 const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200);
@@ -220,6 +221,38 @@ fn an_address_that_another_member_takes_over_is_answered_until_that_member_annou
     assert_eq!(back[1..], announcement(VIP, OWN), "back before it was gone");
 }
 
+/// Another member owns it as far as this node knows, which does not reach the API server.
+fn until_heard(address: IpAddr) -> LinkDesired {
+    let successors = Arc::new([(address, [OTHER].into())].into());
+    LinkDesired { successors, known_macs: [OWN, OTHER, THIRD].into(), until_heard: true, ..desired([]) }
+}
+
+#[test]
+fn an_address_whose_owner_is_not_known_for_sure_is_answered_and_asked_for_until_a_member_says_that_it_has_it() {
+    let yielding = || {
+        let mut arp: Arp = owning([VIP.into()]);
+        let yields = changed(VIP, State::Announcing, State::Yielding, Reason::Withdrawn);
+        assert_eq!(set(&mut arp, until_heard(VIP.into()), START), [yields]);
+        arp
+    };
+    for heard in [gratuitous(OTHER), gratuitous(THIRD), reply(OTHER, VIP, Ipv4Addr::UNSPECIFIED)] {
+        let mut arp = yielding();
+        for second in 1..=100 {
+            assert_eq!(next(&mut arp), (START + Duration::from_secs(second), vec![probe()]));
+            assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)]);
+            for foreign in [gratuitous(CLIENT), reply(CLIENT, VIP, Ipv4Addr::UNSPECIFIED)] {
+                assert_eq!(handle(&mut arp, foreign), [], "no member: {foreign:?}");
+            }
+        }
+        assert_eq!(handle(&mut arp, heard), [changed(VIP, State::Yielding, State::Silent, Reason::HandedOver)], "{heard:?}");
+        assert!(arp.is_silent() && arp.poll_timeout().is_none());
+    }
+    let mut arp = yielding();
+    next(&mut arp);
+    assert_eq!(set(&mut arp, LinkDesired { until_heard: false, ..until_heard(VIP.into()) }, at(1900)), [], "it is known for sure again");
+    assert_eq!(next(&mut arp), (at(2000), vec![changed(VIP, State::Yielding, State::Silent, Reason::HandOverExpired)]));
+}
+
 fn probe() -> Action<Packet> {
     let packet = Packet { operation: Operation::Request, sha: OWN, spa: Ipv4Addr::UNSPECIFIED, tha: MacAddr::ZERO, tpa: VIP };
     Action::Send { address: VIP.into(), purpose: Purpose::Probe, to: MacAddr::BROADCAST, packet }
@@ -368,13 +401,26 @@ fn solicitations_are_answered_multicast_unicast_without_option_and_dad_probe() {
     assert_eq!(handle(&mut ndp, solicitation(CLIENT_IP6, CLIENT, None, VIP6)), []);
 }
 
+fn probe6() -> Action<NdpPacket> {
+    let group = solicited_node(VIP6);
+    let message = Message::NeighborSolicitation { target: VIP6, source_link_layer_address: None };
+    let packet = NdpPacket { source: Ipv6Addr::UNSPECIFIED, destination: group, message };
+    Action::Send { address: VIP6.into(), purpose: Purpose::Probe, to: MacAddr::of_ipv6_multicast(group), packet }
+}
+
+/// `mac` says that it has the address.
+fn told(mac: MacAddr, solicited: bool) -> ndp::Event {
+    let option = Some(mac);
+    let message =
+        Message::NeighborAdvertisement { router: false, solicited, override_: true, target: VIP6, target_link_layer_address: option };
+    ndp::Event::Received { source: mac, packet: NdpPacket { source: VIP6, destination: ALL_NODES, message } }
+}
+
 #[test]
 fn an_ipv6_address_is_probed_by_duplicate_address_detection_and_yields_to_an_unsolicited_advertisement() {
     let mut ndp = Ndp::new(1);
     let group = solicited_node(VIP6);
-    let message = Message::NeighborSolicitation { target: VIP6, source_link_layer_address: None };
-    let packet = NdpPacket { source: Ipv6Addr::UNSPECIFIED, destination: group, message };
-    let probe = Action::Send { address: VIP6.into(), purpose: Purpose::Probe, to: MacAddr::of_ipv6_multicast(group), packet };
+    let probe = probe6();
     let begun = set(&mut ndp, LinkDesired { addresses: desired([VIP6.into()]).addresses, ..fresh() }, START);
     assert_eq!(begun[1..], [Action::JoinGroup(group), probe.clone()]);
     assert_eq!([next(&mut ndp).1, next(&mut ndp).1], [vec![probe.clone()], vec![probe]]);
@@ -382,15 +428,31 @@ fn an_ipv6_address_is_probed_by_duplicate_address_detection_and_yields_to_an_uns
 
     let successors = Arc::new([(VIP6.into(), [OTHER].into())].into());
     set(&mut ndp, LinkDesired { successors, ..desired([]) }, START);
-    let told = |solicited| {
-        let option = Some(OTHER);
-        let message =
-            Message::NeighborAdvertisement { router: false, solicited, override_: true, target: VIP6, target_link_layer_address: option };
-        ndp::Event::Received { source: OTHER, packet: NdpPacket { source: VIP6, destination: ALL_NODES, message } }
-    };
-    assert_eq!(handle(&mut ndp, told(true)), []);
+    assert_eq!(handle(&mut ndp, told(OTHER, true)), []);
     let silent = changed(VIP6, State::Yielding, State::Silent, Reason::HandedOver);
-    assert_eq!(handle(&mut ndp, told(false)), [silent, Action::LeaveGroup(group)]);
+    assert_eq!(handle(&mut ndp, told(OTHER, false)), [silent, Action::LeaveGroup(group)]);
+}
+
+#[test]
+fn an_ipv6_address_whose_owner_is_not_known_for_sure_is_answered_and_asked_for_until_a_member_says_that_it_has_it() {
+    let group = solicited_node(VIP6);
+    let gone = |reason| [changed(VIP6, State::Yielding, State::Silent, reason), Action::LeaveGroup(group)];
+    for heard in [told(OTHER, false), told(OTHER, true), told(THIRD, false)] {
+        let mut ndp: Ndp = owning([VIP6.into()]);
+        set(&mut ndp, until_heard(VIP6.into()), START);
+        for second in 1..=100 {
+            assert_eq!(next(&mut ndp), (START + Duration::from_secs(second), vec![probe6()]));
+            let to_client = [advertisement(Purpose::Answer, CLIENT, CLIENT_IP6, true)];
+            assert_eq!(handle(&mut ndp, solicitation(CLIENT_IP6, CLIENT, None, VIP6)), to_client);
+            assert_eq!(handle(&mut ndp, told(CLIENT, false)), [], "no member");
+        }
+        assert_eq!(handle(&mut ndp, heard), gone(Reason::HandedOver), "{heard:?}");
+    }
+    let mut ndp: Ndp = owning([VIP6.into()]);
+    set(&mut ndp, until_heard(VIP6.into()), START);
+    next(&mut ndp);
+    assert_eq!(set(&mut ndp, LinkDesired { until_heard: false, ..until_heard(VIP6.into()) }, at(1900)), []);
+    assert_eq!(next(&mut ndp), (at(2000), gone(Reason::HandOverExpired).to_vec()));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The laws of `machine.rs`, checked for every machine with random scripts. A new machine: implement [`Subject`], add one test.
 
+mod membership;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -8,11 +8,14 @@ use lanlord::addr::Family;
 use lanlord::cli::r#move::record;
 use lanlord::config::OnCordon;
 use lanlord::facts::{
-    FamilyPolicy, LinkName, Medium, Moved, NodeName, Operator, Placement, Requirement, Selector, ServiceKey, TrafficPolicy,
+    Evidence, FamilyPolicy, LinkName, Medium, Moved, NodeName, Operator, Placement, Requirement, Selector, ServiceKey, TrafficPolicy,
 };
+use lanlord::leader::decide::{Decision, decide};
 use lanlord::leader::moves::moves;
 use lanlord::leader::quiet::{QUIET, Quiet, SPACING};
+use lanlord::leader::tell::Now;
 use lanlord::machine::Instant;
+use lanlord::membership::living::{Senses, living};
 use lanlord::plan::departure::Departure;
 use lanlord::plan::plan;
 
@@ -496,4 +499,27 @@ fn what_was_asked_for_is_recorded_stays_and_is_told() {
         ]
     );
     assert_eq!(owner(&world, "web-1"), "n2");
+}
+
+/// The node that a decision records for the only address.
+fn recorded(decision: &Decision) -> String {
+    let [tend] = &decision.tend[..] else { panic!("{decision:?}") };
+    tend.claim().placement.as_ref().unwrap().node.to_string()
+}
+
+#[test]
+fn the_record_follows_a_loss_when_it_is_certain_and_not_a_suspicion() {
+    let mut world = on_n1();
+    let evidence = BTreeMap::from([("n1".into(), Evidence::SessionExpired)]);
+    let suspected = living(&world.snapshot, &Senses { evidence, ..Senses::default() });
+    let now = Now { text: "now".to_owned(), seconds: 1, quiet: false };
+    let plan = plan(&world.config, &world.snapshot, &suspected);
+    assert_ne!(plan.group_of(&key("web-1")).unwrap().owner.as_ref().unwrap().node.as_str(), "n1", "whoever hears nothing of it takes over");
+    assert_eq!(decide(&world.config, &world.snapshot, &suspected, &now), Decision::default(), "it may still prove itself");
+    world.node("n1", |node| node.out_of_service = true);
+    assert_ne!(recorded(&world.decide()), "n1", "an operator says that it is gone");
+    world.node("n1", |node| node.out_of_service = false);
+    assert_eq!(world.decide(), Decision::default());
+    world.leave("n1");
+    assert_ne!(recorded(&world.decide()), "n1", "its Lease is cleared");
 }

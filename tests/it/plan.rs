@@ -410,3 +410,52 @@ fn the_leaders_node_watches_the_pools_on_its_networks_but_for_addresses_that_oth
     assert_eq!(eth0(&world, "n1").unwrap().watched.to_string(), "192.168.1.10, 192.168.1.13-192.168.1.20, fd00::240-fd00::250");
     assert!(eth0(&world, "n2").unwrap().watched.is_empty());
 }
+
+/// Who owns web in the eyes of its owner, and who does in truth; `other` was heard announcing it. `heard`: nodes with "detached" behind
+/// those that say so.
+fn conceded(world: &World, detached: bool, other: &str, heard: &[&str]) -> (NodeName, NodeName) {
+    let owner = web(world).owner.unwrap().node;
+    let mut living = world.living();
+    living.detached = detached;
+    living.contested = [(ip("192.168.1.240"), other.into())].into();
+    for name in heard {
+        let (name, said) = name.split_once(' ').unwrap_or((name, ""));
+        let member = living.members.get_mut(name).unwrap();
+        (member.heard, member.detached) = (true, said == "detached");
+    }
+    living.members.get_mut(&owner).unwrap().heard = true;
+    let plan = plan(&world.config, &world.snapshot, &living);
+    (plan.groups[0].owner.as_ref().unwrap().node.clone(), owner)
+}
+
+#[test]
+fn who_does_not_reach_the_api_server_gives_an_address_up_only_to_a_member_that_announces_it_and_knows_more() {
+    let mut world = settled();
+    let owner = web(&world).owner.unwrap().node;
+    let others: Vec<&str> = ["n1", "n2", "n3"].into_iter().filter(|node| *node != owner.as_str()).collect();
+    let (other, third) = (others[0], others[1]);
+    let other_detached = format!("{other} detached");
+    let table: [(&str, bool, &[&str], bool); 8] = [
+        ("hears nobody: it was evicted, most likely", true, &[], true),
+        ("hears the other, who reaches the API server", true, &[other], true),
+        ("and a third", true, &[other, third], true),
+        ("hears the other, who is detached, too", true, &[&other_detached], false),
+        ("and a third who is not: but it is not he who announces", true, &[&other_detached, third], false),
+        ("hears a third, and the other through the address only", true, &[third], false),
+        ("reaches the API server: the record counts", false, &[other, third], false),
+        ("reaches the API server and hears nobody", false, &[], false),
+    ];
+    for (case, detached, heard, gives_up) in table {
+        let (owns, owned) = conceded(&world, detached, other, heard);
+        assert_eq!(owns.as_str(), if gives_up { other } else { owned.as_str() }, "{case}");
+    }
+    world.edit("web", |service| service.traffic_policy = TrafficPolicy::Local);
+    world.endpoints("web", &[owner.as_str(), third]);
+    for heard in [&[][..], &[other]] {
+        assert_eq!(conceded(&world, true, other, heard).0, owner, "no endpoint serves on the other's node");
+    }
+    world.endpoints("web", &[owner.as_str(), other]);
+    assert_eq!(conceded(&world, true, other, &[]).0.as_str(), other);
+    world.node(other, |node| node.network_unavailable = true);
+    assert_eq!(conceded(&world, true, other, &[]).0, owner, "the other is no candidate");
+}
