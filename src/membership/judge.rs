@@ -11,6 +11,9 @@
 //! Evidence is a level and never silence of a writer: a session that *was Up* with this generation of the Lease and whose detection
 //! time passed. A received Down is none: one forged packet must not evict. A member that was not heard for [`UNHEARD`] and whose kernel
 //! is silent, too, is suspected likewise: that is how the power cut of a whole cluster, or a filtered UDP port, is got over.
+//!
+//! A suspect goes on being asked. A kernel that answers again boots, or the LAN is whole again: others keep its addresses until its agent is
+//! heard, and nobody accuses it before it had `restart_hold` for that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -140,7 +143,7 @@ struct Trial {
     expired: bool,
     /// Unheard, Refuted: when it is asked for.
     unheard_timer: Option<Instant>,
-    /// Holding: how long it may take to come back.
+    /// Holding, or Suspected though its kernel answers again: how long it may take to come back.
     restart_hold_timer: Option<Instant>,
     /// Suspected: until then it is no evidence yet.
     doubt_timer: Option<Instant>,
@@ -356,14 +359,22 @@ impl Judge {
                 let evidence = if trial.expired { Evidence::SessionExpired } else { Evidence::NeverHeard };
                 self.suspect(trial, evidence, "its kernel is silent, too", now, out);
             }
-            // Evidence is a level: a kernel that answers again takes it back.
-            State::Asking | State::Suspected(Evidence::SessionExpired) if answers && trial.expired => {
+            State::Asking if answers && trial.expired => {
                 trial.become_(State::Holding, "its kernel answers: waiting for its agent to come back", out);
                 trial.restart_hold_timer = Some(now + self.desired.restart_hold);
             }
-            State::Asking | State::Suspected(Evidence::NeverHeard) if answers && trial.peer.node_ready => {
+            State::Asking if answers && trial.peer.node_ready => {
                 trial.blocked = true;
                 trial.wait_unheard(UNHEARD, "its kernel answers", now, out);
+            }
+            // It boots, or the LAN is whole again. Its place is taken until its agent is heard, but the accusation waits for that, too.
+            State::Suspected(Evidence::SessionExpired | Evidence::NeverHeard) if answers => {
+                let write_timer = trial.write_timer;
+                trial.become_(State::Suspected(Evidence::AgentGone), "its kernel answers again: waiting for its agent to come back", out);
+                (trial.write_timer, trial.restart_hold_timer) = (write_timer, Some(now + self.desired.restart_hold));
+            }
+            State::Suspected(Evidence::AgentGone) if silent && proven => {
+                self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out);
             }
             State::Asking if answers => self.suspect(trial, Evidence::AgentGone, "not heard, and its Node is not Ready", now, out),
             State::Holding if silent && proven => self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out),
@@ -372,8 +383,10 @@ impl Judge {
     }
 
     fn suspect(&self, trial: &mut Trial, evidence: Evidence, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
+        let believed = matches!(trial.state, State::Suspected(_)) && trial.doubt_timer.is_none();
         trial.become_(State::Suspected(evidence), reason, out);
-        trial.doubt_timer = (trial.refutations > 0 || evidence == Evidence::AgentGone).then(|| now + DOUBT);
+        let doubted = !believed && (trial.refutations > 0 || evidence == Evidence::AgentGone);
+        trial.doubt_timer = doubted.then(|| now + DOUBT);
         trial.accused = trial.peer.member.suspect.as_ref().map(|_| trial.peer.member.resource_version.clone());
         let patience = if trial.accused.is_some() { REFUTE } else { Duration::ZERO };
         trial.write_timer = Some(now + patience + STAGGER * self.desired.place.min(10));
@@ -412,7 +425,8 @@ impl Judge {
     }
 
     fn write_if_due(trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
-        if trial.writing || trial.write_timer.is_none_or(|at| at > now) {
+        let held = trial.restart_hold_timer.is_some_and(|at| at > now);
+        if trial.writing || held || trial.write_timer.is_none_or(|at| at > now) {
             return;
         }
         trial.write_timer = None;
@@ -499,7 +513,7 @@ impl Machine for Judge {
             if due(trial.doubt_timer) {
                 trial.doubt_timer = None;
             }
-            if due(trial.restart_hold_timer) {
+            if due(trial.restart_hold_timer.take_if(|at| *at <= now)) && trial.state == State::Holding {
                 self.suspect(trial, Evidence::AgentGone, "its agent did not come back", now, out);
             }
         }
@@ -509,7 +523,8 @@ impl Machine for Judge {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let timers = |trial: &Trial| {
-            let write_timer = trial.write_timer.filter(|_| !trial.writing);
+            // What waits for `restart_hold` is due with it.
+            let write_timer = trial.write_timer.filter(|_| !trial.writing && trial.restart_hold_timer.is_none());
             earliest([trial.unheard_timer, trial.restart_hold_timer, trial.doubt_timer, write_timer])
         };
         earliest(self.trials.values().map(timers).chain([self.acquaint_timer]))

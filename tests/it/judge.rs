@@ -192,6 +192,9 @@ fn who_cannot_prove_its_own_link_accuses_nobody_until_it_can() {
     assert_eq!((court.state("n2"), court.state("n3")), (State::Asking, State::Asking));
     assert!(court.judge.questions().contains(&question(1)), "the gateway is asked");
     court.answer(1, 0);
+    assert_eq!(court.writes(), [""; 0], "before that all were silent");
+    court.answer(12, 6);
+    court.answer(13, 6);
     assert_eq!(court.writes(), ["suspect n2 5", "suspect n3 5"]);
 }
 
@@ -334,35 +337,44 @@ fn who_is_doubted_asks_its_witnesses() {
 }
 
 #[test]
-fn a_suspicion_is_taken_back_when_the_kernel_answers_again_and_the_lease_is_not_cleared_for_it() {
-    let mut court = Court::new();
-    court.up(3);
-    court.n2_dies();
-    assert_eq!(court.writes(), ["suspect n2 5"]);
-    court.written(suspected(2, "6"));
-    assert!(court.judge.questions().contains(&question(12)), "a suspect goes on being asked");
-    court.answer(12, 0);
-    assert_eq!((court.state("n2"), court.judge.evidence()), (State::Holding, BTreeMap::new()));
-    court.pass(HOLD / 2);
-    court.up(2);
-    court.pass(HOLD * 10);
-    assert_eq!((court.state("n2"), court.writes()), (State::Up, Vec::new()));
+fn a_suspect_whose_kernel_answers_again_is_not_accused_before_it_had_time_to_come_back_and_others_keep_its_place() {
+    let gone = || BTreeMap::from([("n2".into(), Evidence::AgentGone)]);
+    for comes_back in [true, false] {
+        let mut court = Court::new();
+        court.up(3);
+        court.n2_dies();
+        assert_eq!(court.writes(), ["suspect n2 5"]);
+        court.written(suspected(2, "6"));
+        assert!(court.judge.questions().contains(&question(12)), "a suspect goes on being asked");
+        court.answer(12, 0);
+        assert_eq!((court.state("n2"), court.judge.evidence()), (State::Suspected(Evidence::AgentGone), gone()));
+        court.pass(HOLD - Duration::from_millis(1));
+        assert_eq!((court.judge.evidence(), court.writes()), (gone(), Vec::new()));
+        if comes_back {
+            court.up(2);
+            court.pass(HOLD * 10);
+            assert_eq!((court.state("n2"), court.writes()), (State::Up, Vec::new()));
+        } else {
+            court.pass(Duration::from_millis(1));
+            assert_eq!((court.judge.evidence(), court.writes()), (gone(), vec!["clear n2 6".to_owned()]));
+        }
+    }
 }
 
 #[test]
-fn the_answer_of_a_write_that_comes_after_the_suspicion_was_taken_back_does_not_lead_to_a_clearing() {
+fn the_answer_of_a_write_that_comes_while_a_suspect_has_time_does_not_lead_to_a_clearing() {
     let mut court = Court::new();
     court.up(3);
     court.n2_dies();
-    court.answer(12, 0);
-    court.written(suspected(2, "6"));
     court.writes();
+    court.answer(12, 0);
+    court.written(suspected(2, "6"));
     court.pass(HOLD - Duration::from_millis(1));
-    assert_eq!((court.state("n2"), court.writes()), (State::Holding, Vec::new()));
+    assert_eq!(court.writes(), [""; 0]);
 }
 
 #[test]
-fn who_was_never_heard_is_unheard_again_when_its_kernel_answers_again() {
+fn who_was_never_heard_has_the_same_time_and_is_accused_at_once_when_its_kernel_falls_silent_again() {
     let mut court = Court::new();
     court.up(3);
     court.pass(UNHEARD);
@@ -370,11 +382,30 @@ fn who_was_never_heard_is_unheard_again_when_its_kernel_answers_again() {
     assert_eq!(court.judge.evidence(), BTreeMap::from([("n2".into(), Evidence::NeverHeard)]));
     court.written(suspected(2, "6"));
     court.writes();
-    assert!(court.judge.questions().contains(&question(12)), "a suspect goes on being asked");
     court.answer(12, 0);
-    assert_eq!((court.state("n2"), court.judge.evidence()), (State::Unheard, BTreeMap::new()));
-    court.pass(UNHEARD - Duration::from_millis(1));
-    assert_eq!(court.writes(), [""; 0]);
+    assert_eq!(court.judge.evidence(), BTreeMap::from([("n2".into(), Evidence::AgentGone)]));
+    court.pass(HOLD / 2);
+    court.answer(12, 3);
+    assert_eq!(court.judge.evidence(), BTreeMap::from([("n2".into(), Evidence::SessionExpired)]), "without a gap");
+    court.pass(Duration::from_millis(250));
+    assert_eq!(court.writes(), ["clear n2 6"]);
+}
+
+#[test]
+fn silence_from_before_the_own_link_was_proven_accuses_nobody() {
+    let mut court = Court::new();
+    court.up(2);
+    court.answer(1, 0);
+    court.expire(2);
+    court.answer(1, 3);
+    court.answer(12, 9);
+    assert_eq!(court.state("n2"), State::Asking, "the own link may be dead");
+    court.answer(1, 0);
+    assert_eq!(court.state("n2"), State::Asking, "all were silent then");
+    court.answer(12, 11);
+    assert_eq!(court.state("n2"), State::Asking);
+    court.answer(12, 12);
+    assert_eq!(court.state("n2"), State::Suspected(Evidence::SessionExpired));
 }
 
 /// Without evidence for as long as a living member may take to prove itself, with it from then on.
