@@ -57,6 +57,7 @@ pub fn service(object: ServiceObject) -> Option<Service> {
             TrafficPolicy::Cluster
         },
         load_balancer_ip: spec.load_balancer_ip.filter(|ip| !ip.is_empty()),
+        selector: selector_text(spec.selector.unwrap_or_default()),
         ports: spec.ports.unwrap_or_default().into_iter().filter_map(|port| port_of(port.protocol.as_deref(), port.port)).collect(),
         deleting: meta.deletion_timestamp.is_some(),
         foreign_ingress: ingress.iter().any(|entry| {
@@ -67,6 +68,10 @@ pub fn service(object: ServiceObject) -> Option<Service> {
         ingress: ingress.into_iter().filter_map(|entry| entry.ip?.parse().ok()).collect(),
         condition: status.conditions.unwrap_or_default().into_iter().find(|condition| condition.type_ == CONDITION).map(condition),
     })
+}
+
+fn selector_text(selector: BTreeMap<String, String>) -> String {
+    selector.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
 fn port_of(protocol: Option<&str>, port: i32) -> Option<ServicePort> {

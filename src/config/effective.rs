@@ -51,6 +51,8 @@ struct EffectivePool<'c> {
     auto_assign: bool,
     #[serde(rename = "avoidBuggyIPs")]
     avoid_buggy_ips: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    share_across_namespaces: bool,
     /// Whether any advertisement reaches it.
     announce: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,6 +169,7 @@ fn pool<'c>(pool: &'c Pool, config: &Config) -> EffectivePool<'c> {
         addresses: pool.ranges.iter().map(ToString::to_string).collect(),
         auto_assign: pool.auto_assign,
         avoid_buggy_ips: pool.avoid_buggy_ips,
+        share_across_namespaces: pool.share_across_namespaces,
         announce: config.l2_advertisements.iter().any(|l2| l2.pools.contains(&pool.name)),
         service_allocation: pool.allocation.as_ref().map(allocation),
     }

@@ -67,6 +67,7 @@ fn pool(entry: &Node, reading: &mut Reading) {
         unreadable,
         auto_assign,
         avoid_buggy_ips,
+        share_across_namespaces: true,
         allocation: None,
         implied: Implied::Alone,
     });

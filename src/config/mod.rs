@@ -149,6 +149,9 @@ pub struct Pool {
     pub auto_assign: bool,
     /// Never hands out IPv4 addresses that end in .0 or .255. Default false (MetalLB's default).
     pub avoid_buggy_ips: bool,
+    /// Whether Services of different namespaces may share an address of it. Default false, for whoever guesses a sharing key could
+    /// join; true for MetalLB's documents, where namespaces do not matter to sharing.
+    pub share_across_namespaces: bool,
     /// Restricts the pool to some Services; `None`: all.
     pub allocation: Option<ServiceAllocation>,
 }

@@ -32,6 +32,7 @@ fn pool(name: At<String>, node: &Node, reading: &mut Reading) {
         unreadable,
         auto_assign: true,
         avoid_buggy_ips: false,
+        share_across_namespaces: false,
         allocation: None,
         implied,
     });

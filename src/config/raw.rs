@@ -43,6 +43,7 @@ pub(crate) struct RawPool {
     pub(crate) unreadable: bool,
     pub(crate) auto_assign: bool,
     pub(crate) avoid_buggy_ips: bool,
+    pub(crate) share_across_namespaces: bool,
     pub(crate) allocation: Option<super::ServiceAllocation>,
     pub(crate) implied: Implied,
 }

@@ -222,6 +222,7 @@ fn pool(raw: &RawPool) -> Pool {
         ranges,
         auto_assign: raw.auto_assign,
         avoid_buggy_ips: raw.avoid_buggy_ips,
+        share_across_namespaces: raw.share_across_namespaces,
         allocation: raw.allocation.clone(),
     }
 }

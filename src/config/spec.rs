@@ -35,8 +35,10 @@ pub(crate) fn pool(name: At<String>, labels: Labels, implied: Implied, fields: &
     let unreadable = reading.problems.len() > before || fields.resembles("addresses");
     let auto_assign = fields.flag("autoAssign", reading).unwrap_or(true);
     let avoid_buggy_ips = fields.flag("avoidBuggyIPs", reading).unwrap_or(false);
+    // MetalLB never looks at namespaces here, and its users may rely on it.
+    let share_across_namespaces = fields.flag("shareAcrossNamespaces", reading).unwrap_or(implied == Implied::Alone);
     let allocation = fields.take("serviceAllocation").and_then(|node| allocation(node, reading));
-    reading.raw.pools.push(RawPool { name, labels, ranges, unreadable, auto_assign, avoid_buggy_ips, allocation, implied });
+    reading.raw.pools.push(RawPool { name, labels, ranges, unreadable, auto_assign, avoid_buggy_ips, share_across_namespaces, allocation, implied });
 }
 
 /// `addresses`: a list, or the text of the one-line form.

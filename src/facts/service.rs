@@ -125,6 +125,17 @@ pub struct ServicePort {
     pub port: u16,
 }
 
+impl fmt::Display for ServicePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        };
+        write!(f, "{protocol} {}", self.port)
+    }
+}
+
 /// Our condition `lanlord.dev/Announced` as the Service carries it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AnnouncedCondition {
@@ -163,6 +174,9 @@ pub struct Service {
     pub traffic_policy: TrafficPolicy,
     /// `spec.loadBalancerIP` (deprecated by Kubernetes, still used).
     pub load_balancer_ip: Option<String>,
+    /// `spec.selector` as `key=value,…` in order; only ever compared with that of another Service.
+    #[serde(default)]
+    pub selector: String,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
     /// `metadata.deletionTimestamp` is set.

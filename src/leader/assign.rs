@@ -3,26 +3,26 @@
 //! In order: what Services hold and may keep; what their status says and nobody holds (first start, migration); what they ask for by
 //! name; then the rest, oldest Service first. A Service deleted and created again gets the address it had; others get addresses that
 //! nobody remembers, then those free the longest. An address nobody can announce comes last. One that another machine of the LAN uses is
-//! exchanged for another, unless the Service asked for it or there is no other.
+//! exchanged for another, unless the Service asked for it or there is no other. A Service with a sharing key takes an address it may
+//! share before a free one of the same pool.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter::Peekable;
 use std::net::IpAddr;
-use std::vec::IntoIter;
 
 use super::refusal::{Lost, Refusal};
 use super::request::Request;
 use super::reserve::{Reserved, reserved};
-use crate::addr::{Family, MacAddr, Prefix, Range};
+use super::share::{self, Conflict};
+use super::supply::Supply;
+use crate::addr::{Family, MacAddr};
 use crate::config::{Config, Pool};
 use crate::facts::{Claim, FamilyPolicy, Labels, Living, Service, ServiceKey, Snapshot};
-use crate::plan::eligible::is_excluded;
 use crate::plan::{Serving, is_served};
 
 /// What one Service gets.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Assignment {
-    /// Its addresses in the order of its families.
+    /// Its addresses in the order of its families; those of one family in the order in which they were asked for.
     pub addresses: Vec<IpAddr>,
     /// Why it gets no (further) address.
     pub refusal: Option<Refusal>,
@@ -50,6 +50,7 @@ pub fn assign(config: &Config, snapshot: &Snapshot, living: &Living) -> BTreeMap
         snapshot.services.values().map(AsRef::as_ref).filter(|service| is_served(config, service) == Serving::Ours).collect();
     services.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
     let mut states: Vec<State> = services.into_iter().map(|service| State::new(service, snapshot)).collect();
+    assigner.part(&states);
     for state in &mut states {
         assigner.keep(state);
     }
@@ -95,9 +96,10 @@ impl<'a> State<'a> {
     }
 
     fn finish(self, reserved: &BTreeMap<IpAddr, Reserved>) -> (ServiceKey, Assignment) {
-        let in_order =
-            self.service.families.iter().flat_map(|family| self.assigned.iter().copied().filter(|address| Family::of(*address) == *family));
-        let addresses: Vec<IpAddr> = in_order.collect();
+        let asked = |address: &IpAddr| self.request.addresses.iter().position(|asked| asked == address);
+        let family = |address: &IpAddr| self.service.families.iter().position(|family| *family == Family::of(*address));
+        let mut addresses: Vec<IpAddr> = self.assigned.iter().copied().collect();
+        addresses.sort_by_key(|address| (family(address), asked(address), *address));
         let contested = |address: &IpAddr| match reserved.get(address) {
             Some(Reserved::Conflict(mac)) => {
                 Some(Contested { address: *address, mac: *mac, asked: self.request.addresses.contains(address) })
@@ -123,7 +125,11 @@ struct Assigner<'a> {
     snapshot: &'a Snapshot,
     reserved: BTreeMap<IpAddr, Reserved>,
     /// Addresses that belong to someone, held or assigned in this run.
-    taken: BTreeMap<IpAddr, ServiceKey>,
+    taken: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    /// Addresses of Services with a sharing key, by key.
+    shared: BTreeMap<&'a str, BTreeSet<IpAddr>>,
+    /// Who may not share any longer what it holds, and for whose sake.
+    parted: BTreeMap<(IpAddr, &'a ServiceKey), (ServiceKey, Conflict)>,
     /// What each Service holds.
     held: BTreeMap<&'a ServiceKey, Vec<&'a Claim>>,
     /// What each Service had before it was deleted.
@@ -137,15 +143,18 @@ impl<'a> Assigner<'a> {
     fn new(config: &'a Config, snapshot: &'a Snapshot, living: &'a Living) -> Self {
         let mut held: BTreeMap<&ServiceKey, Vec<&Claim>> = BTreeMap::new();
         let mut remembered: BTreeMap<&ServiceKey, Vec<&Claim>> = BTreeMap::new();
-        let mut taken = BTreeMap::new();
+        let mut taken: BTreeMap<IpAddr, BTreeSet<ServiceKey>> = BTreeMap::new();
+        let mut shared: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
         for claim in snapshot.claims.values() {
             let mut free = true;
             for holder in &claim.holders {
-                if snapshot.services.get(&holder.service).is_some_and(|service| service.uid == holder.uid) {
-                    held.entry(&holder.service).or_default().push(claim);
-                    taken.insert(claim.address, holder.service.clone());
-                    free = false;
+                let Some(service) = snapshot.services.get(&holder.service).filter(|service| service.uid == holder.uid) else { continue };
+                held.entry(&holder.service).or_default().push(claim);
+                taken.entry(claim.address).or_default().insert(holder.service.clone());
+                if let Some(key) = share::key(service) {
+                    shared.entry(key).or_default().insert(claim.address);
                 }
+                free = false;
             }
             if free {
                 let last = claim.holders.first().map(|holder| &holder.service).or(claim.last_holder.as_ref());
@@ -155,7 +164,22 @@ impl<'a> Assigner<'a> {
             }
         }
         let reserved = reserved(snapshot);
-        Self { config, snapshot, reserved, taken, held, remembered, supplies: BTreeMap::new(), living }
+        let (parted, supplies) = (BTreeMap::new(), BTreeMap::new());
+        Self { config, snapshot, reserved, taken, shared, parted, held, remembered, supplies, living }
+    }
+
+    /// Finds who may not go on sharing. Who is about to give an address up anyway is in nobody's way.
+    fn part(&mut self, states: &[State<'a>]) {
+        for (address, keys) in self.taken.iter().filter(|(_, keys)| keys.len() > 1) {
+            let Some(pool) = self.config.pool_of(*address) else { continue };
+            let stays = |state: &&State| match self.why_lost(state, *address) {
+                None | Some(Lost::OtherRequested | Lost::Reserved(Reserved::Conflict(_))) => true,
+                Some(_) => false,
+            };
+            let holders = states.iter().filter(|state| keys.contains(&state.service.key)).filter(stays);
+            let holders: Vec<&Service> = holders.map(|state| state.service).collect();
+            self.parted.extend(share::evicted(pool, &holders).into_iter().map(|(key, against)| ((*address, key), against)));
+        }
     }
 
     /// Keeps what a Service holds, as far as configuration and its own wishes still allow it.
@@ -177,6 +201,12 @@ impl<'a> Assigner<'a> {
         if !self.allows(pool, state.service) {
             return Some(Lost::PoolNotForService(pool.name.clone()));
         }
+        if pool.avoid_buggy_ips && is_buggy(address) {
+            return Some(Lost::Buggy(pool.name.clone()));
+        }
+        if let Some((with, why)) = self.parted.get(&(address, &state.service.key)) {
+            return Some(Lost::NotShared { with: with.clone(), why: why.clone() });
+        }
         if !state.service.families.contains(&family) {
             return Some(Lost::FamilyDropped(family));
         }
@@ -196,20 +226,24 @@ impl<'a> Assigner<'a> {
     }
 
     /// Takes over addresses that stand in the status and that nobody holds: MetalLB's, or ours from a crash.
-    fn adopt(&mut self, state: &mut State) {
+    fn adopt(&mut self, state: &mut State<'a>) {
         if self.held.contains_key(&state.service.key) || state.refusal.is_some() {
             return;
         }
         for address in &state.service.ingress {
-            let free = !self.taken.contains_key(address) && state.missing().contains(&Family::of(*address));
-            if free && self.why_lost(state, *address).is_none() {
-                self.take(state, *address);
+            if !state.missing().contains(&Family::of(*address)) || self.why_lost(state, *address).is_some() {
+                continue;
+            }
+            match self.in_the_way(state.service, *address, share::conflict) {
+                None => self.take(state, *address),
+                Some((with, why)) if share::key(state.service).is_some() => state.lost.push((*address, Lost::NotShared { with, why })),
+                Some(_) => {}
             }
         }
     }
 
     /// Gives what is asked for by name: all of it or nothing.
-    fn grant_request(&mut self, state: &mut State) {
+    fn grant_request(&mut self, state: &mut State<'a>) {
         if state.refusal.is_some() {
             return;
         }
@@ -241,23 +275,34 @@ impl<'a> Assigner<'a> {
         if pool.avoid_buggy_ips && is_buggy(address) {
             return Err(Refusal::Buggy { address, pool: pool.name.clone() });
         }
-        match self.taken.get(&address).filter(|by| **by != service.key) {
-            Some(by) => Err(Refusal::InUse { address, by: by.clone() }),
+        match self.in_the_way(service, address, |pool, one, other| share::obstacle(self.snapshot, pool, one, other)) {
+            Some((by, Conflict::NoKey)) => Err(Refusal::InUse { address, by }),
+            Some((with, why)) => Err(Refusal::NotShared { address, with, why }),
             None => Ok(()),
         }
     }
 
+    /// Another Service that has `address` and does not share it with `service`, and why.
+    fn in_the_way(
+        &self,
+        service: &Service,
+        address: IpAddr,
+        conflict: impl Fn(&Pool, &Service, &Service) -> Option<Conflict>,
+    ) -> Option<(ServiceKey, Conflict)> {
+        let others = self.taken.get(&address)?.iter().filter(|key| **key != service.key).filter_map(|key| self.snapshot.services.get(key));
+        let pool = self.config.pool_of(address)?;
+        others.filter_map(|other| Some((other.key.clone(), conflict(pool, service, other)?))).next()
+    }
+
     /// A wish that cannot be met takes nothing away: an address given up only for it stays.
     fn keep_old(&self, state: &mut State) {
-        let (kept, lost) = state.lost.drain(..).partition(|(_, why)| *why == Lost::OtherRequested);
+        let (kept, lost): (Vec<_>, Vec<_>) = state.lost.drain(..).partition(|(_, why)| *why == Lost::OtherRequested);
         state.lost = lost;
-        let kept: Vec<(IpAddr, Lost)> = kept;
-        let missing = state.missing();
-        state.assigned.extend(kept.into_iter().map(|(address, _)| address).filter(|address| missing.contains(&Family::of(*address))));
+        state.assigned.extend(kept.into_iter().map(|(address, _)| address));
     }
 
     /// Gives a Service that was deleted and created again what it had.
-    fn restore(&mut self, state: &mut State) {
+    fn restore(&mut self, state: &mut State<'a>) {
         if state.refusal.is_some() {
             return;
         }
@@ -272,7 +317,7 @@ impl<'a> Assigner<'a> {
     }
 
     /// Gives what is still missing from the pools, in their order.
-    fn fill(&mut self, state: &mut State) {
+    fn fill(&mut self, state: &mut State<'a>) {
         let missing = state.missing();
         if state.refusal.is_some() || missing.is_empty() {
             self.keep_contested(state);
@@ -312,7 +357,7 @@ impl<'a> Assigner<'a> {
     fn pick(&mut self, state: &State, pools: &[usize], missing: &[Family]) -> Result<Vec<IpAddr>, Refusal> {
         for reachable in [true, false] {
             for pool in pools {
-                let all: Vec<IpAddr> = missing.iter().filter_map(|family| self.peek(*pool, *family, reachable)).collect();
+                let all: Vec<IpAddr> = missing.iter().filter_map(|family| self.peek(state.service, *pool, *family, reachable)).collect();
                 if all.len() == missing.len() {
                     return Ok(all);
                 }
@@ -321,7 +366,8 @@ impl<'a> Assigner<'a> {
         let mut picked = Vec::new();
         let mut refusal = None;
         for family in missing {
-            let first = [true, false].into_iter().find_map(|reachable| pools.iter().find_map(|pool| self.peek(*pool, *family, reachable)));
+            let mut peek = |reachable| pools.iter().find_map(|pool| self.peek(state.service, *pool, *family, reachable));
+            let first = peek(true).or_else(|| peek(false));
             match first {
                 Some(address) => picked.push(address),
                 None => refusal = refusal.or_else(|| Some(self.why_none(pools, *family))),
@@ -365,6 +411,9 @@ impl<'a> Assigner<'a> {
         }
         let allowed = pools.iter().enumerate().filter(|(_, pool)| self.allows(pool, state.service));
         let (unasked, named): (Vec<_>, Vec<_>) = allowed.partition(|(_, pool)| pool.auto_assign);
+        if unasked.is_empty() && named.is_empty() {
+            return Err(Refusal::NoPoolForService { pools: pools.iter().map(|pool| pool.name.clone()).collect() });
+        }
         if unasked.is_empty() {
             return Err(Refusal::NoAutoPool { named: named.into_iter().map(|(_, pool)| pool.name.clone()).collect() });
         }
@@ -383,111 +432,44 @@ impl<'a> Assigner<'a> {
         namespace && (selectors.is_empty() || selectors.iter().any(|selector| selector.matches(&service.labels)))
     }
 
-    fn take(&mut self, state: &mut State, address: IpAddr) {
-        self.taken.insert(address, state.service.key.clone());
+    fn take(&mut self, state: &mut State<'a>, address: IpAddr) {
+        self.taken.entry(address).or_default().insert(state.service.key.clone());
+        if let Some(key) = share::key(state.service) {
+            self.shared.entry(key).or_default().insert(address);
+        }
         state.assigned.insert(address);
     }
 
-    /// The next free address of a pool that `reachable` members can announce, or that none can.
-    fn peek(&mut self, pool: usize, family: Family, reachable: bool) -> Option<IpAddr> {
+    /// The next address of a pool for a Service, which it may share or nobody has, that `reachable` members can announce, or none can.
+    fn peek(&mut self, service: &Service, pool: usize, family: Family, reachable: bool) -> Option<IpAddr> {
+        let of = &self.config.pools[pool];
         if !self.supplies.contains_key(&(pool, family)) {
-            let supply = self.supply(&self.config.pools[pool], family);
+            let free = self.remembered.values().flatten().copied();
+            let supply = Supply::new(self.config, self.living, of, family, free);
             self.supplies.insert((pool, family), supply);
         }
-        let avoid_buggy = self.config.pools[pool].avoid_buggy_ips;
-        let supply = self.supplies.get_mut(&(pool, family))?;
-        let (reserved, taken, claims) = (&self.reserved, &self.taken, &self.snapshot.claims);
-        let unusable =
-            |address: &IpAddr| taken.contains_key(address) || reserved.contains_key(address) || (avoid_buggy && is_buggy(*address));
-        let fresh = if reachable { &mut supply.fresh } else { &mut supply.fresh_unreachable };
-        let remembered = if reachable { &mut supply.remembered } else { &mut supply.remembered_unreachable };
-        while fresh.peek().is_some_and(|address| unusable(address) || claims.contains_key(address)) {
-            fresh.next();
+        let supply = &self.supplies[&(pool, family)];
+        let avoided = |address: &IpAddr| self.reserved.contains_key(address) || (of.avoid_buggy_ips && is_buggy(*address));
+        let sharable = |address: &&IpAddr| {
+            of.addresses.contains(**address)
+                && Family::of(**address) == family
+                && supply.reaches(**address) == reachable
+                && !avoided(address)
+                && self.in_the_way(service, **address, |pool, one, other| share::obstacle(self.snapshot, pool, one, other)).is_none()
+        };
+        let shared = share::key(service).and_then(|key| self.shared.get(key));
+        if let Some(address) = shared.and_then(|addresses| addresses.iter().find(sharable)) {
+            return Some(*address);
         }
-        while remembered.peek().is_some_and(unusable) {
-            remembered.next();
-        }
-        fresh.peek().or_else(|| remembered.peek()).copied()
+        let (taken, claims) = (&self.taken, &self.snapshot.claims);
+        let unusable = |address: &IpAddr| taken.contains_key(address) || avoided(address);
+        let mut supplies = std::mem::take(&mut self.supplies);
+        let next = supplies.get_mut(&(pool, family)).and_then(|supply| supply.peek(reachable, unusable, |address| claims.contains_key(address)));
+        self.supplies = supplies;
+        next
     }
-
-    fn supply(&self, pool: &Pool, family: Family) -> Supply {
-        let reach = Reach::of(self.config, self.living, pool);
-        let mut reachable = Vec::new();
-        let mut unreachable = Vec::new();
-        for range in pool.ranges.iter().filter(|range| range.family() == family) {
-            let (inside, outside) = reach.split(*range);
-            reachable.extend(inside);
-            unreachable.extend(outside);
-        }
-        let free = self
-            .remembered
-            .values()
-            .flatten()
-            .filter(|claim| pool.addresses.contains(claim.address) && Family::of(claim.address) == family);
-        // A claim whose Service has just vanished has no time yet: it became free last of all.
-        let mut free: Vec<(i64, IpAddr)> = free.map(|claim| (claim.freed.unwrap_or(i64::MAX), claim.address)).collect();
-        free.sort_unstable();
-        let (near, far): (Vec<IpAddr>, Vec<IpAddr>) =
-            free.into_iter().map(|(_, address)| address).partition(|address| reachable.iter().any(|range| range.contains(*address)));
-        Supply {
-            fresh: every(reachable).peekable(),
-            fresh_unreachable: every(unreachable).peekable(),
-            remembered: near.into_iter().peekable(),
-            remembered_unreachable: far.into_iter().peekable(),
-        }
-    }
-}
-
-type Addresses = Box<dyn Iterator<Item = IpAddr>>;
-
-/// Free addresses of one pool and family, in the order in which they are given out.
-struct Supply {
-    fresh: Peekable<Addresses>,
-    fresh_unreachable: Peekable<Addresses>,
-    remembered: Peekable<IntoIter<IpAddr>>,
-    remembered_unreachable: Peekable<IntoIter<IpAddr>>,
-}
-
-fn every(ranges: Vec<Range>) -> Addresses {
-    Box::new(ranges.into_iter().flat_map(Range::iter))
 }
 
 fn is_buggy(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
-}
-
-/// Where living members can announce addresses of a pool.
-enum Reach {
-    /// An interface is named: any address goes.
-    Anywhere,
-    /// On these networks.
-    On(BTreeSet<Prefix>),
-}
-
-impl Reach {
-    fn of(config: &Config, living: &Living, pool: &Pool) -> Self {
-        let advertisements: Vec<_> = config.l2_advertisements.iter().filter(|ad| ad.pools.contains(&pool.name)).collect();
-        let links = || living.members.values().flat_map(|member| &member.links);
-        if links().any(|link| advertisements.iter().any(|ad| ad.interfaces.contains(&link.name))) {
-            return Self::Anywhere;
-        }
-        if advertisements.iter().all(|ad| !ad.interfaces.is_empty()) {
-            return Self::On(BTreeSet::new());
-        }
-        Self::On(links().filter(|link| !is_excluded(config, &link.name)).flat_map(crate::facts::MemberLink::prefixes).collect())
-    }
-
-    /// The parts of `range` inside and outside of reach, each ascending.
-    fn split(&self, range: Range) -> (Vec<Range>, Vec<Range>) {
-        let Self::On(prefixes) = self else { return (vec![range], Vec::new()) };
-        let mut outside = vec![range];
-        for prefix in prefixes {
-            outside = outside.into_iter().flat_map(|part| part.difference(Range::from(*prefix))).collect();
-        }
-        let mut inside = vec![range];
-        for part in &outside {
-            inside = inside.into_iter().flat_map(|other| other.difference(*part)).collect();
-        }
-        (inside, outside)
-    }
 }

@@ -19,7 +19,7 @@ use super::tell::{Now, POOL, Publish, RELEASED, events, farewell, publish};
 use crate::config::Config;
 use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
 use crate::plan::departure::departure;
-use crate::plan::eligible::candidates;
+use crate::plan::eligible::{candidates, reached};
 use crate::plan::group::Group;
 use crate::plan::owner::owner;
 use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, plan};
@@ -142,8 +142,8 @@ impl<'a> Decider<'a> {
         let new: Vec<IpAddr> =
             assignment.addresses.iter().filter(|address| !kept.iter().any(|claim| claim.address == **address)).copied().collect();
         let mut take: Vec<Claim> = new.iter().map(|address| self.claim(service, *address)).collect();
-        let overwritten = new.iter().filter_map(|address| self.snapshot.claims.get(address));
-        let gone = overwritten.flat_map(|claim| claim.holders.iter().cloned()).collect();
+        let overwritten = new.iter().filter_map(|address| self.snapshot.claims.get(address)).flat_map(|claim| &claim.holders);
+        let gone = overwritten.filter(|holder| !exists(self.snapshot, holder)).cloned().collect();
         let added = kept.iter().filter(|claim| !service.ingress.contains(&claim.address));
         let again: Vec<Claim> = added.map(|claim| Claim::clone(claim)).collect();
         self.written.extend(again.iter().map(|claim| claim.address));
@@ -156,6 +156,7 @@ impl<'a> Decider<'a> {
             Some(known) => self.settle(known),
             None => (self.found(service, &kept, &mut take), None),
         };
+        let owner = owner.and_then(|owner| reached(self.snapshot, service, &owner).map(|()| owner));
         let mut publish = publish(self.config, service, assignment, &owner, self.now);
         let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
         let told = events(self.config, service, assignment, &owner, &publish, repair, moved.as_ref());
@@ -188,12 +189,17 @@ impl<'a> Decider<'a> {
         if service.annotations.get(RELEASED) == Some(&text) { format!("{text} again") } else { text }
     }
 
-    /// A claim on `address` for `service`, over whatever free claim is there.
+    /// A claim on `address` for `service`: beside those who hold it, or over whatever free claim is there.
     fn claim(&self, service: &Service, address: IpAddr) -> Claim {
-        let resource_version = self.snapshot.claims.get(&address).map(|claim| claim.resource_version.clone()).unwrap_or_default();
+        let before = self.snapshot.claims.get(&address);
+        let resource_version = before.map(|claim| claim.resource_version.clone()).unwrap_or_default();
         let pool = self.config.pool_of(address).map(|pool| pool.name.to_string()).unwrap_or_default();
-        let holders = vec![Holder { service: service.key.clone(), uid: service.uid.clone() }];
-        Claim { address, holders, pool, placement: None, moved: None, last_holder: None, freed: None, resource_version }
+        let others = before.iter().flat_map(|claim| &claim.holders).filter(|holder| exists(self.snapshot, holder));
+        let mut holders: Vec<Holder> = others.cloned().collect();
+        let joined = before.filter(|_| !holders.is_empty());
+        let (placement, moved) = joined.map(|claim| (claim.placement.clone(), claim.moved.clone())).unwrap_or_default();
+        holders.push(Holder { service: service.key.clone(), uid: service.uid.clone() });
+        Claim { address, holders, pool, placement, moved, last_holder: None, freed: None, resource_version }
     }
 
     /// The owner of a group that changes its addresses: placed at once, so that the owner announces as soon as it sees the claims.
@@ -206,6 +212,7 @@ impl<'a> Decider<'a> {
         if group.claims.is_empty() {
             return Err(NotAnnounced::NotPlaced);
         }
+        self.join(service, &mut group);
         let candidates = candidates(self.config, self.snapshot, self.living, &group);
         let placement = group.placement().cloned().or_else(|| place(self.snapshot, &group, &candidates, &mut self.load));
         for claim in take.iter_mut() {
@@ -213,6 +220,19 @@ impl<'a> Decider<'a> {
             group.claims.insert(claim.address, Arc::new(claim.clone()));
         }
         owner(&group, &candidates)
+    }
+
+    /// Adds those with whom `service` shares an address of `group`, and all that they have.
+    fn join(&self, service: &Service, group: &mut Group) {
+        let holders = group.claims.values().flat_map(|claim| &claim.holders).filter(|holder| holder.service != service.key);
+        let joined: Vec<&GroupPlan> = holders.filter_map(|holder| self.groups.get(&holder.service).copied()).collect();
+        for plan in joined {
+            let others = plan.group.claims.values().filter(|claim| claim.holders.iter().any(|holder| holder.service != service.key));
+            for claim in others {
+                group.claims.entry(claim.address).or_insert_with(|| claim.clone());
+            }
+            group.services.extend(plan.group.services.iter().cloned());
+        }
     }
 
     /// The owner of a group that stays as it is, and where it was before; records where the claims say otherwise, and planned moves. What

@@ -15,6 +15,8 @@ pub mod quiet;
 pub mod refusal;
 pub mod request;
 pub mod reserve;
+pub mod share;
+pub mod supply;
 pub mod tally;
 pub mod task;
 pub mod tell;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::reserve::Reserved;
+use super::share::Conflict;
 use crate::addr::Family;
 use crate::config::PoolName;
 use crate::facts::ServiceKey;
@@ -17,6 +18,11 @@ pub enum Refusal {
     NoAutoPool {
         /// Pools that have to be asked for by name.
         named: Vec<PoolName>,
+    },
+    /// Pools exist, but `serviceAllocation` keeps all of them for others.
+    NoPoolForService {
+        /// All pools.
+        pools: Vec<PoolName>,
     },
     /// No pool has addresses of that family.
     NoFamily {
@@ -50,11 +56,6 @@ pub enum Refusal {
     WrongFamily {
         /// The address.
         address: IpAddr,
-    },
-    /// Two addresses of one family.
-    SeveralOfOneFamily {
-        /// The family.
-        family: Family,
     },
     /// `RequireDualStack` with addresses of one family only.
     NotBothFamilies,
@@ -91,6 +92,15 @@ pub enum Refusal {
         /// Who has it.
         by: ServiceKey,
     },
+    /// Another Service has the address, and the two may not share it.
+    NotShared {
+        /// The address.
+        address: IpAddr,
+        /// Who has it.
+        with: ServiceKey,
+        /// Why they may not.
+        why: Conflict,
+    },
     /// The address cannot be assigned.
     Reserved {
         /// The address.
@@ -123,6 +133,11 @@ impl fmt::Display for Refusal {
                 "no pool is used unasked for this Service; ask for one with the annotation lanlord.dev/address-pool: NAME (there is {})",
                 names(named)
             ),
+            Self::NoPoolForService { pools } => write!(
+                f,
+                "no pool is for this Service (serviceAllocation of {}); change its namespace or labels, or serviceAllocation",
+                names(pools)
+            ),
             Self::NoFamily { family } => write!(f, "no pool has {family} addresses; add some to the configuration, or change the Service's ipFamilies"),
             Self::Full { family, pools } => {
                 write!(f, "all {family} addresses of {} are taken; add addresses to the configuration or delete a Service", names(pools))
@@ -133,7 +148,6 @@ impl fmt::Display for Refusal {
             Self::WrongFamily { address } => {
                 write!(f, "{address} was asked for, but the Service has no {} cluster IP; change ipFamilies or the address", Family::of(*address))
             }
-            Self::SeveralOfOneFamily { family } => write!(f, "two {family} addresses were asked for; a Service gets one of each family"),
             Self::NotBothFamilies => f.write_str("the Service requires dual stack, but an address of only one family was asked for; name one of each"),
             Self::UnknownPool { pool, known } if known.is_empty() => write!(f, "pool {pool} was asked for, but no pool is configured"),
             Self::UnknownPool { pool, known } => write!(f, "pool {pool} was asked for, but there is only {}", names(known)),
@@ -144,7 +158,8 @@ impl fmt::Display for Refusal {
             Self::PoolNotForService { pool } => {
                 write!(f, "pool {pool} is not for this Service (its serviceAllocation); use another pool or change serviceAllocation")
             }
-            Self::InUse { address, by } => write!(f, "{address} was asked for, but belongs to Service {by}; ask for another address, or delete that Service"),
+            Self::InUse { address, by } => write!(f, "{address} was asked for, but belongs to Service {by}; ask for another address, or share it: give both Services the same annotation lanlord.dev/allow-shared-ip"),
+            Self::NotShared { address, with, why } => write!(f, "{address} was asked for, but cannot be shared with Service {with}: {why}"),
             Self::Reserved { address, why } => write!(f, "{address} was asked for, but {why}; ask for another address"),
             Self::Buggy { address, pool } => {
                 write!(f, "{address} was asked for, but pool {pool} avoids addresses that end in .0 or .255; ask for another address")
@@ -166,6 +181,15 @@ pub enum Lost {
     OtherRequested,
     /// It cannot be assigned (any more).
     Reserved(Reserved),
+    /// Ends in .0 or .255, and the pool avoids those now.
+    Buggy(PoolName),
+    /// It cannot be shared any more.
+    NotShared {
+        /// Who keeps it.
+        with: ServiceKey,
+        /// Why.
+        why: Conflict,
+    },
     /// The Service has another address of the family already.
     Surplus,
 }
@@ -178,6 +202,8 @@ impl fmt::Display for Lost {
             Self::FamilyDropped(family) => write!(f, "is {family}, and the Service has no {family} cluster IP any more"),
             Self::OtherRequested => f.write_str("is not what the Service asks for now"),
             Self::Reserved(why) => why.fmt(f),
+            Self::Buggy(pool) => write!(f, "ends in .0 or .255, which pool {pool} avoids now"),
+            Self::NotShared { with, why } => write!(f, "cannot be shared with Service {with}: {why}"),
             Self::Surplus => f.write_str("was a second one of its family"),
         }
     }

@@ -44,7 +44,7 @@ impl Request {
         Ok(Self { addresses: addresses.map(|(_, addresses)| addresses).unwrap_or_default(), pool })
     }
 
-    /// Checks that the addresses fit the Service's families: one of each at most, none of a family it does not have.
+    /// Checks that the addresses fit the Service's families. There may be several of one family.
     ///
     /// # Errors
     /// Names the address that does not fit.
@@ -55,9 +55,7 @@ impl Request {
             if !service.families.contains(&family) {
                 return Err(Refusal::WrongFamily { address: *address });
             }
-            if !seen.insert(family) {
-                return Err(Refusal::SeveralOfOneFamily { family });
-            }
+            seen.insert(family);
         }
         if service.family_policy == FamilyPolicy::RequireDualStack && !self.addresses.is_empty() && seen.len() < service.families.len() {
             return Err(Refusal::NotBothFamilies);
@@ -68,5 +66,12 @@ impl Request {
 
 fn parse(spelling: &str, text: &str) -> Result<Vec<IpAddr>, Refusal> {
     let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
-    parts.map(|part| part.parse().map_err(|_| Refusal::BadRequest { spelling: spelling.to_owned(), text: part.to_owned() })).collect()
+    let mut addresses = Vec::new();
+    for part in parts {
+        let address = part.parse().map_err(|_| Refusal::BadRequest { spelling: spelling.to_owned(), text: part.to_owned() })?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
 }

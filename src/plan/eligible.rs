@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::departure::Departure;
 use super::group::Group;
+use super::Owner;
 use super::reason::NotAnnounced;
 use crate::addr::Family;
 use crate::config::{Config, L2Advertisement, OnCordon, Pool, PoolName};
@@ -158,8 +159,8 @@ fn matches_any(selectors: &[crate::facts::Selector], labels: &Labels) -> bool {
     selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
 }
 
-/// The links of `member` on which `address` is announced: the named ones if every advertisement names some, else the one link whose
-/// on-link prefix holds it, wired first, so that eth0 and wlan0 in one subnet do not both answer.
+/// The links of `member` on which `address` is announced: those that the advertisements name, together; and if one names none, the one
+/// link whose on-link prefix holds it, wired first, so that eth0 and wlan0 in one subnet do not both answer.
 pub fn links_for<'a>(
     config: &Config,
     advertisements: &[&L2Advertisement],
@@ -170,10 +171,9 @@ pub fn links_for<'a>(
         return Vec::new();
     }
     let named: BTreeSet<&LinkName> = advertisements.iter().flat_map(|ad| &ad.interfaces).collect();
-    if advertisements.iter().all(|ad| !ad.interfaces.is_empty()) {
-        return member.links.iter().filter(|link| named.contains(&link.name)).collect();
-    }
-    on_link(config, &named, member, address)
+    let unnamed = advertisements.iter().any(|ad| ad.interfaces.is_empty());
+    let found = if unnamed { on_link(config, &named, member, address) } else { Vec::new() };
+    member.links.iter().filter(|link| named.contains(&link.name) || found.contains(link)).collect()
 }
 
 fn on_link<'a>(config: &Config, named: &BTreeSet<&LinkName>, member: &'a LivingMember, address: IpAddr) -> Vec<&'a MemberLink> {
@@ -197,8 +197,32 @@ pub fn may_announce(config: &Config, link: &Link) -> bool {
     (has_network && !is_excluded(config, &link.name)) || config.l2_advertisements.iter().any(|ad| ad.interfaces.contains(&link.name))
 }
 
-/// Marks candidates with serving endpoints in reach, and says why none is, if so. A Service without any serving endpoint does not
-/// withdraw the other Services it shares an address with.
+/// Whether traffic that arrives at `node` gets to an endpoint.
+fn in_reach(service: &Service, endpoints: &Endpoints, node: &NodeName) -> bool {
+    match service.traffic_policy {
+        TrafficPolicy::Cluster => endpoints.serving,
+        TrafficPolicy::Local => endpoints.nodes.contains(node),
+    }
+}
+
+/// What an announcement by `owner` is worth to one of the Services that share the address.
+///
+/// # Errors
+/// Why the Service is not reached although the address is announced.
+pub fn reached(snapshot: &Snapshot, service: &Service, owner: &Owner) -> Result<(), NotAnnounced> {
+    match snapshot.endpoints.get(&service.key) {
+        None => Err(NotAnnounced::EndpointsUnknown),
+        Some(endpoints) if !endpoints.serving => Err(NotAnnounced::NoServingEndpoint { any: endpoints.any }),
+        Some(endpoints) if !in_reach(service, endpoints, &owner.node) => {
+            let nodes = endpoints.nodes.iter().map(ToString::to_string).collect();
+            Err(NotAnnounced::SharedElsewhere { node: owner.node.to_string(), nodes })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Marks candidates with serving endpoints in reach, and says why none is, if so. Of Services that share an address, as many as can be
+/// are served: one without any serving endpoint in reach does not withdraw the others.
 fn mark_eligible(nodes: &mut BTreeMap<NodeName, Candidate>, snapshot: &Snapshot, services: &[&Service]) -> NotAnnounced {
     let none = Endpoints::default();
     let endpoints = |service: &Service| snapshot.endpoints.get(&service.key).map_or(&none, AsRef::as_ref);
@@ -209,11 +233,10 @@ fn mark_eligible(nodes: &mut BTreeMap<NodeName, Candidate>, snapshot: &Snapshot,
     if serving.is_empty() {
         return NotAnnounced::NoServingEndpoint { any: services.iter().any(|service| endpoints(service).any) };
     }
+    let served = |name: &NodeName| serving.iter().filter(|service| in_reach(service, endpoints(service), name)).count();
+    let most = nodes.keys().map(served).max().unwrap_or(0);
     for (name, candidate) in nodes {
-        candidate.eligible = serving.iter().all(|service| match service.traffic_policy {
-            TrafficPolicy::Cluster => true,
-            TrafficPolicy::Local => endpoints(service).nodes.contains(name),
-        });
+        candidate.eligible = most > 0 && served(name) == most;
     }
     let local = serving.iter().filter(|service| service.traffic_policy == TrafficPolicy::Local);
     let holders: BTreeSet<String> = local.flat_map(|service| &endpoints(service).nodes).map(ToString::to_string).collect();

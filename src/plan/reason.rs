@@ -53,6 +53,13 @@ pub enum NotAnnounced {
         /// The nodes that have endpoints but cannot announce.
         nodes: Vec<String>,
     },
+    /// `externalTrafficPolicy: Local`, and the address is, for the sake of Services that share it, on a node without an endpoint.
+    SharedElsewhere {
+        /// Where the address is.
+        node: String,
+        /// The nodes that have endpoints.
+        nodes: Vec<String>,
+    },
     /// The leader has not chosen a node yet.
     NotPlaced,
 }
@@ -70,7 +77,8 @@ impl NotAnnounced {
             | Self::NoLink { .. }
             | Self::NetworkUnavailable
             | Self::NoServingEndpoint { .. }
-            | Self::NoLocalEndpoint { .. } => false,
+            | Self::NoLocalEndpoint { .. }
+            | Self::SharedElsewhere { .. } => false,
         }
     }
 
@@ -87,6 +95,7 @@ impl NotAnnounced {
             Self::EndpointsUnknown => "EndpointsUnknown",
             Self::NoServingEndpoint { .. } => "NoServingEndpoint",
             Self::NoLocalEndpoint { .. } => "NoLocalEndpoint",
+            Self::SharedElsewhere { .. } => "SharedElsewhere",
             Self::NotPlaced => "NotPlaced",
         }
     }
@@ -137,6 +146,12 @@ impl fmt::Display for NotAnnounced {
             Self::NoLocalEndpoint { nodes } => write!(
                 f,
                 "externalTrafficPolicy is Local and the nodes with ready pods ({}) cannot announce the address; use Cluster, or run a pod on a node that can",
+                nodes.join(", ")
+            ),
+            Self::SharedElsewhere { node, nodes } => write!(
+                f,
+                "externalTrafficPolicy is Local, and no ready pod is on {node} (but on {}), where the address is for the Services that share it; \
+                 bring their pods together (podAffinity), or use Cluster",
                 nodes.join(", ")
             ),
             Self::NotPlaced => f.write_str("a node is being chosen"),

@@ -36,6 +36,7 @@ fn pool(name: &str, ranges: &[&str]) -> Pool {
         ranges,
         auto_assign: true,
         avoid_buggy_ips: false,
+        share_across_namespaces: true,
         allocation: None,
     }
 }

@@ -19,6 +19,8 @@ mod manifests;
 mod mesh;
 mod moves;
 mod plan;
+mod pools;
+mod sharing;
 mod simulation;
 mod status;
 mod telemetry;

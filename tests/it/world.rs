@@ -18,8 +18,9 @@ pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// `name` in namespace default, or `namespace/name`.
 pub(crate) fn key(name: &str) -> ServiceKey {
-    ServiceKey::new("default", name)
+    ServiceKey::parse(name).unwrap_or_else(|| ServiceKey::new("default", name))
 }
 
 pub(crate) fn pool(name: &str, ranges: &[&str]) -> Pool {
@@ -31,6 +32,7 @@ pub(crate) fn pool(name: &str, ranges: &[&str]) -> Pool {
         ranges,
         auto_assign: true,
         avoid_buggy_ips: false,
+        share_across_namespaces: false,
         allocation: None,
     }
 }
@@ -165,6 +167,7 @@ impl World {
             families: vec![Family::V4],
             traffic_policy: TrafficPolicy::Cluster,
             load_balancer_ip: None,
+            selector: format!("app={name}"),
             ports: Vec::new(),
             deleting: false,
             ingress: Vec::new(),
@@ -210,7 +213,7 @@ impl World {
     /// Lets the leader work until nothing is left; returns the Events as `Reason: message`. Panics if it does not come to rest.
     pub(crate) fn settle(&mut self) -> Vec<String> {
         let mut told = Vec::new();
-        for _ in 0..10 {
+        for _ in 0..40 {
             let decision = self.decide();
             if decision == Decision::default() {
                 return told;
@@ -275,7 +278,7 @@ impl World {
             return None;
         }
         let publish = publish.clone();
-        let name = work.service.key.name.to_string();
+        let name = work.service.key.to_string();
         self.edit(&name, |service| {
             if let Some(ingress) = publish.ingress {
                 service.ingress = ingress;
