@@ -28,6 +28,7 @@ const DATAPLANE: &str = "lanlord.dev/dataplane";
 const UNHEALTHY: &str = "unhealthy";
 pub(super) const SUSPECT: &str = "lanlord.dev/suspect";
 const UID: &str = "lanlord.dev/service-uid";
+const TERMS: &str = "lanlord.dev/sharing-terms";
 const POOL: &str = "lanlord.dev/pool";
 const NODE: &str = "lanlord.dev/node";
 const GENERATION: &str = "lanlord.dev/node-generation";
@@ -165,14 +166,16 @@ fn read_claim(address: IpAddr, lease: Lease) -> Result<Claim, String> {
     let spec = lease.spec.unwrap_or_default();
     let mut annotations = lease.metadata.annotations.unwrap_or_default();
     let uids = annotations.remove(UID).unwrap_or_default();
+    let terms = annotations.remove(TERMS).unwrap_or_default();
     let holders = holder(&spec).unwrap_or_default();
     let holders: Vec<Holder> = holders
         .split_whitespace()
         .zip(uids.split_whitespace().chain(std::iter::repeat("")))
-        .map(|(key, uid)| {
+        .zip(terms.split(' ').chain(std::iter::repeat("")))
+        .map(|((key, uid), terms)| {
             let service = ServiceKey::parse(key)
                 .ok_or_else(|| format!("Lease {}: holderIdentity {key:?} is not namespace/name", claim_name(address)))?;
-            Ok(Holder { service, uid: Uid(uid.into()) })
+            Ok(Holder { service, uid: Uid(uid.into()), terms: terms.to_owned() })
         })
         .collect::<Result<_, String>>()?;
     let node = annotations.remove(NODE).filter(|node| !node.is_empty());
@@ -284,6 +287,7 @@ pub fn claim_lease(claim: &Claim, now: Timestamp) -> Lease {
     let freed = claim.freed.and_then(|seconds| Timestamp::from_second(seconds).ok());
     let annotations = BTreeMap::from([
         (UID.to_owned(), join(claim.holders.iter().map(|holder| holder.uid.to_string()).collect())),
+        (TERMS.to_owned(), join(claim.holders.iter().map(|holder| holder.terms.clone()).collect()).trim_end().to_owned()),
         (POOL.to_owned(), claim.pool.clone()),
         (NODE.to_owned(), claim.placement.as_ref().map(|placement| placement.node.to_string()).unwrap_or_default()),
         (GENERATION.to_owned(), claim.placement.as_ref().map(|placement| placement.generation.to_string()).unwrap_or_default()),
@@ -385,7 +389,7 @@ mod tests {
         for address in ["192.168.1.240", "fd77::f0", "::1", "2001:db8:1:2:3:4:5:6"] {
             let claim = Claim {
                 address: address.parse().unwrap(),
-                holders: vec![Holder { service: ServiceKey::new("default", "web"), uid: Uid("u-1".into()) }],
+                holders: vec![Holder { service: ServiceKey::new("default", "web"), uid: Uid("u-1".into()), terms: String::new() }],
                 pool: "default".to_owned(),
                 placement: Some(Placement { node: "pi1".into(), generation: 3 }),
                 moved: Some(Moved { from: "pi2.lan".into(), why: "it is cordoned".to_owned() }),

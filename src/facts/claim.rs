@@ -13,6 +13,10 @@ pub struct Holder {
     pub service: ServiceKey,
     /// Its uid; another uid under the same name is another Service.
     pub uid: Uid,
+    /// Of a shared address: a digest of what the Service brought along (key, ports, policy) when sharing was last found in order, so that
+    /// whoever changes it gives way. Else empty.
+    #[serde(default)]
+    pub terms: String,
 }
 
 /// Where an address is announced.

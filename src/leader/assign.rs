@@ -171,14 +171,14 @@ impl<'a> Assigner<'a> {
     /// Finds who may not go on sharing. Who is about to give an address up anyway is in nobody's way.
     fn part(&mut self, states: &[State<'a>]) {
         for (address, keys) in self.taken.iter().filter(|(_, keys)| keys.len() > 1) {
-            let Some(pool) = self.config.pool_of(*address) else { continue };
+            let (Some(pool), Some(claim)) = (self.config.pool_of(*address), self.snapshot.claims.get(address)) else { continue };
             let stays = |state: &&State| match self.why_lost(state, *address) {
                 None | Some(Lost::OtherRequested | Lost::Reserved(Reserved::Conflict(_))) => true,
                 Some(_) => false,
             };
             let holders = states.iter().filter(|state| keys.contains(&state.service.key)).filter(stays);
             let holders: Vec<&Service> = holders.map(|state| state.service).collect();
-            self.parted.extend(share::evicted(pool, &holders).into_iter().map(|(key, against)| ((*address, key), against)));
+            self.parted.extend(share::evicted(pool, claim, &holders).into_iter().map(|(key, against)| ((*address, key), against)));
         }
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::assign::{Assignment, assign};
 use super::moves::{Move, moves};
 use super::place::place;
+use super::share;
 use super::tell::{Now, POOL, Publish, RELEASED, events, farewell, publish};
 use crate::config::Config;
 use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
@@ -198,8 +199,26 @@ impl<'a> Decider<'a> {
         let mut holders: Vec<Holder> = others.cloned().collect();
         let joined = before.filter(|_| !holders.is_empty());
         let (placement, moved) = joined.map(|claim| (claim.placement.clone(), claim.moved.clone())).unwrap_or_default();
-        holders.push(Holder { service: service.key.clone(), uid: service.uid.clone() });
+        if let [alone] = &mut holders[..] {
+            alone.terms = self.terms(alone);
+        }
+        let terms = if joined.is_some() { share::terms(service) } else { String::new() };
+        holders.push(Holder { service: service.key.clone(), uid: service.uid.clone(), terms });
         Claim { address, holders, pool, placement, moved, last_holder: None, freed: None, resource_version }
+    }
+
+    fn terms(&self, holder: &Holder) -> String {
+        self.snapshot.services.get(&holder.service).map(|service| share::terms(service)).unwrap_or_default()
+    }
+
+    /// The holders of a claim, those that share it with their terms of now, once nobody minds them.
+    fn on_terms(&self, claim: &Claim) -> Vec<Holder> {
+        let services: Vec<&Service> = claim.holders.iter().filter_map(|holder| self.snapshot.services.get(&holder.service)).map(AsRef::as_ref).collect();
+        let pool = self.config.pool_of(claim.address).filter(|_| claim.holders.len() > 1);
+        if !pool.is_some_and(|pool| share::evicted(pool, claim, &services).is_empty()) {
+            return claim.holders.clone();
+        }
+        claim.holders.iter().map(|holder| Holder { terms: self.terms(holder), ..holder.clone() }).collect()
     }
 
     /// The owner of a group that changes its addresses: placed at once, so that the owner announces as soon as it sees the claims.
@@ -256,9 +275,11 @@ impl<'a> Decider<'a> {
         for claim in known.group.claims.values() {
             let placement = placement.clone().or_else(|| claim.placement.clone());
             let pool = self.config.pool_of(claim.address).map_or_else(|| claim.pool.clone(), |pool| pool.name.to_string());
-            if (placement != claim.placement || pool != claim.pool) && self.written.insert(claim.address) {
+            let holders = self.on_terms(claim);
+            let same = (&placement, &pool, &holders) == (&claim.placement, &claim.pool, &claim.holders);
+            if !same && self.written.insert(claim.address) {
                 let moved = moved.clone().or_else(|| claim.moved.clone());
-                self.decision.tend.push(Tend::Replace(Claim { placement, pool, moved, ..Claim::clone(claim) }));
+                self.decision.tend.push(Tend::Replace(Claim { placement, pool, moved, holders, ..Claim::clone(claim) }));
             }
         }
         let recorded = known.group.claims.values().find_map(|claim| claim.moved.clone());

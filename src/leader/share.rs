@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
 
 use crate::config::{Pool, PoolName};
-use crate::facts::{NodeName, Service, ServiceKey, ServicePort, Snapshot, TrafficPolicy};
+use crate::facts::{Claim, NodeName, Service, ServiceKey, ServicePort, Snapshot, TrafficPolicy};
 
 /// Why two Services may not have one address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,12 +70,26 @@ fn apart(snapshot: &Snapshot, one: &Service, other: &Service) -> Option<Conflict
     (!together).then(|| Conflict::Apart(nodes.into_iter().flatten().flatten().cloned().collect()))
 }
 
-/// Who of the `holders` of one address has to give it up, and for whose sake: whoever is in the way of more of the others; of equal
-/// ones the younger.
-pub fn evicted<'a>(pool: &Pool, holders: &[&'a Service]) -> BTreeMap<&'a ServiceKey, (ServiceKey, Conflict)> {
+/// What a Service brings along that others may mind, as 16 hexadecimal digits.
+pub fn terms(service: &Service) -> String {
+    let ports: BTreeSet<String> = service.ports.iter().map(ToString::to_string).collect();
+    let local = service.traffic_policy == TrafficPolicy::Local;
+    let text = format!("{:?} {ports:?} {:?}", key(service), local.then_some(&service.selector));
+    let mut hasher = SipHasher13::new_with_keys(0, 0);
+    hasher.write(text.as_bytes());
+    format!("{:016x}", hasher.finish())
+}
+
+/// Who of the `holders` of one address has to give it up, and for whose sake: whoever has changed since sharing was found in order; of
+/// equal ones who is in the way of more of the others; then the younger.
+pub fn evicted<'a>(pool: &Pool, claim: &Claim, holders: &[&'a Service]) -> BTreeMap<&'a ServiceKey, (ServiceKey, Conflict)> {
+    let changed = |service: &Service| {
+        let recorded = claim.holders.iter().find(|holder| holder.service == service.key).map(|holder| holder.terms.as_str());
+        recorded.is_some_and(|recorded| !recorded.is_empty() && recorded != terms(service))
+    };
     let conflicts = |one: &Service| holders.iter().filter(|other| other.key != one.key && conflict(pool, one, other).is_some()).count();
     let mut order = holders.to_vec();
-    order.sort_by_cached_key(|service| (conflicts(service), service.created, service.key.clone()));
+    order.sort_by_cached_key(|service| (changed(service), conflicts(service), service.created, service.key.clone()));
     let mut stay: Vec<&Service> = Vec::new();
     let mut evicted = BTreeMap::new();
     for service in order {

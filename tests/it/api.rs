@@ -132,7 +132,7 @@ impl Server {
             addresses: ["192.168.1.11/24".parse().unwrap(), "fd00::11/64".parse().unwrap()].into(),
         }];
         let member = Member { links, conflicts: [("192.168.1.250".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 9]))].into(), ..member() };
-        let holder = Holder { service: ServiceKey::new("default", "web"), uid: "u-web".to_owned().into() };
+        let holder = Holder { service: ServiceKey::new("default", "web"), uid: "u-web".to_owned().into(), terms: String::new() };
         let claim = Claim {
             moved: None,
             address: "192.168.1.240".parse().unwrap(),
