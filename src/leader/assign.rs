@@ -96,7 +96,7 @@ impl<'a> State<'a> {
     }
 
     fn finish(self, reserved: &BTreeMap<IpAddr, Reserved>) -> (ServiceKey, Assignment) {
-        let asked = |address: &IpAddr| self.request.addresses.iter().position(|asked| asked == address);
+        let asked = |address: &IpAddr| self.request.addresses.iter().position(|asked| asked == address).unwrap_or(usize::MAX);
         let family = |address: &IpAddr| self.service.families.iter().position(|family| *family == Family::of(*address));
         let mut addresses: Vec<IpAddr> = self.assigned.iter().copied().collect();
         addresses.sort_by_key(|address| (family(address), asked(address), *address));

@@ -155,6 +155,9 @@ pub fn events(
     let changed = before.is_none_or(|before| {
         (before.announced, &before.reason, &before.message) != (condition.announced, &condition.reason, &condition.message)
     });
+    // Where it is announced is no news when something else is.
+    let still = before.is_some_and(|before| before.announced) && service.annotations.get(ANNOUNCED) == publish.annotations.get(ANNOUNCED).and_then(Option::as_ref);
+    let known = |text: &String| before.is_some_and(|before| before.message.contains(text));
     let mut events = Vec::new();
     if repair {
         let message = format!(
@@ -171,7 +174,6 @@ pub fn events(
             events.push(event(EventKind::Normal, "ClearAssignment", format!("{address} is released: it {why}")));
         }
     }
-    let known = |text: &String| before.is_some_and(|before| before.message.contains(text));
     let contested: Vec<String> = assignment.contested.iter().map(contested_text).filter(|text| !known(text)).collect();
     let new: Vec<IpAddr> = assignment.addresses.iter().filter(|address| !service.ingress.contains(address)).copied().collect();
     let adopted = !service.annotations.contains_key(POOL) && new.is_empty() && !assignment.addresses.is_empty();
@@ -193,7 +195,7 @@ pub fn events(
         }
     } else if !contested.is_empty() {
         events.push(event(EventKind::Warning, "AddressInUse", contested.join("; ")));
-    } else if let (Ok(owner), true) = (owner, changed && condition.announced) {
+    } else if let (Ok(owner), true) = (owner, changed && condition.announced && !still) {
         // MetalLB's words, which people search for, and more.
         let (links, addresses) = (links(&assignment.addresses, owner), list(&assignment.addresses));
         let node = owner.node.as_str();
@@ -203,8 +205,8 @@ pub fn events(
     } else if changed && !assignment.addresses.is_empty() {
         events.push(event(EventKind::Warning, "NotAnnounced", condition.message.clone()));
     }
-    if let Some(refusal) = assignment.refusal.as_ref().filter(|_| changed) {
-        events.push(event(EventKind::Warning, "AllocationFailed", refusal.to_string()));
+    if let Some(refusal) = assignment.refusal.as_ref().map(ToString::to_string).filter(|text| !known(text)) {
+        events.push(event(EventKind::Warning, "AllocationFailed", refusal));
     }
     events
 }

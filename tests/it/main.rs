@@ -4,6 +4,7 @@
 mod api;
 mod architecture;
 mod assignment;
+mod assignment_laws;
 mod bfd;
 mod bfd_pairs;
 mod config;
