@@ -389,7 +389,13 @@ mod tests {
         for address in ["192.168.1.240", "fd77::f0", "::1", "2001:db8:1:2:3:4:5:6"] {
             let claim = Claim {
                 address: address.parse().unwrap(),
-                holders: ["", "5e", "77"].map(|terms| Holder { service: ServiceKey::new("default", &format!("web{terms}")), uid: Uid("u-1".into()), terms: terms.to_owned() }).into(),
+                holders: ["", "5e", "77"]
+                    .map(|terms| Holder {
+                        service: ServiceKey::new("default", &format!("web{terms}")),
+                        uid: Uid("u-1".into()),
+                        terms: terms.to_owned(),
+                    })
+                    .into(),
                 pool: "default".to_owned(),
                 placement: Some(Placement { node: "pi1".into(), generation: 3 }),
                 moved: Some(Moved { from: "pi2.lan".into(), why: "it is cordoned".to_owned() }),

@@ -38,7 +38,17 @@ pub(crate) fn pool(name: At<String>, labels: Labels, implied: Implied, fields: &
     // MetalLB never looks at namespaces here, and its users may rely on it.
     let share_across_namespaces = fields.flag("shareAcrossNamespaces", reading).unwrap_or(implied == Implied::Alone);
     let allocation = fields.take("serviceAllocation").and_then(|node| allocation(node, reading));
-    reading.raw.pools.push(RawPool { name, labels, ranges, unreadable, auto_assign, avoid_buggy_ips, share_across_namespaces, allocation, implied });
+    reading.raw.pools.push(RawPool {
+        name,
+        labels,
+        ranges,
+        unreadable,
+        auto_assign,
+        avoid_buggy_ips,
+        share_across_namespaces,
+        allocation,
+        implied,
+    });
 }
 
 /// `addresses`: a list, or the text of the one-line form.

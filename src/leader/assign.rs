@@ -125,7 +125,7 @@ struct Assigner<'a> {
     snapshot: &'a Snapshot,
     reserved: BTreeMap<IpAddr, Reserved>,
     /// Addresses that belong to someone, held or assigned in this run.
-    taken: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    taken: BTreeMap<IpAddr, Vec<&'a ServiceKey>>,
     /// Addresses of Services with a sharing key, by key.
     shared: BTreeMap<&'a str, BTreeSet<IpAddr>>,
     /// Who may not share any longer what it holds, and for whose sake.
@@ -143,14 +143,14 @@ impl<'a> Assigner<'a> {
     fn new(config: &'a Config, snapshot: &'a Snapshot, living: &'a Living) -> Self {
         let mut held: BTreeMap<&ServiceKey, Vec<&Claim>> = BTreeMap::new();
         let mut remembered: BTreeMap<&ServiceKey, Vec<&Claim>> = BTreeMap::new();
-        let mut taken: BTreeMap<IpAddr, BTreeSet<ServiceKey>> = BTreeMap::new();
+        let mut taken: BTreeMap<IpAddr, Vec<&ServiceKey>> = BTreeMap::new();
         let mut shared: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
         for claim in snapshot.claims.values() {
             let mut free = true;
             for holder in &claim.holders {
                 let Some(service) = snapshot.services.get(&holder.service).filter(|service| service.uid == holder.uid) else { continue };
                 held.entry(&holder.service).or_default().push(claim);
-                taken.entry(claim.address).or_default().insert(holder.service.clone());
+                taken.entry(claim.address).or_default().push(&service.key);
                 if let Some(key) = share::key(service) {
                     shared.entry(key).or_default().insert(claim.address);
                 }
@@ -176,7 +176,7 @@ impl<'a> Assigner<'a> {
                 None | Some(Lost::OtherRequested | Lost::Reserved(Reserved::Conflict(_))) => true,
                 Some(_) => false,
             };
-            let holders = states.iter().filter(|state| keys.contains(&state.service.key)).filter(stays);
+            let holders = states.iter().filter(|state| keys.contains(&&state.service.key)).filter(stays);
             let holders: Vec<&Service> = holders.map(|state| state.service).collect();
             self.parted.extend(share::evicted(pool, claim, &holders).into_iter().map(|(key, against)| ((*address, key), against)));
         }
@@ -289,7 +289,8 @@ impl<'a> Assigner<'a> {
         address: IpAddr,
         conflict: impl Fn(&Pool, &Service, &Service) -> Option<Conflict>,
     ) -> Option<(ServiceKey, Conflict)> {
-        let others = self.taken.get(&address)?.iter().filter(|key| **key != service.key).filter_map(|key| self.snapshot.services.get(key));
+        let others =
+            self.taken.get(&address)?.iter().filter(|key| **key != &service.key).filter_map(|key| self.snapshot.services.get(*key));
         let pool = self.config.pool_of(address)?;
         others.filter_map(|other| Some((other.key.clone(), conflict(pool, service, other)?))).next()
     }
@@ -433,7 +434,7 @@ impl<'a> Assigner<'a> {
     }
 
     fn take(&mut self, state: &mut State<'a>, address: IpAddr) {
-        self.taken.entry(address).or_default().insert(state.service.key.clone());
+        self.taken.entry(address).or_default().push(&state.service.key);
         if let Some(key) = share::key(state.service) {
             self.shared.entry(key).or_default().insert(address);
         }
@@ -445,7 +446,7 @@ impl<'a> Assigner<'a> {
         let of = &self.config.pools[pool];
         if !self.supplies.contains_key(&(pool, family)) {
             let free = self.remembered.values().flatten().copied();
-            let supply = Supply::new(self.config, self.living, of, family, free);
+            let supply = Supply::new(self.config, self.snapshot, self.living, (of, family), free);
             self.supplies.insert((pool, family), supply);
         }
         let supply = &self.supplies[&(pool, family)];
@@ -464,7 +465,8 @@ impl<'a> Assigner<'a> {
         let (taken, claims) = (&self.taken, &self.snapshot.claims);
         let unusable = |address: &IpAddr| taken.contains_key(address) || avoided(address);
         let mut supplies = std::mem::take(&mut self.supplies);
-        let next = supplies.get_mut(&(pool, family)).and_then(|supply| supply.peek(reachable, unusable, |address| claims.contains_key(address)));
+        let next =
+            supplies.get_mut(&(pool, family)).and_then(|supply| supply.peek(reachable, unusable, |address| claims.contains_key(address)));
         self.supplies = supplies;
         next
     }

@@ -213,7 +213,8 @@ impl<'a> Decider<'a> {
 
     /// The holders of a claim, those that share it with their terms of now, once nobody minds them.
     fn on_terms(&self, claim: &Claim) -> Vec<Holder> {
-        let services: Vec<&Service> = claim.holders.iter().filter_map(|holder| self.snapshot.services.get(&holder.service)).map(AsRef::as_ref).collect();
+        let services: Vec<&Service> =
+            claim.holders.iter().filter_map(|holder| self.snapshot.services.get(&holder.service)).map(AsRef::as_ref).collect();
         let pool = self.config.pool_of(claim.address).filter(|_| claim.holders.len() > 1);
         if !pool.is_some_and(|pool| share::evicted(pool, claim, &services).is_empty()) {
             return claim.holders.clone();

@@ -45,6 +45,13 @@ pub enum Refusal {
         /// What was written.
         text: String,
     },
+    /// The unspecified address, by which kube-vip is asked for DHCP.
+    Dhcp {
+        /// Where it was written.
+        spelling: String,
+        /// What was written.
+        text: String,
+    },
     /// Two spellings ask for different addresses.
     ContradictoryRequest {
         /// The one.
@@ -144,6 +151,9 @@ impl fmt::Display for Refusal {
             }
             Self::Headless => f.write_str("the Service has no cluster IP (clusterIP: None), so no node would forward to its pods; remove clusterIP"),
             Self::BadRequest { spelling, text } => write!(f, "{text:?} in {spelling} is not an IP address; correct or remove it"),
+            Self::Dhcp { spelling, text } => {
+                write!(f, "{text} in {spelling} asks for an address from DHCP, which Lanlord does not use; remove it, and a pool gives one")
+            }
             Self::ContradictoryRequest { first, second } => write!(f, "{first} and {second} ask for different addresses; remove one of them"),
             Self::WrongFamily { address } => {
                 write!(f, "{address} was asked for, but the Service has no {} cluster IP; change ipFamilies or the address", Family::of(*address))

@@ -68,7 +68,10 @@ fn parse(spelling: &str, text: &str) -> Result<Vec<IpAddr>, Refusal> {
     let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
     let mut addresses = Vec::new();
     for part in parts {
-        let address = part.parse().map_err(|_| Refusal::BadRequest { spelling: spelling.to_owned(), text: part.to_owned() })?;
+        let address: IpAddr = part.parse().map_err(|_| Refusal::BadRequest { spelling: spelling.to_owned(), text: part.to_owned() })?;
+        if address.is_unspecified() {
+            return Err(Refusal::Dhcp { spelling: spelling.to_owned(), text: part.to_owned() });
+        }
         if !addresses.contains(&address) {
             addresses.push(address);
         }

@@ -8,8 +8,8 @@ use std::vec::IntoIter;
 
 use crate::addr::{Family, Prefix, Range};
 use crate::config::{Config, Pool};
-use crate::facts::{Claim, Living, MemberLink};
-use crate::plan::eligible::is_excluded;
+use crate::facts::{Claim, Living, MemberLink, Snapshot};
+use crate::plan::eligible::{is_excluded, matches_any};
 
 type Addresses = Box<dyn Iterator<Item = IpAddr>>;
 
@@ -24,8 +24,14 @@ pub struct Supply {
 
 impl Supply {
     /// Of `pool`, given the free claims of all pools.
-    pub fn new<'a>(config: &Config, living: &Living, pool: &Pool, family: Family, free: impl Iterator<Item = &'a Claim>) -> Self {
-        let reach = Reach::of(config, living, pool);
+    pub fn new<'a>(
+        config: &Config,
+        snapshot: &Snapshot,
+        living: &Living,
+        (pool, family): (&Pool, Family),
+        free: impl Iterator<Item = &'a Claim>,
+    ) -> Self {
+        let reach = Reach::of(config, snapshot, living, pool);
         let mut reachable = Vec::new();
         let mut unreachable = Vec::new();
         for range in pool.ranges.iter().filter(|range| range.family() == family) {
@@ -80,16 +86,20 @@ enum Reach {
 }
 
 impl Reach {
-    fn of(config: &Config, living: &Living, pool: &Pool) -> Self {
+    fn of(config: &Config, snapshot: &Snapshot, living: &Living, pool: &Pool) -> Self {
         let advertisements: Vec<_> = config.l2_advertisements.iter().filter(|ad| ad.pools.contains(&pool.name)).collect();
-        let links = || living.members.values().flat_map(|member| &member.links);
-        if links().any(|link| advertisements.iter().any(|ad| ad.interfaces.contains(&link.name))) {
-            return Self::Anywhere;
+        let mut prefixes = BTreeSet::new();
+        for (name, member) in &living.members {
+            let Some(node) = snapshot.nodes.get(name) else { continue };
+            for ad in advertisements.iter().filter(|ad| matches_any(&ad.node_selectors, &node.labels)) {
+                if member.links.iter().any(|link| ad.interfaces.contains(&link.name)) {
+                    return Self::Anywhere;
+                }
+                let links = member.links.iter().filter(|link| ad.interfaces.is_empty() && !is_excluded(config, &link.name));
+                prefixes.extend(links.flat_map(MemberLink::prefixes));
+            }
         }
-        if advertisements.iter().all(|ad| !ad.interfaces.is_empty()) {
-            return Self::On(BTreeSet::new());
-        }
-        Self::On(links().filter(|link| !is_excluded(config, &link.name)).flat_map(MemberLink::prefixes).collect())
+        Self::On(prefixes)
     }
 
     /// The parts of `range` inside and outside of reach, each ascending.

@@ -156,7 +156,8 @@ pub fn events(
         (before.announced, &before.reason, &before.message) != (condition.announced, &condition.reason, &condition.message)
     });
     // Where it is announced is no news when something else is.
-    let still = before.is_some_and(|before| before.announced) && service.annotations.get(ANNOUNCED) == publish.annotations.get(ANNOUNCED).and_then(Option::as_ref);
+    let still = before.is_some_and(|before| before.announced)
+        && service.annotations.get(ANNOUNCED) == publish.annotations.get(ANNOUNCED).and_then(Option::as_ref);
     let known = |text: &String| before.is_some_and(|before| before.message.contains(text));
     let mut events = Vec::new();
     if repair {
@@ -202,7 +203,7 @@ pub fn events(
         let from = moved_from(service, owner, moved);
         let message = format!("announcing from node {node:?} with protocol \"layer2\" on {links}: {addresses}{from}");
         events.push(event(EventKind::Normal, "nodeAssigned", message));
-    } else if changed && !assignment.addresses.is_empty() {
+    } else if changed && !condition.announced && !assignment.addresses.is_empty() {
         events.push(event(EventKind::Warning, "NotAnnounced", condition.message.clone()));
     }
     if let Some(refusal) = assignment.refusal.as_ref().map(ToString::to_string).filter(|text| !known(text)) {

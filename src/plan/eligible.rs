@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::Owner;
 use super::departure::Departure;
 use super::group::Group;
-use super::Owner;
 use super::reason::NotAnnounced;
 use crate::addr::Family;
 use crate::config::{Config, L2Advertisement, OnCordon, Pool, PoolName};
@@ -155,7 +155,8 @@ fn pool_name(config: &Config, claim: &Claim) -> PoolName {
     config.pool_of(claim.address).map_or_else(|| PoolName::new(&claim.pool), |pool: &Pool| pool.name.clone())
 }
 
-fn matches_any(selectors: &[crate::facts::Selector], labels: &Labels) -> bool {
+/// Whether any of `selectors` matches; none at all match everything.
+pub fn matches_any(selectors: &[crate::facts::Selector], labels: &Labels) -> bool {
     selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
 }
 

@@ -137,10 +137,15 @@ fn has(label: &str, value: &str) -> Selector {
 fn dress(traits: &Traits) -> impl FnOnce(&mut Service) + use<> {
     let traits = traits.clone();
     move |service| {
-        service.annotations.retain(|name, _| ["announced", "released", "pool"].iter().any(|end| name.ends_with(end)) && !name.ends_with("address-pool"));
+        service
+            .annotations
+            .retain(|name, _| ["announced", "released", "pool"].iter().any(|end| name.ends_with(end)) && !name.ends_with("address-pool"));
         let mut set = |name: &str, value: Option<String>| service.annotations.extend(value.map(|value| (name.to_owned(), value)));
         set("metallb.io/allow-shared-ip", traits.sharing.map(|number| format!("k{number}")));
-        set("metallb.io/loadBalancerIPs", traits.wish.map(|last| std::net::Ipv4Addr::from(u32::from_be_bytes([10, 0, 0, 250]) + u32::from(last)).to_string()));
+        set(
+            "metallb.io/loadBalancerIPs",
+            traits.wish.map(|last| std::net::Ipv4Addr::from(u32::from_be_bytes([10, 0, 0, 250]) + u32::from(last)).to_string()),
+        );
         set("metallb.io/address-pool", traits.pool.map(|number| format!("p{number}")));
         set("lanlord.dev/ignore", traits.ignored.then(|| "true".to_owned()));
         service.ports = vec![ServicePort { protocol: Protocol::Tcp, port: traits.port }];
@@ -301,7 +306,7 @@ impl Laws {
         let free = |pool: &Pool, family: Family| {
             pool.addresses.iter().filter(|address| Family::of(*address) == family).any(|address| {
                 let held = self.world.snapshot.claims.get(&address).is_some_and(|claim| !claim.holders.is_empty());
-                !held && !(pool.avoid_buggy_ips && is_buggy(address))
+                !(held || pool.avoid_buggy_ips && is_buggy(address))
             })
         };
         for service in self.ours().filter(|service| service.ingress.is_empty()) {
@@ -342,7 +347,7 @@ fn crash(world: &mut World, writes: usize) {
         if left < work.take.len() + 1 {
             work.take.truncate(left);
             if world.are_gone(&work.gone).is_some() {
-                work.take.into_iter().for_each(|claim| drop(world.write_claim(claim)));
+                work.take.into_iter().all(|claim| world.write_claim(claim).is_some());
             }
             return;
         }

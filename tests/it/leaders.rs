@@ -2,16 +2,17 @@
 //! them. Each leader has its own copies of what the watches tell, kind by kind older than the truth, and its own configuration. Any
 //! number of steps lies between two writes of one piece of work: that is a leader stopped and resumed.
 //!
-//! After every step: no address is on two Services, and what a Service shows is claimed for it. In the end one leader brings all to rest.
+//! After every step: no address is on two Services that may not share it, and what a Service shows is claimed for it. In the end one leader brings all to rest.
 //! A failing seed is printed; `LEADERS_SEED=17 cargo test --test it leaders` plays it alone and tells each step.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::config::Config;
-use lanlord::facts::{Claim, Holder, LeaderRecord, Snapshot};
+use lanlord::facts::{Claim, Holder, LeaderRecord, Protocol, Service, ServicePort, Snapshot};
 use lanlord::leader::decide::{Tend, Work, decide};
 use lanlord::leader::election::{Action, Desired, Elector, Event};
 use lanlord::leader::tell::Now;
@@ -129,7 +130,16 @@ impl Simulation {
         let address = format!("192.168.1.{}", FIRST + self.rng.u8(..4));
         let what = self.rng.u8(..12);
         match what {
-            0..5 if !exists => self.world.create(&name, |_| ()),
+            0..5 if !exists => {
+                let (sharing, port) = (self.rng.u8(..4), self.rng.u16(80..82));
+                self.log.push(format!("{name} is created with key {sharing} and port {port}"));
+                self.world.create(&name, |service| {
+                    service.ports = vec![ServicePort { protocol: Protocol::Tcp, port }];
+                    if sharing < 2 {
+                        service.annotations.insert("lanlord.dev/allow-shared-ip".to_owned(), sharing.to_string());
+                    }
+                });
+            }
             5..7 => self.world.delete(&name),
             7 if exists => self.world.edit(&name, |service| service.ingress.clear()),
             8 if exists => self
@@ -252,12 +262,14 @@ impl Simulation {
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut shown = BTreeMap::new();
+        let mut shown: BTreeMap<IpAddr, Vec<&Service>> = BTreeMap::new();
         for service in self.world.snapshot.services.values() {
             for address in &service.ingress {
-                if let Some(other) = shown.insert(*address, &service.key) {
-                    return Err(format!("{address} is on {other} and {}", service.key));
+                let others = shown.entry(*address).or_default();
+                if let Some(other) = others.iter().find(|other| !may_share(service, other)) {
+                    return Err(format!("{address} is on {} and {}", other.key, service.key));
                 }
+                others.push(service);
                 let claim = self.world.snapshot.claims.get(address);
                 if !claim.is_some_and(|claim| claim.holders.iter().any(|holder| holder.uid == service.uid)) {
                     return Err(format!("{} shows {address}, which is claimed by {:?}", service.key, claim.map(|claim| &claim.holders)));
@@ -310,6 +322,12 @@ impl Simulation {
         }
         self.rest()
     }
+}
+
+/// Keys and ports stay as they were created.
+fn may_share(one: &Service, other: &Service) -> bool {
+    let key = one.annotation("allow-shared-ip");
+    key.is_some() && key == other.annotation("allow-shared-ip") && one.ports != other.ports
 }
 
 fn text(write: &Request) -> String {

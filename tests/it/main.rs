@@ -1,6 +1,7 @@
 //! Tests that need nothing: no rights, no network, no cluster.
 #![allow(clippy::unwrap_used)]
 
+mod advertisements;
 mod api;
 mod architecture;
 mod assignment;

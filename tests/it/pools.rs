@@ -71,8 +71,13 @@ fn service_allocation_1_1_namespaces_or_namespace_selectors_and_any_service_sele
                 });
             }
             let told = world.settle();
-            let served: Vec<String> =
-                world.snapshot.services.values().filter(|service| !service.ingress.is_empty()).map(|service| service.key.to_string()).collect();
+            let served: Vec<String> = world
+                .snapshot
+                .services
+                .values()
+                .filter(|service| !service.ingress.is_empty())
+                .map(|service| service.key.to_string())
+                .collect();
             assert_eq!(served, expected, "{rule}");
             let refused = if wish.is_some() {
                 "AllocationFailed: pool special is not for this Service (its serviceAllocation); use another pool or change serviceAllocation"
@@ -87,10 +92,14 @@ fn service_allocation_1_1_namespaces_or_namespace_selectors_and_any_service_sele
 #[test]
 fn an_address_of_a_pool_for_others_is_refused_and_one_that_is_kept_for_others_now_is_exchanged() {
     let team = ServiceAllocation { namespaces: ["team".to_owned()].into(), ..anybody() };
-    let mut world = World::new(2, config(vec![allocated("special", &["192.168.1.100"], team.clone()), pool("default", &["192.168.1.240-250"])]));
+    let mut world =
+        World::new(2, config(vec![allocated("special", &["192.168.1.100"], team.clone()), pool("default", &["192.168.1.240-250"])]));
     world.create("web", annotate("metallb.io/loadBalancerIPs", "192.168.1.100"));
     let told = world.settle();
-    assert_eq!(told, ["AllocationFailed: pool special is not for this Service (its serviceAllocation); use another pool or change serviceAllocation"]);
+    assert_eq!(
+        told,
+        ["AllocationFailed: pool special is not for this Service (its serviceAllocation); use another pool or change serviceAllocation"]
+    );
     world.config.pools[0].allocation = None;
     world.settle();
     assert_eq!(first(&world, "web"), "192.168.1.100");
@@ -169,7 +178,10 @@ fn avoid_buggy_ips_refuses_them_by_name_too_and_exchanges_one_that_is_held_when_
     assert_eq!(told[0], "ClearAssignment: 10.0.0.255 is released: it ends in .0 or .255, which pool default avoids now");
     world.create("asks", annotate("metallb.io/loadBalancerIPs", "10.0.1.0"));
     let told = world.settle();
-    assert_eq!(told, ["AllocationFailed: 10.0.1.0 was asked for, but pool default avoids addresses that end in .0 or .255; ask for another address"]);
+    assert_eq!(
+        told,
+        ["AllocationFailed: 10.0.1.0 was asked for, but pool default avoids addresses that end in .0 or .255; ask for another address"]
+    );
     world.create("six", |service| {
         service.families = vec![Family::V6];
         annotate("metallb.io/loadBalancerIPs", "fd00::ff")(service);
@@ -227,11 +239,18 @@ fn a_family_that_is_missing_is_told_and_comes_when_a_pool_has_it_and_what_is_hel
     assert_eq!((first(&world, "require"), first(&world, "prefer")), (String::new(), "192.168.1.240".to_owned()));
     world.config = config(vec![pool("p", &["192.168.1.240-250"]), pool("six", &["fd00::240-fd00::250"])]);
     let told = world.settle();
-    assert_eq!((first(&world, "require"), first(&world, "prefer")), ("192.168.1.241 fd00::240".to_owned(), "192.168.1.240 fd00::241".to_owned()));
+    assert_eq!(
+        (first(&world, "require"), first(&world, "prefer")),
+        ("192.168.1.241 fd00::240".to_owned(), "192.168.1.240 fd00::241".to_owned())
+    );
     assert!(told.iter().any(|event| event.starts_with("IPAllocated: assigned fd00::241 from pool p and six")), "{told:?}");
     world.config = single();
     world.settle();
-    assert_eq!((first(&world, "require"), first(&world, "prefer")), ("192.168.1.241".to_owned(), "192.168.1.240".to_owned()), "half is better than nothing");
+    assert_eq!(
+        (first(&world, "require"), first(&world, "prefer")),
+        ("192.168.1.241".to_owned(), "192.168.1.240".to_owned()),
+        "half is better than nothing"
+    );
     let message = &world.service("require").condition.as_ref().unwrap().message;
     assert!(message.contains("; but no pool has IPv6 addresses"), "{message}");
 }
@@ -266,7 +285,8 @@ fn prefer_dual_stack_does_not_leave_its_single_stack_pool_for_a_dual_one() {
 
 #[test]
 fn several_addresses_of_one_family_are_given_on_request_in_the_order_written_all_or_none() {
-    let mut world = World::new(2, config(vec![pool("a", &["192.168.1.240-250", "fd00::240-fd00::250"]), pool("b", &["192.168.1.100-110"])]));
+    let mut world =
+        World::new(2, config(vec![pool("a", &["192.168.1.240-250", "fd00::240-fd00::250"]), pool("b", &["192.168.1.100-110"])]));
     world.create("web", |service| {
         dual(FamilyPolicy::PreferDualStack)(service);
         annotate("lanlord.dev/loadBalancerIPs", "192.168.1.245,fd00::245, 192.168.1.242 192.168.1.100,192.168.1.242")(service);
@@ -308,7 +328,18 @@ fn requests_in_several_spellings_agree_or_are_told_and_nothing_is_changed_meanwh
         ),
         (&[(new, "192.168.1.241,")], None, Ok("192.168.1.241")),
         (&[(new, " ")], Some("192.168.1.241"), Ok("192.168.1.241")),
-        (&[(new, "192.168.1.241/32")], None, Err("\"192.168.1.241/32\" in annotation loadBalancerIPs is not an IP address; correct or remove it")),
+        (
+            &[(new, "192.168.1.241/32")],
+            None,
+            Err("\"192.168.1.241/32\" in annotation loadBalancerIPs is not an IP address; correct or remove it"),
+        ),
+        (
+            &[(vip, "0.0.0.0")],
+            None,
+            Err(
+                "0.0.0.0 in annotation kube-vip.io/loadbalancerIPs asks for an address from DHCP, which Lanlord does not use; remove it, and a pool gives one",
+            ),
+        ),
         (&[], Some("web.lan"), Err("\"web.lan\" in spec.loadBalancerIP is not an IP address; correct or remove it")),
         (&[(new, "fd00::1")], None, Err("fd00::1 was asked for, but the Service has no IPv6 cluster IP; change ipFamilies or the address")),
         (&[(new, "192.168.7.1")], None, Err("192.168.7.1 was asked for, but is in no pool; add it to one, or ask for another address")),
@@ -319,11 +350,7 @@ fn requests_in_several_spellings_agree_or_are_told_and_nothing_is_changed_meanwh
         ),
         (&[(new, "192.168.1.241"), ("metallb.io/address-pool", "default")], None, Ok("192.168.1.241")),
         (&[(new, "192.168.1.1")], None, Err("192.168.1.1 was asked for, but is the gateway; ask for another address")),
-        (
-            &[("metallb.io/address-pool", "defualt")],
-            None,
-            Err("pool defualt was asked for, but there is only default, other"),
-        ),
+        (&[("metallb.io/address-pool", "defualt")], None, Err("pool defualt was asked for, but there is only default, other")),
     ];
     for (annotations, spec, expected) in table {
         for live in [false, true] {
@@ -337,7 +364,11 @@ fn requests_in_several_spellings_agree_or_are_told_and_nothing_is_changed_meanwh
                 service.annotations.extend(annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
                 service.load_balancer_ip = spec.map(ToOwned::to_owned);
             };
-            if live { world.edit("web", edit) } else { world.create("web", edit) }
+            if live {
+                world.edit("web", edit);
+            } else {
+                world.create("web", edit);
+            }
             let told = world.settle();
             match expected {
                 Ok(address) => assert_eq!(first(&world, "web"), *address, "{annotations:?}: {told:?}"),
@@ -455,12 +486,15 @@ fn without_pools_services_lose_their_addresses_and_get_them_again_when_the_pools
 
 #[test]
 fn change_scenarios_2_7_type_change_hands_the_address_on_and_a_class_change_does_too() {
-    for edit in [|world: &mut World| world.delete("a"), |world: &mut World| {
-        world.edit("a", |service| {
-            service.class = Some("other.example/lb".to_owned());
-            service.ingress.clear();
-        });
-    }] {
+    for edit in [
+        |world: &mut World| world.delete("a"),
+        |world: &mut World| {
+            world.edit("a", |service| {
+                service.class = Some("other.example/lb".to_owned());
+                service.ingress.clear();
+            });
+        },
+    ] {
         let mut world = World::new(2, config(vec![pool("p", &["192.168.1.240"])]));
         world.create("a", |_| ());
         world.create("b", |_| ());

@@ -103,7 +103,9 @@ fn sharing_conditions_2_4_when_an_address_in_use_is_asked_for() {
             "no key",
             |_| (),
             |service| drop(service.annotations.remove("metallb.io/allow-shared-ip")),
-            Some("belongs to Service default/a; ask for another address, or share it: give both Services the same annotation lanlord.dev/allow-shared-ip"),
+            Some(
+                "belongs to Service default/a; ask for another address, or share it: give both Services the same annotation lanlord.dev/allow-shared-ip",
+            ),
         ),
         (
             "the holder has no key",
@@ -133,9 +135,7 @@ fn sharing_conditions_2_4_when_an_address_in_use_is_asked_for() {
             "Cluster and Local",
             |_| (),
             |service| service.traffic_policy = TrafficPolicy::Local,
-            Some(
-                "cannot be shared with Service default/a: one has externalTrafficPolicy Local and the other has not; make them equal",
-            ),
+            Some("cannot be shared with Service default/a: one has externalTrafficPolicy Local and the other has not; make them equal"),
         ),
         (
             "Local and Local with one selector, wherever the pods are",
@@ -204,7 +204,11 @@ fn local_services_with_other_selectors_share_while_all_their_ready_pods_are_on_o
     let table: [(&[&str], &[&str], Option<&str>); 4] = [
         (&["n2"], &["n2"], None),
         (&["n2"], &["n3"], Some("their ready pods are not all on one node (n2, n3); bring them together (podAffinity), or use Cluster")),
-        (&["n2", "n3"], &["n2"], Some("their ready pods are not all on one node (n2, n3); bring them together (podAffinity), or use Cluster")),
+        (
+            &["n2", "n3"],
+            &["n2"],
+            Some("their ready pods are not all on one node (n2, n3); bring them together (podAffinity), or use Cluster"),
+        ),
         (&[], &[], Some("no pod of them is ready; they may share it once all their ready pods are on one node")),
     ];
     for (first, second, refused) in table {
@@ -284,7 +288,10 @@ fn a_sharer_that_may_not_share_any_more_gets_another_address_and_hears_why() {
     type Edit = fn(&mut Service);
     let table: [(Edit, &str); 4] = [
         (|service| service.ports = vec![tcp(80)], "both have port TCP 80; change one of the two"),
-        (|service| set(service, "metallb.io/allow-shared-ip", "z"), "their annotations lanlord.dev/allow-shared-ip differ; give both the same"),
+        (
+            |service| set(service, "metallb.io/allow-shared-ip", "z"),
+            "their annotations lanlord.dev/allow-shared-ip differ; give both the same",
+        ),
         (
             |service| drop(service.annotations.remove("metallb.io/allow-shared-ip")),
             "this Service has no annotation lanlord.dev/allow-shared-ip; give both the same",
