@@ -84,7 +84,8 @@ impl<'a> State<'a> {
         let request = Request::of(service).and_then(|request| request.check_families(service).map(|()| request)).unwrap_or_else(|error| {
             refusal.get_or_insert(error);
             // Nothing is changed on a request that cannot be read: what it has, it keeps.
-            let held = held_by(snapshot, service).map(|claim| claim.address).collect();
+            let shown = |claim: &&Claim| service.ingress.contains(&claim.address);
+            let held = held_by(snapshot, service).filter(shown).map(|claim| claim.address).collect();
             Request { addresses: held, pool: None }
         });
         Self { service, request, assigned: BTreeSet::new(), refusal, lost: Vec::new() }
@@ -292,14 +293,23 @@ impl<'a> Assigner<'a> {
         let others =
             self.taken.get(&address)?.iter().filter(|key| **key != &service.key).filter_map(|key| self.snapshot.services.get(*key));
         let pool = self.config.pool_of(address)?;
-        others.filter_map(|other| Some((other.key.clone(), conflict(pool, service, other)?))).next()
+        others.filter_map(|other| Some((other.key.clone(), conflict(pool, service, other)?))).min_by(|a, b| a.0.cmp(&b.0))
     }
 
     /// A wish that cannot be met takes nothing away: an address given up only for it stays.
     fn keep_old(&self, state: &mut State) {
         let (kept, lost): (Vec<_>, Vec<_>) = state.lost.drain(..).partition(|(_, why)| *why == Lost::OtherRequested);
         state.lost = lost;
-        state.assigned.extend(kept.into_iter().map(|(address, _)| address));
+        // Of a family that has several, all that are shown: what is held but not shown is from a crash.
+        let (shown, unshown): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(address, _)| state.service.ingress.contains(address));
+        state.assigned.extend(shown.into_iter().map(|(address, _)| address));
+        for (address, why) in unshown {
+            if state.missing().contains(&Family::of(address)) {
+                state.assigned.insert(address);
+            } else {
+                state.lost.push((address, why));
+            }
+        }
     }
 
     /// Gives a Service that was deleted and created again what it had.

@@ -18,7 +18,9 @@ use proptest::prelude::*;
 
 use crate::world::{World, config, key, pool};
 
-const NAMES: [&str; 8] = ["a", "b", "c", "d", "team/a", "team/b", "team/c", "team/d"];
+const NAMES: [&str; 6] = ["a", "b", "c", "team/a", "team/b", "team/c"];
+
+const SHARING: &str = "metallb.io/allow-shared-ip";
 
 /// What a Service is made of.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ struct PoolTraits {
 enum Step {
     Create(usize, Traits),
     Edit(usize, Traits),
+    /// Another key, port or policy.
+    Terms(usize, Traits),
     Delete(usize),
     Pools(Vec<PoolTraits>),
     Endpoints(usize, u8),
@@ -60,7 +64,7 @@ enum Step {
 }
 
 fn traits() -> impl Strategy<Value = Traits> {
-    let sharing = (prop::option::of(0..2u8), 80..83u16, prop::bool::weighted(0.3), 0..3u8);
+    let sharing = (prop::option::weighted(0.8, prop_oneof![4 => Just(0u8), 1 => Just(1u8)]), 80..84u16, prop::bool::weighted(0.3), 0..3u8);
     let wishes = (0..5u8, prop::option::weighted(0.2, 0..24u8), prop::option::weighted(0.15, 0..4u8));
     (sharing, wishes, any::<bool>(), prop::bool::weighted(0.1)).prop_map(
         |((sharing, port, local, selector), (families, wish, pool), labelled, ignored)| Traits {
@@ -78,7 +82,7 @@ fn traits() -> impl Strategy<Value = Traits> {
 }
 
 fn pools() -> impl Strategy<Value = Vec<PoolTraits>> {
-    let traits = (0..6u8, 1..4u8, any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), any::<bool>(), 0..6u8);
+    let traits = (0..6u8, 1..4u8, any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), any::<bool>(), 0..12u8);
     let traits = traits.prop_map(|(first, length, six, auto_assign, avoids, across, restricted)| PoolTraits {
         first,
         length,
@@ -95,7 +99,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (0..NAMES.len(), traits()).prop_map(|(name, traits)| Step::Create(name, traits)),
         3 => (0..NAMES.len(), traits()).prop_map(|(name, traits)| Step::Edit(name, traits)),
-        3 => (0..NAMES.len()).prop_map(Step::Delete),
+        5 => (0..NAMES.len(), traits()).prop_map(|(name, traits)| Step::Terms(name, traits)),
+        2 => (0..NAMES.len()).prop_map(Step::Delete),
         2 => pools().prop_map(Step::Pools),
         2 => (0..NAMES.len(), 0..8u8).prop_map(|(name, nodes)| Step::Endpoints(name, nodes)),
         1 => (1..4u8).prop_map(Step::Leave),
@@ -141,7 +146,7 @@ fn dress(traits: &Traits) -> impl FnOnce(&mut Service) + use<> {
             .annotations
             .retain(|name, _| ["announced", "released", "pool"].iter().any(|end| name.ends_with(end)) && !name.ends_with("address-pool"));
         let mut set = |name: &str, value: Option<String>| service.annotations.extend(value.map(|value| (name.to_owned(), value)));
-        set("metallb.io/allow-shared-ip", traits.sharing.map(|number| format!("k{number}")));
+        set(SHARING, traits.sharing.map(|number| format!("k{number}")));
         set(
             "metallb.io/loadBalancerIPs",
             traits.wish.map(|last| std::net::Ipv4Addr::from(u32::from_be_bytes([10, 0, 0, 250]) + u32::from(last)).to_string()),
@@ -199,6 +204,19 @@ impl Laws {
                 world.edit(NAMES[*number], dress(traits));
                 self.clean = false;
             }
+            Step::Terms(number, traits) if exists(world, number) => {
+                world.edit(NAMES[*number], |service| {
+                    let (annotations, labels) = (service.annotations.clone(), service.labels.clone());
+                    let families = (service.families.clone(), service.family_policy);
+                    dress(traits)(service);
+                    let key = service.annotations.remove(SHARING);
+                    (service.annotations, service.labels) = (annotations, labels);
+                    (service.families, service.family_policy) = families;
+                    service.annotations.remove(SHARING);
+                    service.annotations.extend(key.map(|key| (SHARING.to_owned(), key)));
+                });
+                self.clean = false;
+            }
             Step::Pools(traits) => {
                 world.config = pools_of(traits);
                 self.clean = false;
@@ -211,7 +229,7 @@ impl Laws {
             Step::Join(number) => world.join(*number),
             Step::Crash(writes) => crash(world, *writes),
             Step::Settle => self.settle(),
-            Step::Create(..) | Step::Edit(..) | Step::Delete(_) | Step::Endpoints(..) => {}
+            Step::Create(..) | Step::Edit(..) | Step::Terms(..) | Step::Delete(_) | Step::Endpoints(..) => {}
         }
         if self.clean {
             self.no_double_use();

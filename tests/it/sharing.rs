@@ -1,6 +1,6 @@
 //! Shared addresses (`allow-shared-ip`; features B6, B7; MetalLB's rules: reference §2.4), rule by rule.
 
-use lanlord::config::Config;
+use lanlord::config::{Config, Source, parse};
 use lanlord::facts::{Protocol, Service, ServicePort, TrafficPolicy};
 
 use crate::world::{World, config, ip, key, pool};
@@ -196,6 +196,28 @@ fn sharing_ends_at_the_namespace_unless_the_pool_allows_more() {
         let refused = "AllocationFailed: 192.168.1.240 was asked for, but cannot be shared with Service default/a: they are in different \
                        namespaces; move one, or allow it with shareAcrossNamespaces: true in pool default";
         assert_eq!(told.contains(&refused.to_owned()), !allows, "{told:?}");
+    }
+}
+
+#[test]
+fn metallb_documents_share_across_namespaces_as_with_metallb_and_our_own_pools_when_told_to() {
+    let table = [
+        ("addresses: 192.168.1.240-192.168.1.250", false),
+        ("pools: [{name: default, addresses: [192.168.1.240-192.168.1.250]}]", false),
+        ("pools: [{name: default, addresses: [192.168.1.240-192.168.1.250], shareAcrossNamespaces: true}]", true),
+        (
+            "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: default}, spec: {addresses: [192.168.1.240-192.168.1.250]}}",
+            true,
+        ),
+        ("address-pools: [{name: default, protocol: layer2, addresses: [192.168.1.240-192.168.1.250]}]", true),
+    ];
+    for (text, shares) in table {
+        let accepted = parse(&[Source::file("config.yaml", text)]).unwrap_or_else(|problems| panic!("{problems}"));
+        let mut world = World::new(3, accepted.config);
+        world.create("a", sharer(80));
+        world.create("other/b", sharer(81));
+        world.settle();
+        assert_eq!(world.ingress("a") == world.ingress("other/b"), shares, "{text}");
     }
 }
 
