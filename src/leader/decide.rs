@@ -211,15 +211,15 @@ impl<'a> Decider<'a> {
         self.snapshot.services.get(&holder.service).map(|service| share::terms(service)).unwrap_or_default()
     }
 
-    /// The holders of a claim, those that share it with their terms of now, once nobody minds them.
-    fn on_terms(&self, claim: &Claim) -> Vec<Holder> {
-        let services: Vec<&Service> =
-            claim.holders.iter().filter_map(|holder| self.snapshot.services.get(&holder.service)).map(AsRef::as_ref).collect();
-        let pool = self.config.pool_of(claim.address).filter(|_| claim.holders.len() > 1);
-        if !pool.is_some_and(|pool| share::evicted(pool, claim, &services).is_empty()) {
-            return claim.holders.clone();
-        }
-        claim.holders.iter().map(|holder| Holder { terms: self.terms(holder), ..holder.clone() }).collect()
+    /// The holders of a shared claim with their terms of now, if those are not the recorded ones and nobody minds them.
+    fn on_terms(&self, claim: &Claim) -> Option<Vec<Holder>> {
+        let pool = self.config.pool_of(claim.address).filter(|_| claim.holders.len() > 1)?;
+        let services = claim.holders.iter().map(|holder| self.snapshot.services.get(&holder.service).map(AsRef::as_ref));
+        let services: Vec<&Service> = services.collect::<Option<_>>()?;
+        let holders =
+            claim.holders.iter().zip(&services).map(|(holder, service)| Holder { terms: share::terms(service), ..holder.clone() });
+        let holders: Vec<Holder> = holders.collect();
+        (holders != claim.holders && share::evicted(pool, claim, &services).is_empty()).then_some(holders)
     }
 
     /// The owner of a group that changes its addresses: placed at once, so that the owner announces as soon as it sees the claims.
@@ -277,9 +277,9 @@ impl<'a> Decider<'a> {
             let placement = placement.clone().or_else(|| claim.placement.clone());
             let pool = self.config.pool_of(claim.address).map_or_else(|| claim.pool.clone(), |pool| pool.name.to_string());
             let holders = self.on_terms(claim);
-            let same = (&placement, &pool, &holders) == (&claim.placement, &claim.pool, &claim.holders);
-            if !same && self.written.insert(claim.address) {
+            if (placement != claim.placement || pool != claim.pool || holders.is_some()) && self.written.insert(claim.address) {
                 let moved = moved.clone().or_else(|| claim.moved.clone());
+                let holders = holders.unwrap_or_else(|| claim.holders.clone());
                 self.decision.tend.push(Tend::Replace(Claim { placement, pool, moved, holders, ..Claim::clone(claim) }));
             }
         }

@@ -382,6 +382,22 @@ fn requests_in_several_spellings_agree_or_are_told_and_nothing_is_changed_meanwh
 }
 
 #[test]
+fn a_crash_between_two_addresses_and_a_request_that_cannot_be_read_leave_the_one_that_is_shown() {
+    let mut world = World::new(2, config(vec![pool("p", &["192.168.1.240-250"])]));
+    world.create("web", |_| ());
+    world.settle();
+    world.edit("web", annotate("metallb.io/loadBalancerIPs", "192.168.1.245"));
+    let half = world.decide().work.remove(0);
+    for claim in half.take {
+        world.write_claim(claim).unwrap();
+    }
+    world.edit("web", annotate("metallb.io/loadBalancerIPs", "192.168.1.x"));
+    world.settle();
+    assert_eq!(first(&world, "web"), "192.168.1.240");
+    assert_eq!(world.snapshot.claims[&ip("192.168.1.245")].holders, [], "given back");
+}
+
+#[test]
 fn both_families_are_required_of_a_request_where_the_service_requires_both_and_one_is_enough_where_it_prefers() {
     for (policy, expected) in [(FamilyPolicy::RequireDualStack, ""), (FamilyPolicy::PreferDualStack, "192.168.1.245 fd00::240")] {
         let mut world = World::new(2, config(vec![pool("p", &["192.168.1.240-250", "fd00::240-fd00::250"])]));

@@ -362,6 +362,33 @@ fn of_two_sharers_the_one_that_changed_gives_way_however_old_it_is() {
 }
 
 #[test]
+fn sharers_are_drained_together_each_with_its_own_event_and_one_that_is_ignored_leaves_the_others_alone() {
+    let mut world = home();
+    world.create("a", sharer(80));
+    world.create("b", sharer(81));
+    world.settle();
+    let before = node(&world, "a");
+    for name in ["a", "b"] {
+        world.endpoints(name, &["n1", "n2", "n3"]);
+    }
+    world.config.settings.on_cordon = lanlord::config::OnCordon::Move;
+    world.node(&before, |node| node.unschedulable = true);
+    let told = world.settle();
+    assert_ne!(node(&world, "a"), before);
+    assert_eq!(node(&world, "a"), node(&world, "b"));
+    let moved = format!("192.168.1.240; moved from \"{before}\": it is cordoned");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|event| event.starts_with("nodeAssigned: announcing from node") && event.ends_with(&moved)), "{told:?}");
+    world.edit("b", |service| {
+        set(service, "lanlord.dev/ignore", "true");
+        service.ingress.clear();
+    });
+    world.settle();
+    assert_eq!(holders(&world, ADDRESS), ["default/a"]);
+    assert!(world.service("a").condition.as_ref().unwrap().announced);
+}
+
+#[test]
 fn a_sharer_changes_its_ports_or_the_only_holder_its_key_in_place_where_nobody_minds() {
     let mut world = home();
     world.create("a", sharer(80));
