@@ -396,10 +396,14 @@ impl<'a> Assigner<'a> {
     }
 
     fn why_none(&self, pools: &[usize], family: Family) -> Refusal {
-        let of_family =
-            pools.iter().map(|pool| &self.config.pools[*pool]).filter(|pool| pool.ranges.iter().any(|range| range.family() == family));
-        let pools: Vec<_> = of_family.map(|pool| pool.name.clone()).collect();
-        if pools.is_empty() { Refusal::NoFamily { family } } else { Refusal::Full { family, pools } }
+        let names = |pools: &mut dyn Iterator<Item = &Pool>| pools.map(|pool| pool.name.clone()).collect::<Vec<_>>();
+        let pools: Vec<&Pool> = pools.iter().map(|pool| &self.config.pools[*pool]).collect();
+        let of_family = names(&mut pools.iter().copied().filter(|pool| pool.ranges.iter().any(|range| range.family() == family)));
+        if of_family.is_empty() {
+            let tried = if pools.len() < self.config.pools.len() { names(&mut pools.into_iter()) } else { Vec::new() };
+            return Refusal::NoFamily { family, tried };
+        }
+        Refusal::Full { family, pools: of_family }
     }
 
     /// The pools a Service may use, in order: the one it asks for, else all that are used unasked.

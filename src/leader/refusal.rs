@@ -28,6 +28,8 @@ pub enum Refusal {
     NoFamily {
         /// The missing family.
         family: Family,
+        /// The pools that it may use, where those are not all.
+        tried: Vec<PoolName>,
     },
     /// All addresses are taken.
     Full {
@@ -145,7 +147,12 @@ impl fmt::Display for Refusal {
                 "no pool is for this Service (serviceAllocation of {}); change its namespace or labels, or serviceAllocation",
                 names(pools)
             ),
-            Self::NoFamily { family } => write!(f, "no pool has {family} addresses; add some to the configuration, or change the Service's ipFamilies"),
+            Self::NoFamily { family, tried } if !tried.is_empty() => write!(
+                f,
+                "no {family} addresses are in {}, and this Service may use no other pool; add some, or change the Service's ipFamilies",
+                names(tried)
+            ),
+            Self::NoFamily { family, .. } => write!(f, "no pool has {family} addresses; add some to the configuration, or change the Service's ipFamilies"),
             Self::Full { family, pools } => {
                 write!(f, "all {family} addresses of {} are taken; add addresses to the configuration or delete a Service", names(pools))
             }

@@ -256,6 +256,32 @@ fn a_family_that_is_missing_is_told_and_comes_when_a_pool_has_it_and_what_is_hel
 }
 
 #[test]
+fn a_family_that_only_other_pools_have_is_told_with_the_pools_the_service_may_use() {
+    let mut world = World::new(2, config(vec![pool("four", &["192.168.1.240-250"]), pool("six", &["fd00::240-fd00::250"])]));
+    world.create("web", |service| {
+        dual(FamilyPolicy::RequireDualStack)(service);
+        annotate("metallb.io/address-pool", "four")(service);
+    });
+    let told = world.settle();
+    let why = "AllocationFailed: no IPv6 addresses are in four, and this Service may use no other pool; add some, or change the Service's ipFamilies";
+    assert_eq!(told, [why]);
+}
+
+#[test]
+fn prefer_and_require_dual_stack_7_1_on_a_single_stack_pool_changed_live_take_nothing_away() {
+    let mut world = World::new(2, config(vec![pool("p", &["192.168.1.240-250"])]));
+    world.create("web", dual(FamilyPolicy::PreferDualStack));
+    world.settle();
+    world.edit("web", dual(FamilyPolicy::RequireDualStack));
+    let why = "no pool has IPv6 addresses; add some to the configuration, or change the Service's ipFamilies";
+    assert_eq!(world.settle(), [format!("AllocationFailed: {why}")]);
+    assert_eq!(first(&world, "web"), "192.168.1.240");
+    world.edit("web", dual(FamilyPolicy::PreferDualStack));
+    assert_eq!(world.settle(), NONE);
+    assert_eq!(first(&world, "web"), "192.168.1.240");
+}
+
+#[test]
 fn a_live_service_that_changes_its_families_keeps_the_address_that_still_fits() {
     let mut world = World::new(2, config(vec![pool("p", &["192.168.1.240-250", "fd00::240-fd00::250"])]));
     world.create("web", |_| ());
