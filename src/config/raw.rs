@@ -4,6 +4,10 @@ use crate::addr::Range;
 use crate::facts::{Labels, Selector};
 
 use super::Preferred;
+use super::bgp::advertisement::RawRoutes;
+use super::bgp::bfd::RawProfile;
+use super::bgp::community::RawAlias;
+use super::bgp::peer::RawPeer;
 use super::problem::{Note, Place, Problem, Problems};
 use super::settings::RawSettings;
 
@@ -19,6 +23,11 @@ pub(crate) struct At<T> {
 pub(crate) struct Raw {
     pub(crate) pools: Vec<RawPool>,
     pub(crate) advertisements: Vec<RawAdvertisement>,
+    pub(crate) peers: Vec<RawPeer>,
+    pub(crate) bfd_profiles: Vec<RawProfile>,
+    pub(crate) aliases: Vec<RawAlias>,
+    /// Our AS, for peers that do not say it.
+    pub(crate) asn: Option<At<u32>>,
     pub(crate) settings: RawSettings,
 }
 
@@ -71,7 +80,7 @@ impl Protocol {
     }
 }
 
-/// An advertisement as written. Of BGP only what says which pools it reaches.
+/// An advertisement as written.
 #[derive(Debug)]
 pub(crate) struct RawAdvertisement {
     pub(crate) protocol: Protocol,
@@ -83,6 +92,26 @@ pub(crate) struct RawAdvertisement {
     pub(crate) interfaces: Vec<String>,
     pub(crate) service_selectors: Vec<Selector>,
     pub(crate) preferred: Vec<Preferred>,
+    /// What goes with its routes, on BGP.
+    pub(crate) routes: RawRoutes,
+}
+
+impl RawAdvertisement {
+    /// Of `pools`, without anything else.
+    pub(crate) fn of(protocol: Protocol, pools: Vec<At<String>>, place: Place) -> Self {
+        Self {
+            protocol,
+            place,
+            name: None,
+            pools,
+            pool_selectors: Vec::new(),
+            node_selectors: Vec::new(),
+            interfaces: Vec::new(),
+            service_selectors: Vec::new(),
+            preferred: Vec::new(),
+            routes: RawRoutes::default(),
+        }
+    }
 }
 
 /// What reading has brought together: handed from reader to reader.

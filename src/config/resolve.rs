@@ -3,16 +3,16 @@
 //! # Pools that no advertisement reaches
 //!
 //! A pool written in one line or in native YAML that no advertisement of any protocol reaches is announced on layer 2, by every
-//! node, on the link whose on-link prefix holds the address: no advertisement is needed (`announce: false` says no). A pool from a MetalLB document is treated
-//! the same as long as no advertisement is written at all; where one is, MetalLB's meaning is kept (the pool is not announced) and
-//! a note says so.
+//! node, on the link whose on-link prefix holds the address: no advertisement is needed (`announce: false` says no). Where there are
+//! BGP peers it is announced to all of them as well. A pool from a MetalLB document is treated the same as long as no advertisement
+//! is written at all; where one is, MetalLB's meaning is kept (the pool is not announced) and a note says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::{Note, Problems, nearest};
 use super::raw::{At, Implied, Protocol, Raw, RawAdvertisement, RawPool, RawRange, Reading};
 use super::tree::quoted;
-use super::{Config, L2Advertisement, Pool, PoolName, effective};
+use super::{BgpAdvertisement, Config, L2Advertisement, Pool, PoolName, bgp, effective};
 use crate::addr::Range;
 use crate::facts::LinkName;
 
@@ -38,11 +38,12 @@ pub(crate) fn resolve(mut reading: Reading) -> Result<(Config, Vec<Note>), Probl
         check_addresses(pool, &mut reading);
     }
     check_overlaps(&raw.pools, &mut reading);
+    let reached: Vec<BTreeSet<PoolName>> =
+        raw.advertisements.iter().map(|advertisement| reach(advertisement, &raw, &mut reading)).collect();
+    let mut bgp = bgp::resolve::resolve(&raw, &reached, &mut reading);
     if !reading.problems.is_empty() {
         return Err(reading.problems);
     }
-    let reached: Vec<BTreeSet<PoolName>> =
-        raw.advertisements.iter().map(|advertisement| reach(advertisement, &raw, &mut reading)).collect();
     let mut l2_advertisements: Vec<L2Advertisement> = raw
         .advertisements
         .iter()
@@ -52,9 +53,12 @@ pub(crate) fn resolve(mut reading: Reading) -> Result<(Config, Vec<Note>), Probl
         .collect();
     let unreached = implied(&raw, &reached, &mut reading);
     if !unreached.is_empty() {
+        if !bgp.peers.is_empty() {
+            bgp.advertisements.push(BgpAdvertisement::everywhere(unreached.clone()));
+        }
         l2_advertisements.push(L2Advertisement::everywhere(unreached));
     }
-    let mut config = Config { pools: ordered(&raw.pools), l2_advertisements, settings: raw.settings.resolve(), hash: String::new() };
+    let mut config = Config { pools: ordered(&raw.pools), l2_advertisements, bgp, settings: raw.settings.resolve(), hash: String::new() };
     config.hash = effective::hash(&config);
     Ok((config, reading.notes))
 }
@@ -64,7 +68,10 @@ fn unique_names(raw: &Raw, reading: &mut Reading) {
     let pools = raw.pools.iter().map(|pool| ("pool", &pool.name));
     let advertisements =
         raw.advertisements.iter().filter_map(|advertisement| Some((advertisement.protocol.kind(), advertisement.name.as_ref()?)));
-    for (what, name) in pools.chain(advertisements) {
+    let peers = raw.peers.iter().filter_map(|peer| Some(("peer", peer.name.as_ref()?)));
+    let profiles = raw.bfd_profiles.iter().map(|profile| ("BFD profile", &profile.name));
+    let communities = raw.aliases.iter().map(|alias| ("community", &alias.name));
+    for (what, name) in pools.chain(advertisements).chain(peers).chain(profiles).chain(communities) {
         match seen.get(&(what, name.value.as_str())) {
             None => {
                 seen.insert((what, &name.value), name);
