@@ -42,10 +42,13 @@ fn spelling(name: &'static str) -> &'static str {
     SPELLING.iter().find(|(today, _)| *today == name).map_or(name, |(_, old)| old)
 }
 
+/// By these, `peers` of this form are told from those in one line.
+const OF_A_PEER: [&str; 3] = ["my-asn", "peer-asn", "peer-address"];
+
 /// Whether a document is of this form.
 pub(crate) fn is_legacy(node: &Node) -> bool {
     let peers = || match &node.get("peers")?.value {
-        Value::List(items) => Some(items.iter().any(|peer| peer.get("my-asn").is_some())),
+        Value::List(items) => Some(items.iter().any(|peer| OF_A_PEER.iter().any(|name| peer.get(name).is_some()))),
         Value::Null | Value::Scalar(_) | Value::Map(_) => None,
     };
     ["address-pools", "bgp-communities", "bfd-profiles"].iter().any(|name| node.get(name).is_some()) || peers().unwrap_or(false)

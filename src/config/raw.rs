@@ -8,7 +8,7 @@ use super::bgp::advertisement::RawRoutes;
 use super::bgp::bfd::RawProfile;
 use super::bgp::community::RawAlias;
 use super::bgp::peer::RawPeer;
-use super::problem::{Note, Place, Problem, Problems};
+use super::problem::{Note, Place, Problem, Problems, nearest};
 use super::settings::RawSettings;
 
 /// A value and where it stands.
@@ -114,6 +114,9 @@ impl RawAdvertisement {
     }
 }
 
+/// More is not kept, as of problems.
+const MOST_NOTES: usize = 100;
+
 /// What reading has brought together: handed from reader to reader.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
@@ -130,10 +133,15 @@ impl Reading {
         self.problems.push(Problem { place: place.clone(), message: message.into(), help: help.into() });
     }
 
+    /// Of names that people gave, the one that was probably meant. Nobody reads the hundredth guess, and each one costs time.
+    pub(crate) fn guess<'n>(&self, written: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+        let told = self.notes.len() < MOST_NOTES && self.problems.len() < MOST_NOTES;
+        if told { nearest(written, known) } else { None }
+    }
+
     /// Something is worth saying about `place`.
     pub(crate) fn note(&mut self, place: &Place, message: impl Into<String>) {
-        const MOST: usize = 100;
-        if self.notes.len() < MOST {
+        if self.notes.len() < MOST_NOTES {
             self.notes.push(Note { place: place.clone(), message: message.into() });
         }
     }

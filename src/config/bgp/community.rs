@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::config::fields::{self, Fields};
-use crate::config::problem::{Place, nearest};
+use crate::config::problem::Place;
 use crate::config::raw::{At, Reading};
 use crate::config::tree::{Node, quoted};
 
@@ -105,7 +105,7 @@ fn one(text: &At<String>, aliases: &[RawAlias], reading: &mut Reading) -> Option
     let well_known = WELL_KNOWN.iter().find(|(name, _)| *name == text.value);
     if well_known.is_none() {
         let names = aliases.iter().map(|alias| alias.name.value.as_str()).chain(WELL_KNOWN.iter().map(|(name, _)| *name));
-        let help = nearest(&text.value, names).map_or_else(
+        let help = reading.guess(&text.value, names).map_or_else(
             || "add a Community that names it, or write its value, such as 65535:65281".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );

@@ -13,20 +13,21 @@ use super::peer::RawPeer;
 use super::{Bgp, BgpAdvertisement, BgpPeer, asn, community};
 use crate::addr::Range;
 use crate::config::PoolName;
-use crate::config::problem::{Place, nearest};
+use crate::config::problem::Place;
 use crate::config::raw::{At, Protocol, Raw, RawAdvertisement, RawPool, Reading};
 use crate::config::tree::quoted;
 use crate::facts::Selector;
 
-/// An advertisement and the pools it reaches.
-type Reached<'r> = (&'r RawAdvertisement, &'r BTreeSet<PoolName>);
+/// An advertisement, the pools it reaches, and the peers it names.
+type Reached<'r> = (&'r RawAdvertisement, &'r BTreeSet<PoolName>, BTreeSet<&'r str>);
 
 /// Everything about BGP, without what is implied.
 pub(crate) fn resolve(raw: &Raw, reached: &[BTreeSet<PoolName>], reading: &mut Reading) -> Bgp {
     not_spoken(raw, reading);
     let peers = peers(raw, reading);
+    let over_bgp = raw.advertisements.iter().zip(reached).filter(|(advertisement, _)| advertisement.protocol == Protocol::Bgp);
     let written: Vec<Reached<'_>> =
-        raw.advertisements.iter().zip(reached).filter(|(advertisement, _)| advertisement.protocol == Protocol::Bgp).collect();
+        over_bgp.map(|(raw, pools)| (raw, pools, raw.routes.peers.iter().map(|at| at.value.as_str()).collect())).collect();
     for (index, this) in written.iter().enumerate() {
         check_aggregation(this, &raw.pools, reading);
         check_peers(this.0, &peers, reading);
@@ -58,7 +59,7 @@ fn not_spoken(raw: &Raw, reading: &mut Reading) {
     }
 }
 
-fn advertisement((raw, pools): &Reached<'_>, all: &Raw, reading: &mut Reading) -> BgpAdvertisement {
+fn advertisement((raw, pools, _): &Reached<'_>, all: &Raw, reading: &mut Reading) -> BgpAdvertisement {
     BgpAdvertisement {
         name: raw.name.as_ref().map(|name| name.value.clone()),
         communities: community::resolve(&raw.routes.communities, &all.aliases, reading).into_iter().collect(),
@@ -97,7 +98,7 @@ fn peer(name: String, raw_peer: &RawPeer, raw: &Raw, reading: &mut Reading) -> O
     if let Some(profile) = &raw_peer.bfd_profile {
         let names = || raw.bfd_profiles.iter().map(|profile| profile.name.value.as_str());
         if !names().any(|name| name == profile.value) {
-            let help = nearest(&profile.value, names()).map_or_else(
+            let help = reading.guess(&profile.value, names()).map_or_else(
                 || "add a BFDProfile of that name, or remove `bfdProfile`".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
@@ -150,7 +151,7 @@ fn check_peers(raw: &RawAdvertisement, peers: &[BgpPeer], reading: &mut Reading)
     for name in &raw.routes.peers {
         if !peers.iter().any(|peer| peer.name == name.value) {
             let names = peers.iter().map(|peer| peer.name.as_str());
-            let near = nearest(&name.value, names).map_or_else(String::new, |near| format!("; did you mean {}?", quoted(near)));
+            let near = reading.guess(&name.value, names).map_or_else(String::new, |near| format!("; did you mean {}?", quoted(near)));
             reading.note(&name.place, format!("there is no peer {}{near}", quoted(&name.value)));
         }
     }
@@ -170,7 +171,7 @@ fn check_peers(raw: &RawAdvertisement, peers: &[BgpPeer], reading: &mut Reading)
 
 /// MetalLB's rule: a route must not be longer than the largest block of an entry of `addresses`, or it would be announced in parts
 /// that nobody wrote.
-fn check_aggregation((raw, pools): &Reached<'_>, all: &[RawPool], reading: &mut Reading) {
+fn check_aggregation((raw, pools, _): &Reached<'_>, all: &[RawPool], reading: &mut Reading) {
     let lengths = [&raw.routes.aggregation_length, &raw.routes.aggregation_length_v6];
     for pool in all.iter().filter(|pool| pools.contains(pool.name.value.as_str())) {
         for range in &pool.ranges {
@@ -204,15 +205,18 @@ fn shortest_prefix(range: Range) -> (bool, u8) {
 }
 
 /// MetalLB's rule: one route to one peer from one node has one value of an attribute. Advertisements for some Services meet at run time.
-fn contradict((first, first_pools): &Reached<'_>, (second, second_pools): &Reached<'_>, all: &[RawPool], reading: &mut Reading) -> bool {
-    let peers = |raw: &RawAdvertisement| raw.routes.peers.iter().map(|at| at.value.clone()).collect::<BTreeSet<_>>();
-    let (a, b) = (peers(first), peers(second));
+fn contradict(
+    (first, first_pools, a): &Reached<'_>,
+    (second, second_pools, b): &Reached<'_>,
+    all: &[RawPool],
+    reading: &mut Reading,
+) -> bool {
+    let (one, other) = (first.routes.lengths(), second.routes.lengths());
     let for_services = !first.service_selectors.is_empty() || !second.service_selectors.is_empty();
-    let apart = !a.is_empty() && !b.is_empty() && a.is_disjoint(&b);
+    let apart = !a.is_empty() && !b.is_empty() && a.is_disjoint(b) || one.0 != other.0 && one.1 != other.1;
     if for_services || apart || !meet(&first.node_selectors, &second.node_selectors) {
         return false;
     }
-    let (one, other) = (first.routes.lengths(), second.routes.lengths());
     let same_route = |pool: &&RawPool| {
         let name = pool.name.value.as_str();
         let has = |v4: bool| pool.ranges.iter().any(|range| range.value.range.first().is_ipv4() == v4);
