@@ -3,7 +3,8 @@
 
 use lanlord::config::Pool;
 
-use crate::config::{accepted, one, rejected};
+use crate::config::{accepted, one};
+use crate::config_peers::refused;
 
 fn pool_text(addresses: &str, fields: &str) -> String {
     format!(
@@ -23,13 +24,6 @@ fn l2_text(fields: &str) -> String {
 
 fn reached(fields: &str) -> Vec<String> {
     accepted(&l2_text(fields)).l2_advertisements[0].pools.iter().map(ToString::to_string).collect()
-}
-
-/// Refused with exactly one problem, whose message holds `message`.
-#[track_caller]
-fn refused(text: &str, message: &str) {
-    let problems = rejected(text);
-    assert!(problems.len() == 1 && problems.iter().all(|problem| problem.message.contains(message)), "{problems}");
 }
 
 #[test]

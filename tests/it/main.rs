@@ -12,6 +12,7 @@ mod config_bgp;
 mod config_check;
 mod config_guides;
 mod config_old;
+mod config_peers;
 mod config_pools;
 mod config_task;
 mod heirs;
