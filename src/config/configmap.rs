@@ -4,14 +4,15 @@
 //! |---|---|
 //! | `addresses`, `addresses.NAME`, `peers`, `asn`, settings | one line each |
 //! | `config.yaml`, `config`, any `*.yaml`, `*.yml`, `*.json` | what a file may hold |
+//! | `cidr-NAMESPACE`, `range-NAMESPACE` and others of kube-vip's | see `kubevip` |
 //! | any other whose text holds Kubernetes objects | the same |
 
 use super::document;
 use super::fields::Fields;
 use super::metallb::described;
-use super::oneline;
 use super::raw::Reading;
-use super::tree::{Node, quoted};
+use super::tree::{Node, Value};
+use super::{kubevip, oneline};
 
 /// The name our ConfigMap has unless the person chose another.
 const NAME: &str = "lanlord";
@@ -30,7 +31,8 @@ pub(crate) fn manifest(node: &Node, reading: &mut Reading) {
     }
     let Some(data) = node.get("data") else { return };
     let legacy = name == "config" && data.get_text("config").is_some_and(|text| text.contains("address-pools"));
-    if name == NAME || legacy || data.get("addresses").is_some() {
+    let kube_vip = matches!(&data.value, Value::Map(keys) if keys.iter().any(|(key, _)| kubevip::has_addresses(&key.name)));
+    if name == NAME || legacy || kube_vip || data.get("addresses").is_some() {
         read(data, &called, reading);
     } else {
         reading.note(&node.place, format!("{} is skipped: the configuration is in one called `{NAME}`", described(node, "ConfigMap")));
@@ -42,6 +44,7 @@ pub(crate) fn read(data: &Node, called: &str, reading: &mut Reading) {
     let Some(fields) = Fields::of(data, called, reading) else { return };
     let mut fields = fields.sorted();
     oneline::read(&mut fields, reading);
+    kubevip::read(&mut fields, reading);
     let mut texts: Vec<&Node> = ["config.yaml", "config"].into_iter().filter_map(|name| fields.take(name)).collect();
     let ending = |name: &str| [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
     texts.extend(fields.take_where(|name| ending(name).then_some(name)).into_iter().map(|(_, _, node)| node));
@@ -57,13 +60,5 @@ pub(crate) fn read(data: &Node, called: &str, reading: &mut Reading) {
         }
     }
     reading.inside_configmap = false;
-    for (key, name, _) in fields.take_where(is_kube_vip) {
-        let message = format!("key {} of kube-vip's cloud provider is not read by this version", quoted(name));
-        reading.problem(&key.place, message, "write the addresses as `addresses: …`, or `addresses.NAME: …` for more pools");
-    }
     fields.finish(reading);
-}
-
-fn is_kube_vip(name: &str) -> Option<&str> {
-    ["range-", "cidr-"].iter().any(|prefix| name.starts_with(prefix)).then_some(name)
 }

@@ -7,6 +7,7 @@ use std::hash::Hasher;
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 
+use super::bgp::effective::EffectiveBgp;
 use super::{Classes, Config, L2Advertisement, OnCordon, Pace, Pool, Promiscuous, ServiceAllocation};
 use crate::facts::{Operator, Selector};
 
@@ -26,6 +27,8 @@ pub struct Effective<'c> {
     liveness: EffectiveLiveness,
     pools: Vec<EffectivePool<'c>>,
     l2_advertisements: Vec<EffectiveAdvertisement<'c>>,
+    #[serde(flatten)]
+    bgp: EffectiveBgp<'c>,
 }
 
 #[derive(Serialize, Debug)]
@@ -53,7 +56,7 @@ struct EffectivePool<'c> {
     avoid_buggy_ips: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     share_across_namespaces: bool,
-    /// Whether any advertisement reaches it.
+    /// Whether any advertisement of layer 2 reaches it.
     announce: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_allocation: Option<EffectiveAllocation<'c>>,
@@ -96,7 +99,7 @@ struct EffectivePreferred<'c> {
 
 #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "camelCase")]
-struct EffectiveSelector<'c> {
+pub(crate) struct EffectiveSelector<'c> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     match_labels: BTreeMap<&'c str, &'c str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -140,6 +143,7 @@ pub fn effective(config: &Config) -> Effective<'_> {
         },
         pools: config.pools.iter().map(|pool| self::pool(pool, config)).collect(),
         l2_advertisements: config.l2_advertisements.iter().filter(|l2| !l2.pools.is_empty()).map(advertisement).collect(),
+        bgp: EffectiveBgp::new(&config.bgp),
     }
 }
 
@@ -151,6 +155,7 @@ pub(crate) fn hash(config: &Config) -> String {
         advertisement.name = None;
     }
     effective.l2_advertisements.sort();
+    effective.bgp = effective.bgp.for_hash();
     effective.exclude_interfaces.sort_unstable();
     let json = serde_json::to_vec(&effective).expect("texts, numbers and lists are JSON");
     let mut hasher = SipHasher13::new_with_keys(0, 0);
@@ -198,7 +203,7 @@ fn advertisement(l2: &L2Advertisement) -> EffectiveAdvertisement<'_> {
     }
 }
 
-fn selectors(selectors: &[Selector]) -> Vec<EffectiveSelector<'_>> {
+pub(crate) fn selectors(selectors: &[Selector]) -> Vec<EffectiveSelector<'_>> {
     selectors.iter().map(selector).collect()
 }
 

@@ -2,11 +2,16 @@
 //!
 //! Types are strict where a mistake could change the meaning (numbers, flags) and lenient where the characters say it all: a text
 //! may look like a number or a boolean (`zone: 12`, `worker: true`), as people write them.
+//!
+//! Readers name fields as MetalLB's documents do. A form with other names for the same (`my-asn`) has a [`Spelling`].
 
 use super::problem::{Place, nearest};
 use super::raw::{At, Reading};
 use super::tree::{Key, Kind, Node, Scalar, Value};
 use crate::facts::Labels;
+
+/// How a form spells the name of a field.
+pub(crate) type Spelling = fn(&'static str) -> &'static str;
 
 /// The fields of one mapping.
 pub(crate) struct Fields<'n> {
@@ -14,11 +19,22 @@ pub(crate) struct Fields<'n> {
     what: String,
     entries: Vec<(&'n Key, &'n Node)>,
     known: Vec<&'static str>,
+    spelling: Spelling,
 }
 
 impl<'n> Fields<'n> {
     /// Nothing is an empty mapping; anything but a mapping is a problem.
     pub(crate) fn of(node: &'n Node, what: impl Into<String>, reading: &mut Reading) -> Option<Self> {
+        Self::spelt(node, what, |name| name, reading)
+    }
+
+    /// A mapping inside this one, spelt alike.
+    pub(crate) fn inner<'i>(&self, node: &'i Node, what: impl Into<String>, reading: &mut Reading) -> Option<Fields<'i>> {
+        Fields::spelt(node, what, self.spelling, reading)
+    }
+
+    /// [`of`](Self::of), in another spelling.
+    pub(crate) fn spelt(node: &'n Node, what: impl Into<String>, spelling: Spelling, reading: &mut Reading) -> Option<Self> {
         let what = what.into();
         let mut entries: Vec<(&Key, &Node)> = Vec::new();
         match &node.value {
@@ -41,7 +57,12 @@ impl<'n> Fields<'n> {
                 return None;
             }
         }
-        Some(Self { what, entries, known: Vec::new() })
+        Some(Self { what, entries, known: Vec::new(), spelling })
+    }
+
+    /// Field `name` as it is spelt here.
+    pub(crate) fn name(&self, name: &'static str) -> &'static str {
+        (self.spelling)(name)
     }
 
     /// In the order of the names, as the API server keeps the keys of a ConfigMap.
@@ -51,12 +72,14 @@ impl<'n> Fields<'n> {
     }
 
     /// Where the name of an untaken field stands.
-    pub(crate) fn key_place(&self, name: &str) -> Option<Place> {
+    pub(crate) fn key_place(&self, name: &'static str) -> Option<Place> {
+        let name = self.name(name);
         self.entries.iter().find(|(key, _)| key.name == name).map(|(key, _)| key.place.clone())
     }
 
     /// The value of `name`; nothing and `null` are the same.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<&'n Node> {
+        let name = self.name(name);
         self.known.push(name);
         let index = self.entries.iter().position(|(key, _)| key.name == name)?;
         let (_, node) = self.entries.remove(index);
@@ -85,6 +108,7 @@ impl<'n> Fields<'n> {
 
     /// Whether an untaken field looks like a misspelt `name`.
     pub(crate) fn resembles(&self, name: &'static str) -> bool {
+        let name = self.name(name);
         self.entries.iter().any(|(key, _)| nearest(&key.name, [name]).is_some())
     }
 
@@ -98,12 +122,14 @@ impl<'n> Fields<'n> {
     /// The text of `name`.
     pub(crate) fn text(&mut self, name: &'static str, reading: &mut Reading) -> Option<At<String>> {
         let node = self.take(name)?;
+        let name = self.name(name);
         text(node, &format!("`{name}`"), reading)
     }
 
     /// The boolean `name`.
     pub(crate) fn flag(&mut self, name: &'static str, reading: &mut Reading) -> Option<bool> {
         let node = self.take(name)?;
+        let name = self.name(name);
         if let Value::Scalar(Scalar { kind: Kind::Bool(flag), .. }) = node.value {
             return Some(flag);
         }
@@ -115,12 +141,14 @@ impl<'n> Fields<'n> {
     /// The whole number `name`, from `least` to `most`.
     pub(crate) fn number(&mut self, name: &'static str, least: u64, most: u64, reading: &mut Reading) -> Option<At<u64>> {
         let node = self.take(name)?;
+        let name = self.name(name);
         number(node, name, least, most, reading)
     }
 
     /// The items of list `name`.
     pub(crate) fn list(&mut self, name: &'static str, reading: &mut Reading) -> &'n [Node] {
         let Some(node) = self.take(name) else { return &[] };
+        let name = self.name(name);
         if let Value::List(items) = &node.value {
             return items;
         }
@@ -133,7 +161,9 @@ impl<'n> Fields<'n> {
     pub(crate) fn texts(&mut self, name: &'static str, reading: &mut Reading) -> Vec<At<String>> {
         let mut texts: Vec<At<String>> = Vec::new();
         let mut seen = std::collections::BTreeSet::new();
-        for item in self.list(name, reading) {
+        let items = self.list(name, reading);
+        let name = self.name(name);
+        for item in items {
             let Some(text) = text(item, &format!("an entry of `{name}`"), reading) else { continue };
             if seen.insert(text.value.clone()) {
                 texts.push(text);
@@ -154,6 +184,11 @@ impl<'n> Fields<'n> {
     /// The labels `name`.
     pub(crate) fn labels(&mut self, name: &'static str, reading: &mut Reading) -> Labels {
         self.placed_labels(name, reading).into_iter().map(|(key, value)| (key.name.clone(), value.value)).collect()
+    }
+
+    /// Every field, whatever its name.
+    pub(crate) fn each(self, mut read: impl FnMut(&'n Key, &'n Node)) {
+        self.entries.into_iter().for_each(|(key, node)| read(key, node));
     }
 
     /// Tells what is left over.

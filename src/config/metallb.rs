@@ -3,11 +3,12 @@
 //! The namespace is not looked at. Objects of other groups are skipped with a note, so that a directory of manifests can be given
 //! as it is; `status` and what the API server adds to `metadata` are ignored.
 
+use super::bgp;
 use super::configmap;
 use super::fields::{self, Fields};
 use super::problem::nearest;
 use super::raw::{At, Implied, Reading};
-use super::spec::{self, BgpKind};
+use super::spec;
 use super::tree::{Node, quoted};
 use crate::facts::Labels;
 
@@ -102,14 +103,14 @@ fn known(node: &Node, kind: &At<String>, mut fields: Fields<'_>, reading: &mut R
     // `spec: {}`, `spec:` and no spec at all are one to MetalLB's users.
     let empty = Node { place: node.place.clone(), value: super::tree::Value::Null };
     let Some(mut fields) = Fields::of(spec.unwrap_or(&empty), what, reading) else { return };
-    let place = name.place.clone();
+    let place = &name.place.clone();
     match kind.value.as_str() {
         "IPAddressPool" => spec::pool(name, labels, Implied::Alone, &mut fields, reading),
         "L2Advertisement" => spec::l2_advertisement(Some(name), place, &mut fields, reading),
-        "BGPPeer" => spec::bgp(BgpKind::Peer, Some(name), place, &mut fields, reading),
-        "BGPAdvertisement" => spec::bgp(BgpKind::Advertisement, Some(name), place, &mut fields, reading),
-        "BFDProfile" => spec::bgp(BgpKind::BfdProfile, Some(name), place, &mut fields, reading),
-        _ => spec::bgp(BgpKind::Community, Some(name), place, &mut fields, reading),
+        "BGPPeer" => bgp::peer::read(Some(name), place, &mut fields, reading),
+        "BGPAdvertisement" => spec::bgp_advertisement(Some(name), place, &mut fields, reading),
+        "BFDProfile" => bgp::bfd::read(Some(name), place, &mut fields, reading),
+        _ => bgp::community::aliases(&mut fields, reading),
     }
     fields.finish(reading);
 }

@@ -1,17 +1,19 @@
 //! Configuration: text → `Raw` (what the user wrote, with positions) → [`Config`] (resolved, nothing optional left).
 //!
-//! Four doors, one model: one line, native YAML, MetalLB's documents, MetalLB's old ConfigMap. After resolving, no later code can
+//! Four doors, one model: one line, native YAML, MetalLB's documents, and the old ConfigMaps of MetalLB and kube-vip. After resolving, no later code can
 //! meet an invalid combination, and no later code checks again.
 //!
 //! ```text
-//! Source ─► document ─► tree ─► oneline │ native │ metallb │ legacy ─► Raw ─► resolve ─► Config + notes + summary
-//!              ▲                            configmap ─┘ (keys hold texts)       └─────► or all Problems
+//! Source ─► document ─► tree ─► oneline │ native │ metallb │ legacy │ kubevip ─► Raw ─► resolve ─► Config + notes + summary
+//!              ▲                            configmap ─┘ (keys hold texts)                 └─────► or all Problems
 //! ```
 
+mod bgp;
 mod configmap;
 mod document;
 mod effective;
 mod fields;
+mod kubevip;
 mod legacy;
 mod metallb;
 mod native;
@@ -27,10 +29,12 @@ mod summary;
 pub mod task;
 mod tree;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::bgp::{BfdProfile, Bgp, BgpAdvertisement, BgpPeer, Community, Neighbor, Password, PeerPassword, RemoteAs};
 pub use self::effective::{Effective, effective};
 pub use self::problem::{Note, Place, Problem, Problems, Source};
 pub use self::settings::{ANNOUNCE_INTERVAL, Classes, EXCLUDED_INTERFACES, Liveness, OnCordon, Pace, Promiscuous, RESTART_HOLD, Settings};
@@ -108,6 +112,12 @@ impl PoolName {
     }
 }
 
+impl Borrow<str> for PoolName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for PoolName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -128,6 +138,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// Advertisements on layer 2, the implied one among them (see the rule in `resolve.rs`); one may reach no pool.
     pub l2_advertisements: Vec<L2Advertisement>,
+    /// Routers, and what is announced to them.
+    pub bgp: Bgp,
     /// Everything else.
     pub settings: Settings,
     /// Hash of the meaning, not of the text: equal on two agents that do the same. 16 hexadecimal digits.

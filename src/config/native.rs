@@ -16,9 +16,10 @@
 
 use super::fields::Fields;
 use super::oneline;
-use super::raw::{Implied, Reading};
-use super::spec::{self, BgpKind};
+use super::problem::Place;
+use super::raw::{At, Implied, Reading};
 use super::tree::Node;
+use super::{bgp, spec};
 
 /// One document.
 pub(crate) fn read(node: &Node, reading: &mut Reading) {
@@ -31,24 +32,40 @@ pub(crate) fn read(node: &Node, reading: &mut Reading) {
         let Some(mut fields) = entry_fields(entry, "an entry of `l2Advertisements`", reading) else { continue };
         // Nothing refers to an advertisement, so it may go without a name.
         let name = fields.text("name", reading);
-        spec::l2_advertisement(name, entry.place.clone(), &mut fields, reading);
+        fields.labels("labels", reading);
+        spec::l2_advertisement(name, &entry.place, &mut fields, reading);
         fields.finish(reading);
     }
-    let kinds = [
-        ("bgpPeers", BgpKind::Peer),
-        ("bgpAdvertisements", BgpKind::Advertisement),
-        ("bfdProfiles", BgpKind::BfdProfile),
-        ("communities", BgpKind::Community),
+    bgp(&mut fields, reading);
+    fields.finish(reading);
+}
+
+fn bgp(fields: &mut Fields<'_>, reading: &mut Reading) {
+    type Read = fn(Option<At<String>>, &Place, &mut Fields<'_>, &mut Reading);
+    let kinds: [(_, Read); 4] = [
+        ("bgpPeers", bgp::peer::read),
+        ("bgpAdvertisements", spec::bgp_advertisement),
+        ("bfdProfiles", bgp::bfd::read),
+        ("communities", community),
     ];
-    for (list, kind) in kinds {
+    for (list, read) in kinds {
         for entry in fields.list(list, reading) {
             let Some(mut fields) = entry_fields(entry, &format!("an entry of `{list}`"), reading) else { continue };
             let name = fields.text("name", reading);
-            spec::bgp(kind, name, entry.place.clone(), &mut fields, reading);
+            fields.labels("labels", reading);
+            read(name, &entry.place, &mut fields, reading);
             fields.finish(reading);
         }
     }
-    fields.finish(reading);
+}
+
+/// A document's list of aliases, or one alias in short: `{name: vpn, value: 64512:1}`.
+fn community(name: Option<At<String>>, place: &Place, fields: &mut Fields<'_>, reading: &mut Reading) {
+    if fields.key_place("communities").is_some() {
+        bgp::community::aliases(fields, reading);
+    } else {
+        bgp::community::alias(name, place, fields, reading);
+    }
 }
 
 fn entry_fields<'n>(entry: &'n Node, what: &str, reading: &mut Reading) -> Option<Fields<'n>> {

@@ -1,12 +1,13 @@
 //! Addresses in one line: the same words as keys of the ConfigMap and as fields of native YAML.
 //!
 //! `addresses: 192.168.1.240-192.168.1.250, fd00::10-20` is the pool `default`, `addresses.media: …` the pool `media`. Entries are
-//! separated by commas, spaces or new lines.
+//! separated by commas, spaces or new lines. `peers: 192.168.1.1 AS64512` and `asn: AS64513` are routers and our own AS.
 
-use super::fields::Fields;
+use super::bgp::{asn, peer};
+use super::fields::{self, Fields};
 use super::problem::Place;
 use super::raw::{At, Implied, RawPool, RawRange, Reading};
-use super::tree::{Node, Text, quoted};
+use super::tree::{Node, Text, Value, quoted};
 use super::{settings, spec};
 use crate::addr::{ParseError, Range};
 use crate::facts::Labels;
@@ -124,11 +125,45 @@ pub(crate) fn read(fields: &mut Fields<'_>, reading: &mut Reading) {
     for (key, name, node) in fields.take_where(|key| key.strip_prefix("addresses.")) {
         pool(At { value: name.to_owned(), place: key.place.clone() }, node, reading);
     }
-    let spoken: Vec<&Node> = ["peers", "asn"].into_iter().filter_map(|name| fields.take(name)).collect();
-    if let Some(node) = spoken.first() {
-        reading.note(&node.place, "`peers` and `asn` are read, but this version does not speak BGP yet");
+    if let Some(node) = fields.take("peers") {
+        peers(node, reading);
+    }
+    if let Some(at) = fields.text("asn", reading).and_then(|text| asn::read(&text.value, &text.place, reading)) {
+        let place = at.place.clone();
+        if let Some(first) = reading.raw.asn.replace(at) {
+            reading.problem(&place, format!("`asn` is set twice, first in {}", place.mention(&first.place)), "keep one of the two");
+        }
     }
     settings::read(fields, reading);
+}
+
+/// `192.168.1.1 AS64512`, separated by commas or new lines; in YAML also a list.
+fn peers(node: &Node, reading: &mut Reading) {
+    if let Value::List(items) = &node.value {
+        for item in items {
+            if let Some(text) = fields::text(item, "an entry of `peers`", reading) {
+                peer::one_line(text.value.trim(), &text.place, reading);
+            }
+        }
+        return;
+    }
+    let Some(text) = node.as_text() else {
+        let message = format!("`peers` has to be a text, not {}", node.description());
+        reading.problem(&node.place, message, "write `peers: 192.168.1.1 AS64512`, or a list under `bgpPeers:` for more than that");
+        return;
+    };
+    for (number, line) in (1..).zip(text.text.lines()) {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut column = 1;
+        for part in line.split([',', ';']) {
+            let entry = part.trim_start_matches([' ', '\t', '-']);
+            let indent = part.chars().count() - entry.chars().count();
+            if !entry.trim().is_empty() {
+                peer::one_line(entry.trim(), &text.place(number, column + u32::try_from(indent).unwrap_or_default()), reading);
+            }
+            column += u32::try_from(part.chars().count()).unwrap_or_default() + 1;
+        }
+    }
 }
 
 /// Whether the kernel would take `name` (`dev_valid_name`, IFNAMSIZ 16).

@@ -4,7 +4,11 @@ use crate::addr::Range;
 use crate::facts::{Labels, Selector};
 
 use super::Preferred;
-use super::problem::{Note, Place, Problem, Problems};
+use super::bgp::advertisement::RawRoutes;
+use super::bgp::bfd::RawProfile;
+use super::bgp::community::RawAlias;
+use super::bgp::peer::RawPeer;
+use super::problem::{Note, Place, Problem, Problems, nearest};
 use super::settings::RawSettings;
 
 /// A value and where it stands.
@@ -19,6 +23,11 @@ pub(crate) struct At<T> {
 pub(crate) struct Raw {
     pub(crate) pools: Vec<RawPool>,
     pub(crate) advertisements: Vec<RawAdvertisement>,
+    pub(crate) peers: Vec<RawPeer>,
+    pub(crate) bfd_profiles: Vec<RawProfile>,
+    pub(crate) aliases: Vec<RawAlias>,
+    /// Our AS, for peers that do not say it.
+    pub(crate) asn: Option<At<u32>>,
     pub(crate) settings: RawSettings,
 }
 
@@ -72,7 +81,7 @@ impl Protocol {
     }
 }
 
-/// An advertisement as written. Of BGP only what says which pools it reaches.
+/// An advertisement as written.
 #[derive(Debug)]
 pub(crate) struct RawAdvertisement {
     pub(crate) protocol: Protocol,
@@ -84,7 +93,30 @@ pub(crate) struct RawAdvertisement {
     pub(crate) interfaces: Vec<String>,
     pub(crate) service_selectors: Vec<Selector>,
     pub(crate) preferred: Vec<Preferred>,
+    /// What goes with its routes, on BGP.
+    pub(crate) routes: RawRoutes,
 }
+
+impl RawAdvertisement {
+    /// Of `pools`, without anything else.
+    pub(crate) fn of(protocol: Protocol, pools: Vec<At<String>>, place: Place) -> Self {
+        Self {
+            protocol,
+            place,
+            name: None,
+            pools,
+            pool_selectors: Vec::new(),
+            node_selectors: Vec::new(),
+            interfaces: Vec::new(),
+            service_selectors: Vec::new(),
+            preferred: Vec::new(),
+            routes: RawRoutes::default(),
+        }
+    }
+}
+
+/// More is not kept, as of problems.
+const MOST_NOTES: usize = 100;
 
 /// What reading has brought together: handed from reader to reader.
 #[derive(Debug, Default)]
@@ -102,10 +134,15 @@ impl Reading {
         self.problems.push(Problem { place: place.clone(), message: message.into(), help: help.into() });
     }
 
+    /// Of names that people gave, the one that was probably meant. Nobody reads the hundredth guess, and each one costs time.
+    pub(crate) fn guess<'n>(&self, written: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+        let told = self.notes.len() < MOST_NOTES && self.problems.len() < MOST_NOTES;
+        if told { nearest(written, known) } else { None }
+    }
+
     /// Something is worth saying about `place`.
     pub(crate) fn note(&mut self, place: &Place, message: impl Into<String>) {
-        const MOST: usize = 100;
-        if self.notes.len() < MOST {
+        if self.notes.len() < MOST_NOTES {
             self.notes.push(Note { place: place.clone(), message: message.into() });
         }
     }

@@ -3,21 +3,23 @@
 //! # Pools that no advertisement reaches
 //!
 //! A pool written in one line or in native YAML that no advertisement of any protocol reaches is announced on layer 2, by every
-//! node, on the link whose on-link prefix holds the address: no advertisement is needed (`announce: false` says no). A pool from a MetalLB document is treated
-//! the same as long as no advertisement is written at all; where one is, MetalLB's meaning is kept (the pool is not announced) and
-//! a note says so.
+//! node, on the link whose on-link prefix holds the address: no advertisement is needed (`announce: false` says no). Where there are
+//! BGP peers it is announced to all of them as well. A pool from a MetalLB document is treated the same as long as no advertisement
+//! is written at all; where one is, MetalLB's meaning is kept (the pool is not announced) and a note says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::problem::{Note, Problems, nearest};
+use super::problem::{Note, Place, Problems};
 use super::raw::{At, Implied, Protocol, Raw, RawAdvertisement, RawPool, RawRange, Reading};
 use super::tree::quoted;
-use super::{Config, L2Advertisement, Pool, PoolName, effective};
+use super::{BgpAdvertisement, Config, L2Advertisement, Pool, PoolName, bgp, effective};
 use crate::addr::Range;
 use crate::facts::LinkName;
 
 /// Ranges of all pools together: enough for anybody, and it bounds the work.
 const MOST_RANGES: usize = 4096;
+/// Advertisements, peers, and whatever else has a name and is compared with others of its kind.
+const MOST_NAMED: usize = 1000;
 
 /// Addresses no Service can have, and what they are.
 const SPECIAL: [(&str, &str); 7] = [
@@ -33,16 +35,20 @@ const SPECIAL: [(&str, &str); 7] = [
 /// The configuration, or everything that is wrong.
 pub(crate) fn resolve(mut reading: Reading) -> Result<(Config, Vec<Note>), Problems> {
     let raw = std::mem::take(&mut reading.raw);
+    if too_many(&raw, &mut reading) {
+        return Err(reading.problems);
+    }
     unique_names(&raw, &mut reading);
     for pool in &raw.pools {
         check_addresses(pool, &mut reading);
     }
     check_overlaps(&raw.pools, &mut reading);
+    let reached: Vec<BTreeSet<PoolName>> =
+        raw.advertisements.iter().map(|advertisement| reach(advertisement, &raw, &mut reading)).collect();
+    let mut bgp = bgp::resolve::resolve(&raw, &reached, &mut reading);
     if !reading.problems.is_empty() {
         return Err(reading.problems);
     }
-    let reached: Vec<BTreeSet<PoolName>> =
-        raw.advertisements.iter().map(|advertisement| reach(advertisement, &raw, &mut reading)).collect();
     let mut l2_advertisements: Vec<L2Advertisement> = raw
         .advertisements
         .iter()
@@ -52,11 +58,42 @@ pub(crate) fn resolve(mut reading: Reading) -> Result<(Config, Vec<Note>), Probl
         .collect();
     let unreached = implied(&raw, &reached, &mut reading);
     if !unreached.is_empty() {
+        if !bgp.peers.is_empty() {
+            bgp.advertisements.push(BgpAdvertisement::everywhere(unreached.clone()));
+        }
         l2_advertisements.push(L2Advertisement::everywhere(unreached));
     }
-    let mut config = Config { pools: ordered(&raw.pools), l2_advertisements, settings: raw.settings.resolve(), hash: String::new() };
+    let mut config = Config { pools: ordered(&raw.pools), l2_advertisements, bgp, settings: raw.settings.resolve(), hash: String::new() };
     config.hash = effective::hash(&config);
     Ok((config, reading.notes))
+}
+
+/// Whether comparing everything with everything would take too long.
+fn too_many(raw: &Raw, reading: &mut Reading) -> bool {
+    fn beyond<'p>(mut places: impl Iterator<Item = &'p Place>, most: usize) -> Option<&'p Place> {
+        places.nth(most)
+    }
+    let named = "let one serve for several";
+    let found = [
+        (beyond(raw.pools.iter().map(|it| &it.name.place), MOST_RANGES), MOST_RANGES, "pools", named),
+        (
+            beyond(raw.pools.iter().flat_map(|pool| &pool.ranges).map(|it| &it.place), MOST_RANGES),
+            MOST_RANGES,
+            "ranges",
+            "join neighbouring addresses into ranges",
+        ),
+        (beyond(raw.advertisements.iter().map(|it| &it.place), MOST_NAMED), MOST_NAMED, "advertisements", named),
+        (beyond(raw.peers.iter().map(|it| &it.place), MOST_NAMED), MOST_NAMED, "peers", named),
+        (beyond(raw.bfd_profiles.iter().map(|it| &it.name.place), MOST_NAMED), MOST_NAMED, "BFD profiles", named),
+        (beyond(raw.aliases.iter().map(|it| &it.name.place), MOST_NAMED), MOST_NAMED, "communities", named),
+    ];
+    let before = reading.problems.len();
+    for (place, most, what, help) in found {
+        if let Some(place) = place {
+            reading.problem(place, format!("there are more than {most} {what}"), help);
+        }
+    }
+    reading.problems.len() > before
 }
 
 fn unique_names(raw: &Raw, reading: &mut Reading) {
@@ -64,7 +101,10 @@ fn unique_names(raw: &Raw, reading: &mut Reading) {
     let pools = raw.pools.iter().map(|pool| ("pool", &pool.name));
     let advertisements =
         raw.advertisements.iter().filter_map(|advertisement| Some((advertisement.protocol.kind(), advertisement.name.as_ref()?)));
-    for (what, name) in pools.chain(advertisements) {
+    let peers = raw.peers.iter().filter_map(|peer| Some(("peer", peer.name.as_ref()?)));
+    let profiles = raw.bfd_profiles.iter().map(|profile| ("BFD profile", &profile.name));
+    let communities = raw.aliases.iter().map(|alias| ("community", &alias.name));
+    for (what, name) in pools.chain(advertisements).chain(peers).chain(profiles).chain(communities) {
         match seen.get(&(what, name.value.as_str())) {
             None => {
                 seen.insert((what, &name.value), name);
@@ -102,10 +142,6 @@ fn check_overlaps(pools: &[RawPool], reading: &mut Reading) {
         .enumerate()
         .map(|(written, (range, pool))| (written, range, pool))
         .collect();
-    if let Some((_, range, _)) = ranges.get(MOST_RANGES) {
-        reading.problem(&range.place, format!("there are more than {MOST_RANGES} ranges"), "join neighbouring addresses into ranges");
-        return;
-    }
     ranges.sort_by_key(|(written, range, _)| (range.value.range, *written));
     let mut furthest: Option<(usize, &At<RawRange>, &RawPool)> = None;
     for &next in &ranges {
@@ -139,7 +175,7 @@ fn reach(advertisement: &RawAdvertisement, raw: &Raw, reading: &mut Reading) -> 
         if names().any(|known| known == name.value) {
             reached.insert(PoolName::new(&name.value));
         } else {
-            let near = nearest(&name.value, names()).map_or_else(String::new, |near| format!("; did you mean {}?", quoted(near)));
+            let near = reading.guess(&name.value, names()).map_or_else(String::new, |near| format!("; did you mean {}?", quoted(near)));
             reading.note(&name.place, format!("there is no pool {}{near}", quoted(&name.value)));
         }
     }

@@ -11,8 +11,9 @@ const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
 /// The selectors of list `name`; the same one twice is told and kept once.
 pub(crate) fn list(fields: &mut Fields<'_>, name: &'static str, reading: &mut Reading) -> Vec<At<Selector>> {
     let mut selectors: Vec<At<Selector>> = Vec::new();
-    for node in fields.list(name, reading) {
-        let Some(selector) = read(node, name, reading) else { continue };
+    let (nodes, name) = (fields.list(name, reading), fields.name(name));
+    for node in nodes {
+        let Some(selector) = read(fields, node, name, reading) else { continue };
         match selectors.iter().find(|other| other.value == selector) {
             None => selectors.push(At { value: selector, place: node.place.clone() }),
             Some(first) => {
@@ -29,13 +30,13 @@ pub(crate) fn plain_list(fields: &mut Fields<'_>, name: &'static str, reading: &
     list(fields, name, reading).into_iter().map(|selector| selector.value).collect()
 }
 
-/// One selector.
-pub(crate) fn read(node: &Node, what: &str, reading: &mut Reading) -> Option<Selector> {
+/// One selector, inside `outer`.
+pub(crate) fn read(outer: &Fields<'_>, node: &Node, what: &str, reading: &mut Reading) -> Option<Selector> {
     let before = reading.problems.len();
-    let mut fields = Fields::of(node, format!("a selector of `{what}`"), reading)?;
+    let mut fields = outer.inner(node, format!("a selector of `{what}`"), reading)?;
     let mut requirements = match_labels(&mut fields, reading);
     for expression in fields.list("matchExpressions", reading) {
-        requirements.extend(match_expression(expression, reading));
+        requirements.extend(match_expression(&fields, expression, reading));
     }
     fields.finish(reading);
     requirements.sort();
@@ -56,8 +57,8 @@ fn match_labels(fields: &mut Fields<'_>, reading: &mut Reading) -> Vec<Requireme
     labels.into_iter().map(|(key, value)| Requirement { key: key.name.clone(), operator: Operator::In(vec![value.value]) }).collect()
 }
 
-fn match_expression(node: &Node, reading: &mut Reading) -> Option<Requirement> {
-    let mut fields = Fields::of(node, "an entry of `matchExpressions`", reading)?;
+fn match_expression(outer: &Fields<'_>, node: &Node, reading: &mut Reading) -> Option<Requirement> {
+    let mut fields = outer.inner(node, format!("an entry of `{}`", outer.name("matchExpressions")), reading)?;
     let key = fields.text("key", reading);
     let operator = fields.text("operator", reading);
     let mut values = Vec::new();

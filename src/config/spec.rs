@@ -1,13 +1,11 @@
 //! The fields of MetalLB's `spec`, which native YAML and MetalLB's documents share (metallb.io/v1beta1, BGPPeer also v1beta2).
-//!
-//! BGP is read but not spoken by this version: of its kinds the names of all fields are known, so that a typing mistake is found,
-//! the AS numbers are checked, and of advertisements it is kept which pools they reach.
+//! Here are pools and advertisements; peers, BFD profiles and communities are in `bgp`.
 
 use super::fields::{self, Fields};
 use super::problem::Place;
 use super::raw::{At, Implied, Protocol, RawAdvertisement, RawPool, RawRange, Reading};
 use super::tree::{Node, Value, quoted};
-use super::{Preferred, ServiceAllocation, oneline, selector};
+use super::{Preferred, ServiceAllocation, bgp, oneline, selector};
 use crate::facts::Labels;
 
 /// Whether `name` can name an object: what Kubernetes allows, and capital letters.
@@ -83,7 +81,7 @@ fn allocation(node: &Node, reading: &mut Reading) -> Option<ServiceAllocation> {
 }
 
 /// An `L2Advertisement`.
-pub(crate) fn l2_advertisement(name: Option<At<String>>, place: Place, fields: &mut Fields<'_>, reading: &mut Reading) {
+pub(crate) fn l2_advertisement(name: Option<At<String>>, place: &Place, fields: &mut Fields<'_>, reading: &mut Reading) {
     let advertisement = RawAdvertisement {
         node_selectors: selector::plain_list(fields, "nodeSelectors", reading),
         interfaces: interfaces(fields, reading),
@@ -97,23 +95,19 @@ pub(crate) fn l2_advertisement(name: Option<At<String>>, place: Place, fields: &
 fn advertisement(
     protocol: Protocol,
     name: Option<At<String>>,
-    place: Place,
+    place: &Place,
     fields: &mut Fields<'_>,
     reading: &mut Reading,
 ) -> RawAdvertisement {
     if let Some(name) = &name {
         check_name(name, "an advertisement", reading);
     }
+    let pools = fields.texts("ipAddressPools", reading);
     RawAdvertisement {
-        protocol,
-        place,
         name,
-        pools: fields.texts("ipAddressPools", reading),
         pool_selectors: selector::list(fields, "ipAddressPoolSelectors", reading),
         service_selectors: selector::plain_list(fields, "serviceSelectors", reading),
-        node_selectors: Vec::new(),
-        interfaces: Vec::new(),
-        preferred: Vec::new(),
+        ..RawAdvertisement::of(protocol, pools, place.clone())
     }
 }
 
@@ -139,7 +133,7 @@ fn preferred(fields: &mut Fields<'_>, reading: &mut Reading) -> Vec<Preferred> {
     for node in fields.list("preferredNodeSelectors", reading) {
         let Some(mut fields) = Fields::of(node, "an entry of `preferredNodeSelectors`", reading) else { continue };
         let weight = fields.number("weight", 1, 100, reading);
-        let selector = fields.take("preference").map(|node| selector::read(node, "preference", reading));
+        let selector = fields.take("preference").map(|node| selector::read(&fields, node, "preference", reading));
         for (name, present) in [("weight", weight.is_some()), ("preference", selector.is_some())] {
             if !present && node.get(name).is_none() {
                 reading.problem(&node.place, format!("this preference has no `{name}`"), format!("add `{name}:`"));
@@ -153,79 +147,14 @@ fn preferred(fields: &mut Fields<'_>, reading: &mut Reading) -> Vec<Preferred> {
     preferred
 }
 
-/// A kind of MetalLB's that is about BGP.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum BgpKind {
-    Peer,
-    Advertisement,
-    BfdProfile,
-    Community,
-}
-
-impl BgpKind {
-    /// The kind's name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Peer => "BGPPeer",
-            Self::Advertisement => "BGPAdvertisement",
-            Self::BfdProfile => "BFDProfile",
-            Self::Community => "Community",
-        }
-    }
-
-    fn fields(self) -> &'static [&'static str] {
-        match self {
-            Self::Peer => &[
-                "dynamicASN",
-                "peerAddress",
-                "interface",
-                "sourceAddress",
-                "peerPort",
-                "holdTime",
-                "keepaliveTime",
-                "connectTime",
-                "routerID",
-                "nodeSelectors",
-                "password",
-                "passwordSecret",
-                "bfdProfile",
-                "enableGracefulRestart",
-                "ebgpMultiHop",
-                "vrf",
-                "disableMP",
-                "dualStackAddressFamily",
-            ],
-            Self::Advertisement => &["aggregationLength", "aggregationLengthV6", "localPref", "communities", "peers", "nodeSelectors"],
-            Self::BfdProfile => {
-                &["receiveInterval", "transmitInterval", "detectMultiplier", "echoInterval", "echoMode", "passiveMode", "minimumTtl"]
-            }
-            Self::Community => &["communities"],
-        }
-    }
-}
-
-/// A BGP kind.
-pub(crate) fn bgp(kind: BgpKind, name: Option<At<String>>, place: Place, fields: &mut Fields<'_>, reading: &mut Reading) {
-    let called = name.as_ref().map_or_else(|| kind.name().to_owned(), |name| format!("{} {}", kind.name(), quoted(&name.value)));
-    reading.note(&place, format!("{called} is read, but this version does not speak BGP yet"));
-    match kind {
-        BgpKind::Peer => as_numbers(fields, &place, reading),
-        BgpKind::Advertisement => {
-            let advertisement = advertisement(Protocol::Bgp, name, place, fields, reading);
-            reading.raw.advertisements.push(advertisement);
-        }
-        BgpKind::BfdProfile | BgpKind::Community => {}
-    }
-    fields.ignore(kind.fields());
-}
-
-fn as_numbers(fields: &mut Fields<'_>, place: &Place, reading: &mut Reading) {
-    const LAST: u64 = u32::MAX as u64;
-    let problems = reading.problems.len();
-    let own = fields.number("myASN", 1, LAST, reading);
-    fields.number("peerASN", 0, LAST, reading);
-    fields.number("localASN", 1, LAST, reading);
-    if own.is_none() && reading.problems.len() == problems {
-        reading.problem(place, "this peer has no `myASN`", "add `myASN:` with the AS number of the cluster, such as 64513");
-    }
+/// A `BGPAdvertisement`.
+pub(crate) fn bgp_advertisement(name: Option<At<String>>, place: &Place, fields: &mut Fields<'_>, reading: &mut Reading) {
+    let advertisement = RawAdvertisement {
+        node_selectors: selector::plain_list(fields, "nodeSelectors", reading),
+        routes: bgp::advertisement::read(fields, reading),
+        ..advertisement(Protocol::Bgp, name, place, fields, reading)
+    };
+    let for_services = !advertisement.service_selectors.is_empty();
+    bgp::advertisement::check_services(&advertisement.routes, for_services, fields.name("aggregationLength"), reading);
+    reading.raw.advertisements.push(advertisement);
 }

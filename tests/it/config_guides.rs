@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use lanlord::config::{Accepted, Config, L2Advertisement, Pool, PoolName, Settings, Source, parse};
+use lanlord::config::{
+    Accepted, Bgp, BgpAdvertisement, BgpPeer, Community, Config, L2Advertisement, Neighbor, Pool, PoolName, RemoteAs, Settings, Source,
+    parse,
+};
 use lanlord::facts::{LinkName, Operator, Requirement, Selector};
 
 use crate::config::golden;
@@ -93,12 +97,42 @@ fn bare_metal_bgp_is_read_and_said_not_to_be_spoken() {
     let accepted = read(&["bare-metal-pool", "bare-metal-bgp-peer", "bare-metal-bgp-advertisement"]);
     assert_eq!(accepted.config.pools.len(), 1);
     assert_eq!(accepted.config.l2_advertisements, [], "the pool is for BGP");
+    let router = BgpPeer {
+        name: "main-router".to_owned(),
+        my_asn: 64500,
+        local_asn: None,
+        remote_as: RemoteAs::Number(64501),
+        neighbor: Neighbor::Address("192.168.1.1".parse().unwrap()),
+        peer_port: 179,
+        source_address: None,
+        hold_time: Duration::from_secs(90),
+        keepalive_time: Duration::from_secs(30),
+        connect_time: None,
+        router_id: None,
+        node_selectors: vec![labels("metallb-role", &["bgp-speaker"])],
+        password: None,
+        bfd_profile: None,
+        graceful_restart: false,
+        ebgp_multi_hop: false,
+        vrf: None,
+        disable_mp: false,
+        dual_stack: false,
+    };
+    let routes = BgpAdvertisement {
+        name: Some("bgp-advert".to_owned()),
+        communities: BTreeSet::from([Community::Standard(64500, 100)]),
+        local_pref: Some(100),
+        ..BgpAdvertisement::everywhere(pools(&["production-pool"]))
+    };
+    assert_eq!(accepted.config.bgp, Bgp { peers: vec![router], advertisements: vec![routes], ..Bgp::default() });
     let notes: Vec<&str> = accepted.notes.iter().map(|note| note.message.as_str()).collect();
     assert_eq!(
         notes,
         [
-            "BGPPeer `main-router` is read, but this version does not speak BGP yet",
-            "BGPAdvertisement `bgp-advert` is read, but this version does not speak BGP yet",
+            "BGP is read and checked, but this version does not speak it yet",
+            "AS 64500 is for examples in documents (RFC 5398): numbers for private use are 64512 to 65534 and 4200000000 to 4294967294",
+            "AS 64501 is for examples in documents (RFC 5398): numbers for private use are 64512 to 65534 and 4200000000 to 4294967294",
+            "the local preference is not sent to peer `main-router`: it stays within an AS (RFC 4271 §5.1.5)",
             "pool `production-pool` is advertised over BGP only, which this version does not speak: nobody announces it yet",
         ]
     );

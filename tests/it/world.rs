@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lanlord::addr::{Family, MacAddr};
-use lanlord::config::{Config, L2Advertisement, Pool, PoolName, Settings};
+use lanlord::config::{Bgp, Config, L2Advertisement, Pool, PoolName, Settings};
 use lanlord::facts::{
     Claim, Endpoints, FamilyPolicy, Holder, Labels, LeaderRecord, Living, Medium, Member, MemberLink, Node, NodeName, Service, ServiceKey,
     Snapshot, TrafficPolicy, Uid,
@@ -47,7 +47,7 @@ pub(crate) fn config(pools: Vec<Pool>) -> Config {
         service_selectors: Vec::new(),
         preferred_node_selectors: Vec::new(),
     };
-    Config { pools, l2_advertisements: vec![advertisement], settings: Settings::default(), hash: "test".to_owned() }
+    Config { pools, l2_advertisements: vec![advertisement], bgp: Bgp::default(), settings: Settings::default(), hash: "test".to_owned() }
 }
 
 /// An API server as far as Services, Leases and resource versions go.
