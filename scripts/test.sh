@@ -92,7 +92,7 @@ fi
 run formatting 2
 run lints 10
 run it 15
-run simulation 12
+run simulation 20
 run lab 10
 run cluster 35
 

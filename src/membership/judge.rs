@@ -13,7 +13,7 @@
 //! is silent, too, is suspected likewise: that is how the power cut of a whole cluster, or a filtered UDP port, is got over.
 //!
 //! A suspect goes on being asked. A kernel that answers again boots, or the LAN is whole again: others keep its addresses until its agent is
-//! heard, and nobody accuses it before it had `restart_hold` for that.
+//! heard, and nobody accuses it before it had [`RETURN`] for that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +33,9 @@ pub const REFUTE: Duration = Duration::from_millis(150);
 /// How long an accusation stays without effect on who owns what where the accused may well prove itself: it did so before, or its kernel
 /// answers. Watches bring its answer within this time.
 const DOUBT: Duration = Duration::from_millis(500);
+/// A suspect whose kernel answers again is not accused for so long: where the LAN is whole again, a living agent is heard within three of
+/// its slow packets (RFC 5880 §6.8.3: one a second).
+const RETURN: Duration = Duration::from_secs(3);
 /// Members accuse one after the other, in the order of their names, so that the first write is seen before the second is made.
 const STAGGER: Duration = Duration::from_millis(20);
 /// Pause before a write that failed is tried again.
@@ -143,7 +146,7 @@ struct Trial {
     expired: bool,
     /// Unheard, Refuted: when it is asked for.
     unheard_timer: Option<Instant>,
-    /// Holding, or Suspected though its kernel answers again: how long it may take to come back.
+    /// Holding, or Suspected though its kernel answers again: how long it may take to be heard.
     restart_hold_timer: Option<Instant>,
     /// Suspected: until then it is no evidence yet.
     doubt_timer: Option<Instant>,
@@ -371,7 +374,7 @@ impl Judge {
             State::Suspected(Evidence::SessionExpired | Evidence::NeverHeard) if answers => {
                 let write_timer = trial.write_timer;
                 trial.become_(State::Suspected(Evidence::AgentGone), "its kernel answers again: waiting for its agent to come back", out);
-                (trial.write_timer, trial.restart_hold_timer) = (write_timer, Some(now + self.desired.restart_hold));
+                (trial.write_timer, trial.restart_hold_timer) = (write_timer, Some(now + RETURN));
             }
             State::Suspected(Evidence::AgentGone) if silent && proven => {
                 self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out);

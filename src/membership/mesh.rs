@@ -74,10 +74,13 @@ impl View<'_> {
         self.watched_members().map(peer).collect()
     }
 
-    /// The sessions wanted of BFD.
+    /// The sessions wanted of BFD: also with those who lost their Leases, for an evicted member that does not know it yet (it was cut off)
+    /// must not take us for lost because we do not speak to it.
     pub fn sessions(&self, timers: &Timers, detached: bool) -> Desired {
         let mut sessions = BTreeMap::new();
-        for pair in self.watched_members().flat_map(|member| self.pairs(member)) {
+        let gone = self.snapshot.members.values().filter(|member| member.instance.is_none() && member.node != *self.me);
+        let gone = gone.take(FULL_MESH.saturating_sub(self.holders().count()));
+        for pair in self.watched_members().chain(gone).flat_map(|member| self.pairs(member)) {
             let wireless = pair.own.medium == Medium::Wireless || pair.theirs.medium == Medium::Wireless;
             let (interval, detect_mult) = if wireless { timers.wireless } else { timers.wired };
             let session = SessionDesired {
@@ -106,19 +109,22 @@ impl View<'_> {
 
     /// Our place among the members, in the order of names.
     pub fn place(&self) -> u32 {
-        let before = self.snapshot.members.values().filter(|member| member.instance.is_some() && member.node < *self.me);
+        let before = self.holders().filter(|member| member.node < *self.me);
         u32::try_from(before.count()).unwrap_or(u32::MAX)
+    }
+
+    fn holders(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.snapshot.members.values().filter(|member| member.instance.is_some())
     }
 
     fn watched_members(&self) -> impl Iterator<Item = &Arc<Member>> {
         let watched = self.watched();
-        self.snapshot.members.values().filter(move |member| member.instance.is_some() && watched.contains(&member.node))
+        self.holders().filter(move |member| watched.contains(&member.node))
     }
 
     /// Those with whom this node has sessions, itself left out.
     fn watched(&self) -> BTreeSet<NodeName> {
-        let names: Vec<&NodeName> =
-            self.snapshot.members.values().filter(|member| member.instance.is_some()).map(|member| &member.node).collect();
+        let names: Vec<&NodeName> = self.holders().map(|member| &member.node).collect();
         let others = || names.iter().copied().filter(|name| *name != self.me).cloned();
         let leader = self.snapshot.leader.as_ref().and_then(|leader| leader.holder.as_deref()).and_then(|holder| holder.rsplit_once('/'));
         if names.len() <= FULL_MESH || leader.is_some_and(|(node, _)| node == self.me.as_str()) {

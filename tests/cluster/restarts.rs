@@ -112,18 +112,20 @@ fn node_of<'a>(cluster: &'a Cluster, leader: &'a str) -> Node<'a> {
     cluster.node(leader.split_once('/').expect("node/instance").0)
 }
 
-/// Creates Services, and stops their leader as soon as it has assigned some of them.
-fn pause_while_assigning<'a>(cluster: &Cluster, leader: Node<'a>, names: &[String]) {
+/// Creates Services, and stops their leader as soon as it has assigned some of them. When that was.
+fn pause_while_assigning<'a>(cluster: &Cluster, leader: Node<'a>, names: &[String]) -> Instant {
     let assigned = |log: &str| log.matches("msg=assigned").count();
     let before = assigned(&leader.log());
     thread::scope(|scope| {
         let creating = scope.spawn(|| cluster.create(&services(names)));
         cluster.wait_until(20, "the leader assigns", || assigned(&leader.log()) > before + 3);
         leader.agent_pause();
+        let paused = Instant::now();
         let missing = names.len() - (assigned(&leader.log()) - before);
         assert!(missing > names.len() / 4, "only {missing} of {} were not assigned when the leader was stopped", names.len());
         creating.join().expect("kubectl");
-    });
+        paused
+    })
 }
 
 fn settled(cluster: &Cluster, names: &[String]) -> bool {
@@ -142,10 +144,10 @@ fn two_leaders_never_put_one_address_on_two_services() {
     let first = cluster.leader().expect("somebody leads");
     let leader = node_of(&cluster, &first);
     let early = names("early", 60);
-    pause_while_assigning(&cluster, leader, &early);
-    let paused = Instant::now();
-    let before: usize = cluster.nodes().map(|node| took(&node.log())).sum();
-    cluster.wait_until(60, "another leader", || cluster.nodes().map(|node| took(&node.log())).sum::<usize>() > before);
+    let terms = || cluster.nodes().map(|node| took(&node.log())).sum::<usize>();
+    let before = terms();
+    let paused = pause_while_assigning(&cluster, leader, &early);
+    cluster.wait_until(60, "another leader", || terms() > before);
     let silent = paused.elapsed();
     println!("a leader that fell silent was replaced after {:.1} s", silent.as_secs_f64());
     assert!(silent > Duration::from_secs(4), "its node answered all the time: {silent:?}");

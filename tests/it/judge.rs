@@ -13,6 +13,8 @@ use lanlord::membership::judge::{Action, Desired, Event, Judge, Peer, REFUTE, St
 use crate::world::ip;
 
 const HOLD: Duration = Duration::from_secs(5);
+/// What a living agent needs at most to be heard once the LAN is whole again.
+const RETURN: Duration = Duration::from_secs(3);
 
 fn question(last: u8) -> Question {
     Question { link: "eth0".into(), address: ip(&format!("192.168.1.{last}")), mac: None }
@@ -348,7 +350,7 @@ fn a_suspect_whose_kernel_answers_again_is_not_accused_before_it_had_time_to_com
         assert!(court.judge.questions().contains(&question(12)), "a suspect goes on being asked");
         court.answer(12, 0);
         assert_eq!((court.state("n2"), court.judge.evidence()), (State::Suspected(Evidence::AgentGone), gone()));
-        court.pass(HOLD - Duration::from_millis(1));
+        court.pass(RETURN - Duration::from_millis(1));
         assert_eq!((court.judge.evidence(), court.writes()), (gone(), Vec::new()));
         if comes_back {
             court.up(2);
@@ -369,7 +371,7 @@ fn the_answer_of_a_write_that_comes_while_a_suspect_has_time_does_not_lead_to_a_
     court.writes();
     court.answer(12, 0);
     court.written(suspected(2, "6"));
-    court.pass(HOLD - Duration::from_millis(1));
+    court.pass(RETURN - Duration::from_millis(1));
     assert_eq!(court.writes(), [""; 0]);
 }
 
@@ -384,7 +386,7 @@ fn who_was_never_heard_has_the_same_time_and_is_accused_at_once_when_its_kernel_
     court.writes();
     court.answer(12, 0);
     assert_eq!(court.judge.evidence(), BTreeMap::from([("n2".into(), Evidence::AgentGone)]));
-    court.pass(HOLD / 2);
+    court.pass(RETURN / 2);
     court.answer(12, 3);
     assert_eq!(court.judge.evidence(), BTreeMap::from([("n2".into(), Evidence::SessionExpired)]), "without a gap");
     court.pass(Duration::from_millis(250));

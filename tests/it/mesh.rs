@@ -184,13 +184,22 @@ pub(crate) fn lead(world: &mut World, node: Option<&str>) {
 #[test]
 fn up_to_32_members_everybody_watches_everybody() {
     for members in [1_u8, 2, 7, 32] {
-        let mut world = world(members + 1);
-        world.leave(&format!("n{}", members + 1));
+        let world = world(members);
         for number in 1..=members {
             assert_eq!(sessions(&world, &Heirs::new(), &format!("n{number}")).len(), usize::from(members) - 1);
         }
     }
     assert_eq!(FULL_MESH, 32);
+}
+
+#[test]
+fn who_lost_its_lease_is_spoken_to_and_not_watched() {
+    let mut world = world(3);
+    let before = sessions(&world, &Heirs::new(), "n1");
+    world.leave("n3");
+    assert_eq!(sessions(&world, &Heirs::new(), "n1"), before, "it may not know it yet");
+    let peers = seen(&world, &Heirs::new(), "n1", |view| view.peers(&Timers::default()));
+    assert_eq!(peers.into_keys().collect::<Vec<_>>(), ["n2".into()]);
 }
 
 #[test]

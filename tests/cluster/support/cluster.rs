@@ -188,18 +188,18 @@ impl Cluster {
         fs::read_to_string(self.directory.join(format!("log/agent-{node}.log"))).unwrap_or_default()
     }
 
-    /// Asks ten times a second until the condition holds. When it never does, the test fails with what was awaited, what the
-    /// agents said last and what people would look at.
+    /// Asks ten times a second until the condition holds.
     #[track_caller]
     #[expect(clippy::disallowed_methods, reason = "a test's patience is real time")]
     pub(crate) fn wait_until(&self, seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while !holds() {
-            assert!(Instant::now() < end, "waited {seconds} s in vain: {what}\n{}", self.report());
+            assert!(Instant::now() < end, "waited {seconds} s in vain: {what}");
             thread::sleep(Duration::from_millis(100));
         }
     }
 
+    /// What the agents said last and what people would look at.
     fn report(&self) -> String {
         let looks: [&[&str]; 4] = [
             &["describe", "services", "-A"],
@@ -218,9 +218,13 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    #[expect(clippy::print_stdout, reason = "what a failed test shows")]
     fn drop(&mut self) {
-        if thread::panicking() && std::env::var_os("LANLORD_KEEP").is_some() {
-            return;
+        if thread::panicking() {
+            println!("{}", self.report());
+            if std::env::var_os("LANLORD_KEEP").is_some() {
+                return;
+            }
         }
         take_down(&self.directory);
     }
