@@ -148,6 +148,9 @@ def lose(before=(), together=(), after=()):
         cluster(*action)
     time.sleep(5)
     healed = meter.stop()
+    # A node that is lost again and again is kept out longer and longer; an agent that has just started knows nothing of that.
+    cluster("agent", "kill", where=(node,))
+    agent_start(node)
     return {**lost, "healed": healed}
 
 
