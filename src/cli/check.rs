@@ -3,14 +3,14 @@
 //! Exit codes: 0 all is well, 1 there are problems, 2 the question could not be asked (wrong arguments, a path that is not there).
 
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::config::task::{Texts, read_path};
-use crate::config::{Accepted, Note, Place, Problem, Problems, Source, effective, parse};
+use super::files::read_configuration;
+use crate::config::{Accepted, Note, Place, Problem, Problems, effective};
 
 /// Check configuration files without a cluster, by the same code the agents run
 #[derive(Args, Clone, Debug)]
@@ -66,7 +66,7 @@ impl Check {
     /// # Errors
     /// When a stream cannot be written.
     pub fn run_on(&self, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-        let outcome = match self.read(input) {
+        let outcome = match read_configuration(&self.files, input) {
             Ok(outcome) => outcome,
             Err(message) => {
                 writeln!(err, "error: {message}")?;
@@ -80,30 +80,6 @@ impl Check {
         }
         Ok(if outcome.is_ok() { WELL } else { PROBLEMS })
     }
-
-    fn read(&self, input: &mut dyn Read) -> Result<Result<Accepted, Problems>, String> {
-        let mut sources: Vec<Source> = Vec::new();
-        for path in &self.files {
-            match read_one(path, input).map_err(|problem| problem.to_string())? {
-                Texts::Absent => return Err(format!("{} does not exist", path.display())),
-                Texts::Files(files) if files.is_empty() => return Err(format!("{} holds no *.yaml, *.yml or *.json file", path.display())),
-                Texts::Files(files) => sources.extend(files),
-                keys @ Texts::Keys(..) if self.files.len() == 1 => return Ok(keys.parse()),
-                Texts::Keys(called, _) => return Err(format!("{called} is a mounted ConfigMap: check it on its own")),
-            }
-        }
-        Ok(parse(&sources))
-    }
-}
-
-fn read_one(path: &Path, input: &mut dyn Read) -> Result<Texts, Problem> {
-    if path.as_os_str() != "-" {
-        return read_path(path);
-    }
-    let mut bytes = Vec::new();
-    let text = input.read_to_end(&mut bytes).map(|_| String::from_utf8_lossy(&bytes).into_owned());
-    // What could be read before an error is checked; an unreadable stream is empty.
-    Ok(Texts::Files(vec![Source::file("standard input", text.unwrap_or_default())]))
 }
 
 fn as_text(outcome: &Result<Accepted, Problems>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {

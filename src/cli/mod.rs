@@ -1,11 +1,16 @@
 //! The verbs of the command line, one file each.
 
 pub mod check;
+mod cluster;
 mod eyes;
+mod files;
 pub mod health;
 pub mod r#move;
+pub mod plan;
+pub mod report;
 pub mod run;
 pub mod status;
+mod table;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +35,8 @@ pub enum Verb {
     Run(run::Run),
     /// Check configuration.
     Check(check::Check),
+    /// Plan on paper.
+    Plan(plan::Plan),
     /// Move a Service.
     Move(r#move::Move),
     /// Show what the agent sees.
