@@ -1,7 +1,7 @@
 //! Objects as `kubectl get … -o json` (or `-o yaml`) prints them → the [`Snapshot`] that the watches would have gathered: by the same
 //! conversions and the same store, so that a cluster on paper is seen as a live one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -50,15 +50,15 @@ pub enum Unreadable {
 pub struct Objects {
     store: Store,
     namespace: String,
-    /// How many objects of each kind that we read were there.
-    counts: BTreeMap<&'static str, usize>,
+    /// Kinds that we read and that were there.
+    there: BTreeSet<&'static str>,
     unread: BTreeSet<String>,
     problems: Vec<String>,
 }
 
 impl std::fmt::Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Objects").field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Objects").field("there", &self.there).finish_non_exhaustive()
     }
 }
 
@@ -111,8 +111,8 @@ impl Objects {
             let source_name = source_name.to_owned();
             Unreadable::Object { source_name, kind, name, error }
         })?;
+        self.there.insert(known);
         if let Some(item) = item {
-            *self.counts.entry(known).or_default() += 1;
             self.store.apply(Update::Apply(item));
         }
         Ok(())
@@ -142,9 +142,9 @@ impl Objects {
         self.store.snapshot()
     }
 
-    /// What `kubectl get` calls the kinds of which there is no object. (A cluster may be without Leases and EndpointSlices of ours.)
+    /// What `kubectl get` calls the kinds of which there is no object at all.
     pub fn missing(&self) -> Vec<&'static str> {
-        KINDS.iter().filter(|(kind, _)| !self.counts.contains_key(kind)).map(|(_, plural)| *plural).collect()
+        KINDS.iter().filter(|(kind, _)| !self.there.contains(kind)).map(|(_, plural)| *plural).collect()
     }
 
     /// Kinds that were there and are not read.

@@ -27,7 +27,7 @@ pub(super) struct Origins {
 
     /// Namespace of the agents' Leases
     #[arg(long, value_name = "NAMESPACE", default_value = "lanlord")]
-    namespace: String,
+    lease_namespace: String,
 }
 
 /// A configuration and a cluster.
@@ -65,7 +65,7 @@ impl Origins {
             cluster.notes.push(format!(
                 "no agent has left a Lease in namespace {}: every Ready node is taken for a member, and its links are not known; each is \
                  assumed to have all interfaces that are named, and a link for every address",
-                self.namespace
+                self.lease_namespace
             ));
         }
         Ok(cluster)
@@ -81,7 +81,7 @@ impl Origins {
             )
         })?;
         let config = configuration(&paths, input)?;
-        let mut objects = Objects::new(&self.namespace);
+        let mut objects = Objects::new(&self.lease_namespace);
         for path in &self.cluster {
             let (name, text) = read_text(path, input).map_err(anyhow::Error::msg)?;
             objects.read(&name, &text)?;
@@ -107,7 +107,7 @@ impl Origins {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let eyes = Eyes::open(&self.namespace).await?;
+            let eyes = Eyes::open(&self.lease_namespace).await?;
             let seen = see(&eyes, at_hand).await;
             eyes.close();
             seen

@@ -2,6 +2,8 @@
 
 pub mod check;
 mod cluster;
+pub mod convert;
+pub mod explain;
 mod eyes;
 mod files;
 pub mod health;
@@ -35,8 +37,12 @@ pub enum Verb {
     Run(run::Run),
     /// Check configuration.
     Check(check::Check),
+    /// Explain a Service.
+    Explain(explain::Explain),
     /// Plan on paper.
     Plan(plan::Plan),
+    /// Convert configuration.
+    Convert(convert::Convert),
     /// Move a Service.
     Move(r#move::Move),
     /// Show what the agent sees.

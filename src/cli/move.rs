@@ -182,6 +182,11 @@ fn no_group(snapshot: &Snapshot, service: &ServiceKey) -> String {
     if snapshot.services.contains_key(service) {
         return format!("{service} has no address yet; look at kubectl describe service -n {} {}", service.namespace, service.name);
     }
+    not_found(snapshot, service)
+}
+
+/// There is no such Service; perhaps another one of the same name was meant.
+pub(super) fn not_found(snapshot: &Snapshot, service: &ServiceKey) -> String {
     let elsewhere: Vec<String> = snapshot.services.keys().filter(|key| key.name == service.name).map(ToString::to_string).collect();
     let meant = if elsewhere.is_empty() { String::new() } else { format!("; did you mean {}?", elsewhere.join(" or ")) };
     format!("there is no Service {service} of type LoadBalancer{meant}")

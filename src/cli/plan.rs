@@ -14,7 +14,7 @@ use super::cluster::{Cluster, Origins, configuration};
 use super::report::{AddressReport, Change, PlanReport, ServiceReport, Settled, State, What, changes};
 use super::table::{row, table};
 use crate::config::Config;
-use crate::facts::{Living, NodeName, Snapshot};
+use crate::facts::{Living, NodeName, ServiceKey, Snapshot};
 use crate::leader::paper::{adopt_configuration, drain, settle};
 
 /// Say which Service would have which address, and which node would announce it; write nothing
@@ -99,35 +99,37 @@ impl Plan {
         let cluster = self.origins.read(input)?;
         let living = cluster.living();
         let Cluster { config, mut snapshot, mut notes, .. } = cluster;
-        let mut before = State::recorded(&config, &snapshot);
-        if !self.against.is_empty() {
-            let against = configuration(&self.against, input)?;
-            snapshot = rest(&against, &snapshot, &living);
-            before = State::planned(&Settled { config: &against, snapshot: &snapshot, living: &living });
+        let (mut before, mut homeless) = (State::recorded(&config, &snapshot), BTreeSet::new());
+        let against = if self.against.is_empty() { None } else { Some(configuration(&self.against, input)?) };
+        if against.is_some() || self.drain.is_some() {
+            let config = against.as_ref().unwrap_or(&config);
+            snapshot = rest(config, &snapshot, &living);
+            before = State::planned(&Settled { config, snapshot: &snapshot, living: &living, homeless: &homeless });
         }
         if let Some(node) = &self.drain {
-            let node = NodeName::new(node);
-            if !snapshot.nodes.contains_key(&node) {
-                let nodes: Vec<String> = snapshot.nodes.keys().map(ToString::to_string).collect();
-                anyhow::bail!("there is no node {node} to drain; there is {}", nodes.join(", "));
-            }
-            if self.against.is_empty() {
-                snapshot = rest(&config, &snapshot, &living);
-                before = State::planned(&Settled { config: &config, snapshot: &snapshot, living: &living });
-            }
-            let alone: Vec<String> = drain(&mut snapshot, &node).iter().map(ToString::to_string).collect();
-            if !alone.is_empty() {
-                notes.push(format!("all pods of {} are on {node}: where they start again is not known", alone.join(", ")));
-            }
+            homeless = drained(&mut snapshot, &NodeName::new(node), &mut notes)?;
         }
         let after = rest(&config, &snapshot, &living);
-        let settled = Settled { config: &config, snapshot: &after, living: &living };
+        let settled = Settled { config: &config, snapshot: &after, living: &living, homeless: &homeless };
         let mut report = PlanReport::of(&settled);
         report.changes = changes(&before, &snapshot, &settled);
         notes.append(&mut report.notes);
         report.notes = notes;
         Ok(report)
     }
+}
+
+/// Drains `node`; returns whose pods have to start again, nobody knows where.
+fn drained(snapshot: &mut Snapshot, node: &NodeName, notes: &mut Vec<String>) -> anyhow::Result<BTreeSet<ServiceKey>> {
+    if !snapshot.nodes.contains_key(node) {
+        let nodes: Vec<&NodeName> = snapshot.nodes.keys().collect();
+        anyhow::bail!("there is no node {node} to drain; there is {}", list(&nodes));
+    }
+    let homeless = drain(snapshot, node);
+    if !homeless.is_empty() {
+        notes.push(format!("all pods of {} are on {node}: where they start again is not known", list(&homeless)));
+    }
+    Ok(homeless.into_iter().collect())
 }
 
 /// The cluster at rest under `config`.

@@ -11,7 +11,7 @@ use crate::leader::assign::{Assignment, assign};
 use crate::leader::paper::UNKNOWN_LINK;
 use crate::leader::tell::contested_text;
 use crate::plan::survey::survey;
-use crate::plan::{GroupPlan, Plan, Serving, is_served, plan};
+use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, plan};
 
 /// The whole answer.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -103,14 +103,31 @@ pub struct Settled<'a> {
     pub snapshot: &'a Snapshot,
     /// Who may own addresses.
     pub living: &'a Living,
+    /// Services all of whose pods have to start again, nobody knows where.
+    pub homeless: &'a BTreeSet<ServiceKey>,
+}
+
+impl Settled<'_> {
+    /// Why nobody announces `group`.
+    fn why(&self, group: &GroupPlan) -> Option<String> {
+        let why = group.owner.as_ref().err()?;
+        let homeless = group.group.services.iter().any(|service| self.homeless.contains(service));
+        Some(match why {
+            NotAnnounced::NoLocalEndpoint { .. } if homeless => {
+                "externalTrafficPolicy is Local, so it is announced again by a node on which its pods start".to_owned()
+            }
+            why => why.to_string(),
+        })
+    }
 }
 
 impl PlanReport {
     /// What holds in `settled`.
     pub fn of(settled: &Settled<'_>) -> Self {
-        let Settled { config, snapshot, living } = settled;
+        let Settled { config, snapshot, living, .. } = settled;
         let (plan, assignments) = (plan(config, snapshot, living), assign(config, snapshot, living));
-        let services = assignments.iter().map(|(key, assignment)| service(config, key, assignment, plan.group_of(key))).collect();
+        let services =
+            assignments.iter().map(|(key, assignment)| ServiceReport::of(settled, key, assignment, plan.group_of(key))).collect();
         let mut addresses: Vec<AddressReport> = plan.groups.iter().flat_map(|group| addresses(group)).collect();
         addresses.sort_by_key(|report| report.address);
         let foreign = snapshot.services.values().filter(|service| is_served(config, service) == Serving::Foreign);
@@ -125,22 +142,23 @@ impl PlanReport {
     }
 }
 
-fn service(config: &Config, key: &ServiceKey, assignment: &Assignment, group: Option<&GroupPlan>) -> ServiceReport {
-    let addresses = &assignment.addresses;
-    let pools: BTreeSet<&str> = addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.as_str()).collect();
-    let pool = (!pools.is_empty()).then(|| pools.into_iter().collect::<Vec<_>>().join(","));
-    let mut problems: Vec<String> = assignment.refusal.iter().map(ToString::to_string).collect();
-    problems.extend(assignment.contested.iter().map(contested_text));
-    problems.extend(group.filter(|_| !addresses.is_empty()).and_then(silent));
-    ServiceReport { namespace: key.namespace.to_string(), name: key.name.to_string(), addresses: addresses.clone(), pool, problems }
+impl ServiceReport {
+    /// What holds for one Service, which is in `group` if it has an address.
+    pub fn of(settled: &Settled<'_>, key: &ServiceKey, assignment: &Assignment, group: Option<&GroupPlan>) -> Self {
+        let addresses = &assignment.addresses;
+        let pools = addresses.iter().filter_map(|address| settled.config.pool_of(*address)).map(|pool| pool.name.as_str());
+        let pools: BTreeSet<&str> = pools.collect();
+        let pool = (!pools.is_empty()).then(|| pools.into_iter().collect::<Vec<_>>().join(","));
+        let mut problems: Vec<String> = assignment.refusal.iter().map(ToString::to_string).collect();
+        problems.extend(assignment.contested.iter().map(contested_text));
+        problems.extend(group.filter(|_| !addresses.is_empty()).and_then(|group| silent(settled, group)));
+        Self { namespace: key.namespace.to_string(), name: key.name.to_string(), addresses: addresses.clone(), pool, problems }
+    }
 }
 
 /// What of the group nobody announces, and why.
-fn silent(group: &GroupPlan) -> Option<String> {
-    let owner = match &group.owner {
-        Err(why) => return Some(format!("not announced: {why}")),
-        Ok(owner) => owner,
-    };
+fn silent(settled: &Settled<'_>, group: &GroupPlan) -> Option<String> {
+    let Ok(owner) = &group.owner else { return settled.why(group).map(|why| format!("not announced: {why}")) };
     let silent: Vec<String> =
         group.group.claims.keys().filter(|address| !owner.links.contains_key(address)).map(ToString::to_string).collect();
     (!silent.is_empty()).then(|| format!("{} not announced: it is on none of the networks of {}", silent.join(" and "), owner.node))
@@ -230,9 +248,7 @@ pub fn changes(before: &State, begun: &Snapshot, after: &Settled<'_>) -> Vec<Cha
             let (what, why) = match (&from, &to) {
                 (Some(from), Some(to)) if from != to => (What::Moved, moved(group, *address, from)),
                 (None, Some(_)) if !before.recorded => (What::Announced, None),
-                (Some(_), None) if !before.recorded => {
-                    (What::Withdrawn, group.and_then(|group| group.owner.as_ref().err()).map(ToString::to_string))
-                }
+                (Some(_), None) if !before.recorded => (What::Withdrawn, group.and_then(|group| after.why(group))),
                 (Some(_) | None, Some(_) | None) => continue,
             };
             changes.push(change(names(has.iter().collect()), what, why));

@@ -61,6 +61,17 @@ pub enum Missing {
     },
 }
 
+impl Unmatched {
+    /// Whether it is about `pool`, or an advertisement of it.
+    pub fn is_about(&self, config: &Config, pool: &PoolName) -> bool {
+        let of = |name: &String| config.l2_advertisements.iter().any(|it| it.name.as_ref() == Some(name) && it.pools.contains(pool));
+        match self {
+            Self::NoNode { advertisement, .. } | Self::NoInterface { advertisement, .. } => of(advertisement),
+            Self::NoAdvertisement { pool: about } | Self::NoNetwork { pool: about, .. } => about == pool,
+        }
+    }
+}
+
 /// Everything in `config` that has nothing to work on; nothing if no member lives, for then it says nothing about the configuration.
 pub fn survey(config: &Config, snapshot: &Snapshot, living: &Living) -> Vec<Unmatched> {
     let members: Vec<(&Node, &LivingMember)> =

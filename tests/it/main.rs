@@ -15,6 +15,8 @@ mod config_old;
 mod config_peers;
 mod config_pools;
 mod config_task;
+mod convert;
+mod explain;
 mod heirs;
 mod judge;
 mod kubectl;
