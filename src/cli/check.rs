@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde::Serialize;
 
 use super::files::read_configuration;
-use crate::config::{Accepted, Note, Place, Problem, Problems, effective};
+use crate::config::{Accepted, Effective, Place, Problems, effective};
 
 /// Check configuration files without a cluster, by the same code the agents run
 #[derive(Args, Clone, Debug)]
@@ -74,7 +74,7 @@ impl Check {
             }
         };
         match self.output {
-            Output::Json => writeln!(out, "{:#}", as_json(&outcome))?,
+            Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&answer(&outcome))?)?,
             Output::Text => as_text(&outcome, out, err)?,
             Output::Yaml => as_yaml(&outcome, out, err)?,
         }
@@ -106,25 +106,62 @@ fn as_yaml(outcome: &Result<Accepted, Problems>, out: &mut dyn Write, err: &mut 
     write!(out, "{yaml}")
 }
 
-fn as_json(outcome: &Result<Accepted, Problems>) -> serde_json::Value {
-    let place = |place: &Place| json!({"source": place.source.name, "key": place.source.key, "line": place.line, "column": place.column});
-    let with = |mut value: serde_json::Value, more: serde_json::Value| {
-        if let (Some(value), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
-            value.extend(more);
-        }
-        value
-    };
-    let problem = |problem: &Problem| with(place(&problem.place), json!({"message": problem.message, "help": problem.help}));
-    let note = |note: &Note| with(place(&note.place), json!({"message": note.message}));
+/// The JSON form, field by field.
+#[derive(Serialize)]
+struct Answer<'a> {
+    /// It can be put in force.
+    accepted: bool,
+    /// What it amounts to, in one line; only if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<&'a str>,
+    /// Hash of its meaning, as the agents' Leases tell it; only if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<&'a str>,
+    /// Everything that is wrong; empty if it is accepted.
+    problems: Vec<Told<'a>>,
+    /// What is not wrong but should be known; only if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<Vec<Told<'a>>>,
+    /// The configuration with every default written out, in the words of native YAML; only if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<Effective<'a>>,
+}
+
+/// Something that is to be said of a place.
+#[derive(Serialize)]
+struct Told<'a> {
+    /// A path as it was given, `standard input`, or `ConfigMap namespace/name`.
+    source: &'a str,
+    /// The key of the ConfigMap; `null` for files.
+    key: Option<&'a str>,
+    /// From 1; 0: the source as a whole.
+    line: u32,
+    /// From 1, in characters.
+    column: u32,
+    /// One sentence without a full stop.
+    message: &'a str,
+    /// What to do about it, of problems.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+}
+
+fn told<'a>(place: &'a Place, message: &'a str, help: Option<&'a str>) -> Told<'a> {
+    Told { source: &place.source.name, key: place.source.key.as_deref(), line: place.line, column: place.column, message, help }
+}
+
+fn answer(outcome: &Result<Accepted, Problems>) -> Answer<'_> {
     match outcome {
-        Ok(accepted) => json!({
-            "accepted": true,
-            "summary": accepted.summary,
-            "hash": accepted.config.hash,
-            "problems": [],
-            "notes": accepted.notes.iter().map(note).collect::<Vec<_>>(),
-            "config": effective(&accepted.config),
-        }),
-        Err(problems) => json!({"accepted": false, "problems": problems.iter().map(problem).collect::<Vec<_>>()}),
+        Ok(accepted) => Answer {
+            accepted: true,
+            summary: Some(&accepted.summary),
+            hash: Some(&accepted.config.hash),
+            problems: Vec::new(),
+            notes: Some(accepted.notes.iter().map(|note| told(&note.place, &note.message, None)).collect()),
+            config: Some(effective(&accepted.config)),
+        },
+        Err(problems) => {
+            let problems = problems.iter().map(|it| told(&it.place, &it.message, Some(&it.help))).collect();
+            Answer { accepted: false, summary: None, hash: None, problems, notes: None, config: None }
+        }
     }
 }

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_yaml::{Mapping, Value};
 
 use super::files::read_configuration;
+use super::yaml::yaml;
 use crate::config::{Accepted, Config, Source, effective, parse};
 
 /// Convert MetalLB's documents, its old ConfigMap, kube-vip's ConfigMap or one line into native YAML, or any of them into MetalLB's documents
@@ -93,11 +94,8 @@ pub fn converted(accepted: &Accepted, to: Form) -> Result<String, serde_yaml::Er
     let mut comments: Vec<String> = accepted.notes.iter().map(ToString::to_string).collect();
     let whole = concise(&accepted.config)?;
     let body = match to {
-        Form::Native => native(&accepted.config, &whole)?,
-        Form::Metallb => {
-            let documents = documents(whole, &mut comments);
-            documents.iter().map(serde_yaml::to_string).collect::<Result<Vec<_>, _>>()?.join("---\n")
-        }
+        Form::Native => native(&accepted.config, whole),
+        Form::Metallb => documents(whole, &mut comments).iter().map(yaml).collect::<Vec<_>>().join("---\n"),
     };
     let comments: String = comments.iter().map(|comment| format!("# {}\n", comment.replace('\n', " "))).collect();
     Ok(comments + &body)
@@ -152,17 +150,21 @@ fn entries<'m>(whole: &'m mut Mapping, list: &str) -> impl Iterator<Item = &'m m
     list.into_iter().flatten().filter_map(Value::as_mapping_mut)
 }
 
-/// Without what native YAML implies: advertisements that say nothing but pools, and `announce` where an advertisement says it.
-fn without_implied(whole: &Mapping) -> Mapping {
-    let mut brief = whole.clone();
-    let says_only_pools = |entry: &Value| entry.as_mapping().is_some_and(|entry| entry.len() == 1 && entry.contains_key("ipAddressPools"));
-    let routes = || whole.get("bgpAdvertisements").and_then(Value::as_sequence).into_iter().flatten();
-    let advertised: BTreeSet<&str> =
-        routes().filter_map(|it| it.get("ipAddressPools")?.as_sequence()).flatten().filter_map(Value::as_str).collect();
-    for pool in entries(&mut brief, "pools") {
+/// Takes out `announce` where an advertisement says it.
+fn drop_announce(whole: &mut Mapping) {
+    let routes = whole.get("bgpAdvertisements").and_then(Value::as_sequence).into_iter().flatten();
+    let pools = routes.filter_map(|it| it.get("ipAddressPools")?.as_sequence()).flatten().filter_map(Value::as_str);
+    let advertised: BTreeSet<String> = pools.map(str::to_owned).collect();
+    for pool in entries(whole, "pools") {
         let reached = pool.get("name").and_then(Value::as_str).is_some_and(|name| advertised.contains(name));
         pool.retain(|key, _| !(reached && key.as_str() == Some("announce")));
     }
+}
+
+/// Without the advertisements that native YAML may imply: they say nothing but pools.
+fn without_implied(whole: &Mapping) -> Mapping {
+    let mut brief = whole.clone();
+    let says_only_pools = |entry: &Value| entry.as_mapping().is_some_and(|entry| entry.len() == 1 && entry.contains_key("ipAddressPools"));
     for list in ["l2Advertisements", "bgpAdvertisements"] {
         if let Some(entries) = brief.get_mut(list).and_then(Value::as_sequence_mut) {
             entries.retain(|entry| !says_only_pools(entry));
@@ -173,11 +175,11 @@ fn without_implied(whole: &Mapping) -> Mapping {
 }
 
 /// As native YAML, the shorter way if it means the same.
-fn native(config: &Config, whole: &Mapping) -> Result<String, serde_yaml::Error> {
-    let text = |mapping: &Mapping| if mapping.is_empty() { Ok(String::new()) } else { serde_yaml::to_string(mapping) };
-    let brief = text(&without_implied(whole))?;
+fn native(config: &Config, mut whole: Mapping) -> String {
+    drop_announce(&mut whole);
+    let brief = yaml(&without_implied(&whole));
     let same = parse(&[Source::file("brief", brief.as_str())]).is_ok_and(|accepted| accepted.config.hash == config.hash);
-    if same { Ok(brief) } else { text(whole) }
+    if same { brief } else { yaml(&whole) }
 }
 
 /// Kind and version of the entries of each list.

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::cluster::{Cluster, Origins};
-use super::r#move::not_found;
+use super::r#move::{announcer, not_found};
 use super::report::{ServiceReport, Settled};
 use super::table::{row, table};
 use crate::config::Config;
@@ -65,6 +64,7 @@ pub enum Output {
 
 /// What is to be said of one Service: the JSON form is this, field by field.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ExplainReport {
     /// As in `lanlord plan`: namespace, name, addresses, pool, problems.
     #[serde(flatten)]
@@ -161,20 +161,21 @@ impl Explain {
 /// Explains `service` as it is; where no address is recorded for it, as the leader would have it.
 fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     let (key, living) = (&service.key, cluster.living());
+    let serving = is_served(&cluster.config, service);
     let recorded = plan(&cluster.config, &cluster.snapshot, &living).group_of(key).is_some();
     if !recorded {
         cluster.snapshot = settle(&cluster.config, &cluster.snapshot, &living);
-        if !cluster.assumed {
+        if !cluster.assumed && serving == Serving::Ours {
             cluster.notes.push("no Lease records an address for it yet: this is what the leader would do".to_owned());
         }
     }
-    let Cluster { config, snapshot, mut notes, .. } = cluster;
+    let Cluster { config, snapshot, mut notes, assumed } = cluster;
     let (plan, homeless) = (plan(&config, &snapshot, &living), BTreeSet::new());
     let settled = Settled { config: &config, snapshot: &snapshot, living: &living, homeless: &homeless };
     let assignment = assign(&config, &snapshot, &living).remove(key).unwrap_or_default();
     let group = plan.group_of(key);
     let mut of_service = ServiceReport::of(&settled, key, &assignment, group);
-    match is_served(&config, service) {
+    match serving {
         Serving::Ours => {}
         Serving::Deleting => of_service.problems.push("it is being deleted, so its addresses are withdrawn".to_owned()),
         Serving::Foreign => {
@@ -187,12 +188,15 @@ fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     let about = survey(&config, &snapshot, &living).into_iter().filter(|it| pools.iter().any(|pool| it.is_about(&config, pool)));
     notes.extend(about.map(|unmatched| unmatched.to_string()));
     let owner = group.and_then(|group| group.owner.as_ref().ok()).map(|owner| owner.node.clone());
-    let announced = service.condition.as_ref().filter(|condition| condition.announced && recorded && owner.is_some());
+    let announced = service.condition.as_ref().filter(|it| it.announced && recorded && owner.is_some() && owner == announcer(service));
     let claims = || group.iter().flat_map(|group| group.group.claims.values());
     let nodes = snapshot.nodes.values().filter_map(|node| {
         let group = group?;
-        let why = obstacle(&config, &snapshot, &living, group, &node.name);
-        Some(node_row(&config, group, node, owner.as_ref(), why))
+        let why = obstacle(&config, &snapshot, &living, group, &node.name).map(|why| match why {
+            Obstacle::NoMember if assumed => "its Node is not Ready, or out of service".to_owned(),
+            why => lacking(&config, node, &why).unwrap_or_else(|| why.to_string()),
+        });
+        Some(node_row(group, node, owner.as_ref(), why))
     });
     ExplainReport {
         shares_with: group.iter().flat_map(|it| &it.group.services).filter(|it| *it != key).map(ToString::to_string).collect(),
@@ -205,7 +209,7 @@ fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     }
 }
 
-fn node_row(config: &Config, group: &GroupPlan, node: &Node, owner: Option<&NodeName>, why: Option<Obstacle>) -> NodeRow {
+fn node_row(group: &GroupPlan, node: &Node, owner: Option<&NodeName>, why: Option<String>) -> NodeRow {
     let candidate = group.candidates.nodes.get(&node.name);
     let links = candidate.iter().flat_map(|candidate| candidate.links.values().flatten());
     NodeRow {
@@ -214,15 +218,14 @@ fn node_row(config: &Config, group: &GroupPlan, node: &Node, owner: Option<&Node
         eligible: candidate.is_some_and(|candidate| candidate.eligible),
         owner: owner == Some(&node.name),
         interfaces: links.filter(|link| link.as_str() != UNKNOWN_LINK).cloned().collect(),
-        why: why.map(|why| lacking(config, group, node, &why).unwrap_or_else(|| why.to_string())),
+        why,
     }
 }
 
 /// Which labels `node` lacks, if that is what is in the way.
-fn lacking(config: &Config, group: &GroupPlan, node: &Node, why: &Obstacle) -> Option<String> {
+fn lacking(config: &Config, node: &Node, why: &Obstacle) -> Option<String> {
     let Obstacle::NotAnnounced(NotAnnounced::NoNodeMatch { pool, .. }) = why else { return None };
-    let addresses: Vec<&IpAddr> = group.group.claims.keys().collect();
-    let of_pool = config.l2_advertisements.iter().filter(|it| it.pools.contains(pool) && !addresses.is_empty());
+    let of_pool = config.l2_advertisements.iter().filter(|it| it.pools.contains(pool));
     let wanted = of_pool.flat_map(|advertisement| {
         let name = advertisement.name.as_deref().unwrap_or("without a name");
         advertisement.node_selectors.iter().filter_map(|selector| selector.failing(&node.labels)).map(move |requirement| {

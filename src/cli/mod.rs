@@ -13,6 +13,7 @@ pub mod report;
 pub mod run;
 pub mod status;
 mod table;
+mod yaml;
 
 use clap::{Parser, Subcommand};
 

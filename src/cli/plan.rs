@@ -3,8 +3,9 @@
 //! Nothing is written anywhere. What was seen is given to the leader, whose decisions are carried out on a copy until nothing is left to
 //! do; then the plan says who announces what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -156,9 +157,10 @@ fn list<T: ToString>(items: &[T]) -> String {
 
 fn services(report: &PlanReport) -> Option<String> {
     let mut rows = vec![row(["SERVICE", "ADDRESSES", "POOL", "ANNOUNCED BY"])];
+    let announced: BTreeMap<IpAddr, String> = report.addresses.iter().filter_map(|it| Some((it.address, by(it)?))).collect();
     for service in &report.services {
-        let by: BTreeSet<String> = report.addresses.iter().filter(|it| service.addresses.contains(&it.address)).filter_map(by).collect();
-        let by: Vec<String> = by.into_iter().collect();
+        let by: BTreeSet<&str> = service.addresses.iter().filter_map(|address| announced.get(address)).map(String::as_str).collect();
+        let by: Vec<&str> = by.into_iter().collect();
         let by = if by.is_empty() { "nobody".to_owned() } else { by.join(" and ") };
         rows.push(row([&called(service), &list(&service.addresses), service.pool.as_deref().unwrap_or("-"), &by]));
     }

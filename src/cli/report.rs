@@ -227,6 +227,8 @@ impl State {
 pub fn changes(before: &State, begun: &Snapshot, after: &Settled<'_>) -> Vec<Change> {
     let now = State::planned(after);
     let plan = plan(after.config, after.snapshot, after.living);
+    let groups: BTreeMap<&IpAddr, &GroupPlan> =
+        plan.groups.iter().flat_map(|group| group.group.claims.keys().map(move |address| (address, group))).collect();
     let first = assign(after.config, begun, after.living);
     let mut changes = Vec::new();
     let every: BTreeSet<&IpAddr> = before.services.keys().chain(now.services.keys()).collect();
@@ -244,7 +246,7 @@ pub fn changes(before: &State, begun: &Snapshot, after: &Settled<'_>) -> Vec<Cha
         if !new.is_empty() {
             changes.push(change(new, What::Assigned, None));
         } else if lost.is_empty() || !has.is_empty() {
-            let group = plan.groups.iter().find(|group| group.group.claims.contains_key(address));
+            let group = groups.get(address).copied();
             let (what, why) = match (&from, &to) {
                 (Some(from), Some(to)) if from != to => (What::Moved, moved(group, *address, from)),
                 (None, Some(_)) if !before.recorded => (What::Announced, None),
