@@ -128,10 +128,9 @@ impl Objects {
                 let lease: Lease = typed(object)?;
                 let ours = lease.metadata.namespace.as_ref() == Some(&self.namespace);
                 ours.then(|| {
-                    Item::of_lease(lease).unwrap_or_else(|(nothing, problem)| {
-                        self.problems.push(format!("{problem}; it is left out, correct or delete it"));
-                        nothing
-                    })
+                    let (item, problem) = Item::of_lease(lease);
+                    self.problems.extend(problem.map(|problem| format!("{problem}; it is left out, correct or delete it")));
+                    item
                 })
             }
         })

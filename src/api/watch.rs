@@ -131,13 +131,12 @@ impl Item {
         Self::Namespace(metadata.name.unwrap_or_default(), metadata.labels.unwrap_or_default())
     }
 
-    /// # Errors
-    /// What is wrong with a Lease that cannot be read.
-    pub(super) fn of_lease(object: Lease) -> Result<Self, (Self, String)> {
+    /// And what is wrong with it, if it cannot be read: then it says nothing.
+    pub(super) fn of_lease(object: Lease) -> (Self, Option<String>) {
         let (name, version) = (object.name_any(), version(&object.metadata));
         match read(object) {
-            Ok(record) => Ok(Self::Lease(name, record, version)),
-            Err(problem) => Err((Self::Lease(name, None, version), problem)),
+            Ok(record) => (Self::Lease(name, record, version), None),
+            Err(problem) => (Self::Lease(name, None, version), Some(problem)),
         }
     }
 }
@@ -191,10 +190,11 @@ fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
     }));
     let ours = move |client| kube::Api::<Lease>::namespaced(client, &namespace);
     all.push(updates(leases, dial(leases, api, ours, pages(), state), |object| {
-        Item::of_lease(object).unwrap_or_else(|(nothing, problem)| {
+        let (item, problem) = Item::of_lease(object);
+        if let Some(problem) = problem {
             tracing::warn!(problem, "a Lease cannot be read and is left out; correct or delete it");
-            nothing
-        })
+        }
+        item
     }));
     all
 }

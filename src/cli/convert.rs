@@ -15,19 +15,18 @@ use super::files::read_configuration;
 use super::yaml::yaml;
 use crate::config::{Accepted, Config, Source, effective, parse};
 
-/// Convert MetalLB's documents, its old ConfigMap, kube-vip's ConfigMap or one line into native YAML, or any of them into MetalLB's documents
+/// Write any form of configuration as native YAML, or as MetalLB's documents for the way back
 #[derive(Args, Clone, Debug)]
-#[command(
-    after_help = "Nothing has to be converted for Lanlord: it reads all these forms as they are. What the other form cannot say is told in
-comments above the result. Comments, descriptions and the namespaces of the source are not kept.
+#[command(after_help = "\
+Nothing has to be converted for Lanlord: it reads all these forms as they are. What the other form cannot say is told in comments \
+above the result. Comments, descriptions and the namespaces of the source are not kept.
 
 Exit codes: 0 converted, 1 the configuration is wrong, 2 wrong arguments or nothing to read.
 
 Examples:
-  kubectl get ipaddresspools,l2advertisements,bgppeers,bgpadvertisements,bfdprofiles,communities -n metallb-system -o yaml | lanlord convert -
+  kubectl get ipaddresspools,l2advertisements -n metallb-system -o yaml | lanlord convert -
   kubectl get configmap -n metallb-system config -o yaml | lanlord convert -
-  lanlord convert --to metallb lanlord.yaml > metallb.yaml"
-)]
+  lanlord convert --to metallb lanlord.yaml > metallb.yaml")]
 pub struct Convert {
     /// Files and directories, which are one configuration together; `-` is standard input
     #[arg(required = true, value_name = "FILE")]

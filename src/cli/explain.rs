@@ -21,11 +21,11 @@ use crate::plan::{GroupPlan, NotAnnounced, Serving, is_served, plan};
 
 /// Explain a Service: its addresses, who announces them since when, and for each node why, or why not
 #[derive(Args, Clone, Debug)]
-#[command(
-    after_help = "A candidate could announce the addresses: its agent runs, an advertisement lets it, and it has a link for them. It is eligible
-if pods are in reach from there, too. One eligible node is the owner: it announces them.
+#[command(after_help = "\
+A candidate could announce the addresses: its agent runs, an advertisement lets it, and it has a link for them. It is eligible if \
+pods are in reach from there, too. One eligible node is the owner: it announces them.
 
-Without --cluster it asks the Kubernetes API, found in the usual order: the file KUBECONFIG names or ~/.kube/config, else the
+Without --cluster it asks the Kubernetes API, found in the usual order: the file KUBECONFIG names or ~/.kube/config, else the \
 service account of the pod.
 
 Exit codes: 0 the Service is announced, 1 it is not, or not wholly, and why, 2 the question could not be asked.
@@ -34,8 +34,7 @@ Examples:
   lanlord explain nginx
   lanlord explain jellyfin -n media
   lanlord explain media/jellyfin -o json
-  lanlord explain nginx --config lanlord.yaml --cluster cluster.json"
-)]
+  lanlord explain nginx --config lanlord.yaml --cluster cluster.json")]
 pub struct Explain {
     /// The Service: NAME or NAMESPACE/NAME
     service: String,
@@ -192,9 +191,11 @@ fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     let claims = || group.iter().flat_map(|group| group.group.claims.values());
     let nodes = snapshot.nodes.values().filter_map(|node| {
         let group = group?;
-        let why = obstacle(&config, &snapshot, &living, group, &node.name).map(|why| match why {
-            Obstacle::NoMember if assumed => "its Node is not Ready, or out of service".to_owned(),
-            why => lacking(&config, node, &why).unwrap_or_else(|| why.to_string()),
+        let why = obstacle(&config, &snapshot, &living, group, &node.name).map(|why| {
+            if assumed && why == Obstacle::NoMember {
+                return "its Node is not Ready, or out of service".to_owned();
+            }
+            lacking(&config, node, &why).unwrap_or_else(|| why.to_string())
         });
         Some(node_row(group, node, owner.as_ref(), why))
     });

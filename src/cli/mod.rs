@@ -33,21 +33,14 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Subcommand, Clone, Debug)]
+#[expect(missing_docs, reason = "each verb says in its own file what it does, and that is its help, too")]
 pub enum Verb {
-    /// Run the agent.
     Run(run::Run),
-    /// Check configuration.
     Check(check::Check),
-    /// Explain a Service.
     Explain(explain::Explain),
-    /// Plan on paper.
     Plan(plan::Plan),
-    /// Convert configuration.
     Convert(convert::Convert),
-    /// Move a Service.
     Move(r#move::Move),
-    /// Show what the agent sees.
     Status(status::Status),
-    /// Probe an agent.
     Health(health::Health),
 }

@@ -20,8 +20,9 @@ use crate::leader::paper::{adopt_configuration, drain, settle};
 
 /// Say which Service would have which address, and which node would announce it; write nothing
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "It asks the functions that the agents run, so its answer is what they would do. What only a running agent knows
-(links of the nodes, other machines that use an address) it takes from the agents' Leases. BGP is not planned.
+#[command(after_help = "\
+It asks the functions that the agents run, so its answer is what they would do. What only a running agent knows (links of the nodes, \
+other machines that use an address) it takes from the agents' Leases. BGP is not planned.
 
 Exit codes: 0 every Service is served, 1 there is something to look at, 2 the question could not be asked.
 

@@ -112,12 +112,10 @@ impl Settled<'_> {
     fn why(&self, group: &GroupPlan) -> Option<String> {
         let why = group.owner.as_ref().err()?;
         let homeless = group.group.services.iter().any(|service| self.homeless.contains(service));
-        Some(match why {
-            NotAnnounced::NoLocalEndpoint { .. } if homeless => {
-                "externalTrafficPolicy is Local, so it is announced again by a node on which its pods start".to_owned()
-            }
-            why => why.to_string(),
-        })
+        if homeless && matches!(why, NotAnnounced::NoLocalEndpoint { .. }) {
+            return Some("externalTrafficPolicy is Local, so it is announced again by a node on which its pods start".to_owned());
+        }
+        Some(why.to_string())
     }
 }
 
@@ -128,7 +126,7 @@ impl PlanReport {
         let (plan, assignments) = (plan(config, snapshot, living), assign(config, snapshot, living));
         let services =
             assignments.iter().map(|(key, assignment)| ServiceReport::of(settled, key, assignment, plan.group_of(key))).collect();
-        let mut addresses: Vec<AddressReport> = plan.groups.iter().flat_map(|group| addresses(group)).collect();
+        let mut addresses: Vec<AddressReport> = plan.groups.iter().flat_map(addresses).collect();
         addresses.sort_by_key(|report| report.address);
         let foreign = snapshot.services.values().filter(|service| is_served(config, service) == Serving::Foreign);
         let notes = foreign.map(|service| format!("{} is left alone (its class, or the annotation lanlord.dev/ignore)", service.key));

@@ -84,18 +84,16 @@ pub fn survey(config: &Config, snapshot: &Snapshot, living: &Living) -> Vec<Unma
 }
 
 /// Why `selector` matches none of `nodes`; `None`: it matches one.
-pub fn missing<'n>(selector: &Selector, nodes: impl Iterator<Item = &'n Labels> + Clone) -> Option<Missing> {
-    if nodes.clone().any(|labels| selector.matches(labels)) {
+fn missing(selector: &Selector, nodes: &[&Labels]) -> Option<Missing> {
+    let nodes = || nodes.iter().copied();
+    if nodes().any(|labels| selector.matches(labels)) {
         return None;
     }
     let alone = |requirement: &Requirement| Selector { requirements: vec![requirement.clone()] };
-    let unmet = selector.requirements.iter().find(|requirement| !nodes.clone().any(|labels| alone(requirement).matches(labels)));
+    let unmet = selector.requirements.iter().find(|requirement| !nodes().any(|labels| alone(requirement).matches(labels)));
     Some(unmet.map_or_else(
         || Missing::Together { wanted: selector.clone() },
-        |wanted| Missing::Label {
-            wanted: wanted.clone(),
-            there: nodes.clone().filter_map(|labels| labels.get(&wanted.key)).cloned().collect(),
-        },
+        |wanted| Missing::Label { wanted: wanted.clone(), there: nodes().filter_map(|labels| labels.get(&wanted.key)).cloned().collect() },
     ))
 }
 
@@ -108,8 +106,8 @@ fn unmatched(advertisement: &L2Advertisement, members: &[(&Node, &LivingMember)]
     let called = || advertisement.name.clone().unwrap_or_else(|| "without a name".to_owned());
     let reached: Vec<_> = members.iter().filter(|(node, _)| reaches(advertisement, &node.labels)).collect();
     if reached.is_empty() {
-        let labels = members.iter().map(|(node, _)| &node.labels);
-        let missing = advertisement.node_selectors.iter().filter_map(|selector| missing(selector, labels.clone())).collect();
+        let labels: Vec<&Labels> = members.iter().map(|(node, _)| &node.labels).collect();
+        let missing = advertisement.node_selectors.iter().filter_map(|selector| missing(selector, &labels)).collect();
         return vec![Unmatched::NoNode { advertisement: called(), missing }];
     }
     let there: BTreeSet<LinkName> = reached.iter().flat_map(|(_, member)| &member.links).map(|link| link.name.clone()).collect();
