@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::eligible::is_excluded;
-use crate::addr::{Prefix, Range};
+use crate::addr::{Family, Prefix, Range};
 use crate::config::{Config, L2Advertisement, Pool, PoolName};
 use crate::facts::{Labels, LinkName, Living, LivingMember, MemberLink, Node, Requirement, Selector, Snapshot};
 
@@ -39,7 +39,7 @@ pub enum Unmatched {
         pool: PoolName,
         /// Its addresses.
         ranges: Vec<Range>,
-        /// The networks of those nodes.
+        /// The networks of those nodes, of the same family.
         prefixes: BTreeSet<Prefix>,
     },
 }
@@ -122,24 +122,24 @@ fn unannounced(config: &Config, pool: &Pool, members: &[(&Node, &LivingMember)])
         return (!over_bgp).then(|| Unmatched::NoAdvertisement { pool: pool.name.clone() });
     }
     let mut prefixes = BTreeSet::new();
-    let mut reached = false;
+    let mut by_network = false;
     for (advertisement, (node, member)) in of_pool().flat_map(|advertisement| members.iter().map(move |member| (advertisement, member))) {
         if !reaches(advertisement, &node.labels) {
             continue;
         }
-        reached = true;
         if !advertisement.interfaces.is_empty() {
             if member.links.iter().any(|link| advertisement.interfaces.contains(&link.name)) {
                 return None;
             }
             continue;
         }
+        by_network = true;
         prefixes.extend(member.links.iter().filter(|link| !is_excluded(config, &link.name)).flat_map(MemberLink::prefixes));
     }
+    prefixes.retain(|prefix| pool.ranges.iter().any(|range| range.family() == Family::of(prefix.first())));
     let on_link = pool.ranges.iter().any(|range| prefixes.iter().any(|prefix| range.overlaps(Range::from(*prefix))));
     // Where no node is matched, or no interface is there, the advertisement tells it.
-    let told = !reached || prefixes.is_empty();
-    (!on_link && !told).then(|| Unmatched::NoNetwork { pool: pool.name.clone(), ranges: pool.ranges.clone(), prefixes })
+    (by_network && !on_link).then(|| Unmatched::NoNetwork { pool: pool.name.clone(), ranges: pool.ranges.clone(), prefixes })
 }
 
 fn list<T: ToString>(items: impl IntoIterator<Item = T>, between: &str) -> String {
@@ -176,6 +176,9 @@ impl fmt::Display for Unmatched {
             ),
             Self::NoAdvertisement { pool } => {
                 write!(f, "nobody can announce pool {pool}: no advertisement reaches it; add an L2Advertisement that names it")
+            }
+            Self::NoNetwork { pool, ranges, prefixes } if prefixes.is_empty() => {
+                write!(f, "nobody can announce pool {pool}: the nodes have no network of the family of {}", list(ranges, ", "))
             }
             Self::NoNetwork { pool, ranges, prefixes } => write!(
                 f,
