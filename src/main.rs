@@ -14,6 +14,9 @@ fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(check) => check.run(),
         Verb::Health(health) => health.run(),
+        Verb::Convert(convert) => convert.run(),
+        Verb::Explain(explain) => explain.run(),
+        Verb::Plan(plan) => plan.run(),
         Verb::Move(relocation) => relocation.run(),
         Verb::Status(status) => status.run(),
         Verb::Run(run) => match serve(run) {

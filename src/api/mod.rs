@@ -10,6 +10,7 @@ mod heartbeat;
 pub mod kube_proxy;
 pub mod lease;
 pub mod memory;
+pub mod objects;
 pub mod patch;
 pub mod suspicion;
 pub mod watch;

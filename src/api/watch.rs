@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node as NodeObject, Service as ServiceObject};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Event};
@@ -101,7 +102,7 @@ pub struct Outputs {
 }
 
 /// One thing that happened to one object, slim. `None` as the value: not one we keep.
-enum Item {
+pub(super) enum Item {
     Service(ServiceKey, Option<Service>, String),
     Slice(String, Option<(ServiceKey, Endpoints)>),
     Node(NodeName, Box<Node>),
@@ -109,8 +110,43 @@ enum Item {
     Lease(String, Option<Record>, String),
 }
 
+impl Item {
+    pub(super) fn of_service(object: ServiceObject) -> Self {
+        let key = ServiceKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
+        let version = version(&object.metadata);
+        Self::Service(key, convert::service(object), version)
+    }
+
+    pub(super) fn of_slice(object: EndpointSlice) -> Self {
+        let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+        Self::Slice(name, convert::endpoints(object))
+    }
+
+    pub(super) fn of_node(object: NodeObject) -> Self {
+        let node = convert::node(object);
+        Self::Node(node.name.clone(), Box::new(node))
+    }
+
+    pub(super) fn of_namespace(metadata: ObjectMeta) -> Self {
+        Self::Namespace(metadata.name.unwrap_or_default(), metadata.labels.unwrap_or_default())
+    }
+
+    /// And what is wrong with it, if it cannot be read: then it says nothing.
+    pub(super) fn of_lease(object: Lease) -> (Self, Option<String>) {
+        let (name, version) = (object.name_any(), version(&object.metadata));
+        match read(object) {
+            Ok(record) => (Self::Lease(name, record, version), None),
+            Err(problem) => (Self::Lease(name, None, version), Some(problem)),
+        }
+    }
+}
+
+fn version(meta: &ObjectMeta) -> String {
+    meta.resource_version.clone().unwrap_or_default()
+}
+
 /// What a watch says about its objects.
-enum Update {
+pub(super) enum Update {
     Apply(Item),
     Delete(Item),
     Init(&'static str),
@@ -144,33 +180,21 @@ fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
     let pages = || Config::default().page_size(PAGE);
     // Services become LoadBalancers and cease to be: with this selector the server tells both as if created and deleted.
     let balanced = pages().fields("spec.type=LoadBalancer");
-    let version = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.resource_version.clone().unwrap_or_default();
     let [services, slices, nodes, namespaces, leases] = KINDS;
     let mut all = SelectAll::new();
-    all.push(updates(services, dial(services, api, kube::Api::<ServiceObject>::all, balanced, state), move |object| {
-        let key = ServiceKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
-        let version = version(&object.metadata);
-        Item::Service(key, convert::service(object), version)
-    }));
-    all.push(updates(slices, dial(slices, api, kube::Api::<EndpointSlice>::all, pages(), state), |object| {
-        let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
-        Item::Slice(name, convert::endpoints(object))
-    }));
-    all.push(updates(nodes, dial(nodes, api, kube::Api::<NodeObject>::all, pages(), state), |object| {
-        let node = convert::node(object);
-        Item::Node(node.name.clone(), Box::new(node))
-    }));
+    all.push(updates(services, dial(services, api, kube::Api::<ServiceObject>::all, balanced, state), Item::of_service));
+    all.push(updates(slices, dial(slices, api, kube::Api::<EndpointSlice>::all, pages(), state), Item::of_slice));
+    all.push(updates(nodes, dial(nodes, api, kube::Api::<NodeObject>::all, pages(), state), Item::of_node));
     all.push(updates(namespaces, dial(namespaces, api, kube::Api::<PartialObjectMeta<Namespace>>::all, pages(), state), |object| {
-        Item::Namespace(object.name_any(), object.metadata.labels.unwrap_or_default())
+        Item::of_namespace(object.metadata)
     }));
     let ours = move |client| kube::Api::<Lease>::namespaced(client, &namespace);
-    all.push(updates(leases, dial(leases, api, ours, pages(), state), move |object| {
-        let (name, version) = (object.name_any(), version(&object.metadata));
-        let record = read(object).unwrap_or_else(|problem| {
+    all.push(updates(leases, dial(leases, api, ours, pages(), state), |object| {
+        let (item, problem) = Item::of_lease(object);
+        if let Some(problem) = problem {
             tracing::warn!(problem, "a Lease cannot be read and is left out; correct or delete it");
-            None
-        });
-        Item::Lease(name, record, version)
+        }
+        item
     }));
     all
 }
@@ -261,7 +285,7 @@ impl<K: Ord + Clone> Listed<K> {
 }
 
 #[derive(Default)]
-struct Store {
+pub(super) struct Store {
     snapshot: Snapshot,
     changed: bool,
     services: Listed<ServiceKey>,
@@ -283,11 +307,11 @@ impl Store {
         self.services.complete && self.slices.complete && self.nodes.complete && self.namespaces.complete && self.leases.complete
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         self.snapshot.clone()
     }
 
-    fn apply(&mut self, update: Update) {
+    pub(super) fn apply(&mut self, update: Update) {
         match update {
             Update::Apply(item) => self.put(item),
             Update::Delete(item) => self.remove(item),

@@ -3,14 +3,14 @@
 //! Exit codes: 0 all is well, 1 there are problems, 2 the question could not be asked (wrong arguments, a path that is not there).
 
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde::Serialize;
 
-use crate::config::task::{Texts, read_path};
-use crate::config::{Accepted, Note, Place, Problem, Problems, Source, effective, parse};
+use super::files::read_configuration;
+use crate::config::{Accepted, Effective, Place, Problems, effective};
 
 /// Check configuration files without a cluster, by the same code the agents run
 #[derive(Args, Clone, Debug)]
@@ -66,7 +66,7 @@ impl Check {
     /// # Errors
     /// When a stream cannot be written.
     pub fn run_on(&self, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-        let outcome = match self.read(input) {
+        let outcome = match read_configuration(&self.files, input) {
             Ok(outcome) => outcome,
             Err(message) => {
                 writeln!(err, "error: {message}")?;
@@ -74,36 +74,12 @@ impl Check {
             }
         };
         match self.output {
-            Output::Json => writeln!(out, "{:#}", as_json(&outcome))?,
+            Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&answer(&outcome))?)?,
             Output::Text => as_text(&outcome, out, err)?,
             Output::Yaml => as_yaml(&outcome, out, err)?,
         }
         Ok(if outcome.is_ok() { WELL } else { PROBLEMS })
     }
-
-    fn read(&self, input: &mut dyn Read) -> Result<Result<Accepted, Problems>, String> {
-        let mut sources: Vec<Source> = Vec::new();
-        for path in &self.files {
-            match read_one(path, input).map_err(|problem| problem.to_string())? {
-                Texts::Absent => return Err(format!("{} does not exist", path.display())),
-                Texts::Files(files) if files.is_empty() => return Err(format!("{} holds no *.yaml, *.yml or *.json file", path.display())),
-                Texts::Files(files) => sources.extend(files),
-                keys @ Texts::Keys(..) if self.files.len() == 1 => return Ok(keys.parse()),
-                Texts::Keys(called, _) => return Err(format!("{called} is a mounted ConfigMap: check it on its own")),
-            }
-        }
-        Ok(parse(&sources))
-    }
-}
-
-fn read_one(path: &Path, input: &mut dyn Read) -> Result<Texts, Problem> {
-    if path.as_os_str() != "-" {
-        return read_path(path);
-    }
-    let mut bytes = Vec::new();
-    let text = input.read_to_end(&mut bytes).map(|_| String::from_utf8_lossy(&bytes).into_owned());
-    // What could be read before an error is checked; an unreadable stream is empty.
-    Ok(Texts::Files(vec![Source::file("standard input", text.unwrap_or_default())]))
 }
 
 fn as_text(outcome: &Result<Accepted, Problems>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
@@ -130,25 +106,62 @@ fn as_yaml(outcome: &Result<Accepted, Problems>, out: &mut dyn Write, err: &mut 
     write!(out, "{yaml}")
 }
 
-fn as_json(outcome: &Result<Accepted, Problems>) -> serde_json::Value {
-    let place = |place: &Place| json!({"source": place.source.name, "key": place.source.key, "line": place.line, "column": place.column});
-    let with = |mut value: serde_json::Value, more: serde_json::Value| {
-        if let (Some(value), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
-            value.extend(more);
-        }
-        value
-    };
-    let problem = |problem: &Problem| with(place(&problem.place), json!({"message": problem.message, "help": problem.help}));
-    let note = |note: &Note| with(place(&note.place), json!({"message": note.message}));
+/// The JSON form, field by field.
+#[derive(Serialize)]
+struct Answer<'a> {
+    /// It can be put in force.
+    accepted: bool,
+    /// What it amounts to, in one line; only if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<&'a str>,
+    /// Hash of its meaning, as the agents' Leases tell it; only if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<&'a str>,
+    /// Everything that is wrong; empty if it is accepted.
+    problems: Vec<Told<'a>>,
+    /// What is not wrong but should be known; only if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<Vec<Told<'a>>>,
+    /// The configuration with every default written out, in the words of native YAML; only if it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<Effective<'a>>,
+}
+
+/// Something that is to be said of a place.
+#[derive(Serialize)]
+struct Told<'a> {
+    /// A path as it was given, `standard input`, or `ConfigMap namespace/name`.
+    source: &'a str,
+    /// The key of the ConfigMap; `null` for files.
+    key: Option<&'a str>,
+    /// From 1; 0: the source as a whole.
+    line: u32,
+    /// From 1, in characters.
+    column: u32,
+    /// One sentence without a full stop.
+    message: &'a str,
+    /// What to do about it, of problems.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+}
+
+fn told<'a>(place: &'a Place, message: &'a str, help: Option<&'a str>) -> Told<'a> {
+    Told { source: &place.source.name, key: place.source.key.as_deref(), line: place.line, column: place.column, message, help }
+}
+
+fn answer(outcome: &Result<Accepted, Problems>) -> Answer<'_> {
     match outcome {
-        Ok(accepted) => json!({
-            "accepted": true,
-            "summary": accepted.summary,
-            "hash": accepted.config.hash,
-            "problems": [],
-            "notes": accepted.notes.iter().map(note).collect::<Vec<_>>(),
-            "config": effective(&accepted.config),
-        }),
-        Err(problems) => json!({"accepted": false, "problems": problems.iter().map(problem).collect::<Vec<_>>()}),
+        Ok(accepted) => Answer {
+            accepted: true,
+            summary: Some(&accepted.summary),
+            hash: Some(&accepted.config.hash),
+            problems: Vec::new(),
+            notes: Some(accepted.notes.iter().map(|note| told(&note.place, &note.message, None)).collect()),
+            config: Some(effective(&accepted.config)),
+        },
+        Err(problems) => {
+            let problems = problems.iter().map(|it| told(&it.place, &it.message, Some(&it.help))).collect();
+            Answer { accepted: false, summary: None, hash: None, problems, notes: None, config: None }
+        }
     }
 }

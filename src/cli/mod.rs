@@ -1,11 +1,19 @@
 //! The verbs of the command line, one file each.
 
 pub mod check;
+mod cluster;
+pub mod convert;
+pub mod explain;
 mod eyes;
+mod files;
 pub mod health;
 pub mod r#move;
+pub mod plan;
+pub mod report;
 pub mod run;
 pub mod status;
+mod table;
+mod yaml;
 
 use clap::{Parser, Subcommand};
 
@@ -25,15 +33,14 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Subcommand, Clone, Debug)]
+#[expect(missing_docs, reason = "each verb says in its own file what it does, and that is its help, too")]
 pub enum Verb {
-    /// Run the agent.
     Run(run::Run),
-    /// Check configuration.
     Check(check::Check),
-    /// Move a Service.
+    Explain(explain::Explain),
+    Plan(plan::Plan),
+    Convert(convert::Convert),
     Move(r#move::Move),
-    /// Show what the agent sees.
     Status(status::Status),
-    /// Probe an agent.
     Health(health::Health),
 }

@@ -15,7 +15,8 @@ use super::eyes::Eyes;
 use crate::api::WriteError;
 use crate::config::Config;
 use crate::config::origin::Origin;
-use crate::facts::{Claim, Living, Moved, NodeName, Placement, ServiceKey, Snapshot};
+use crate::facts::{Claim, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
+use crate::leader::tell::ANNOUNCED;
 use crate::membership::living::{Senses, living};
 use crate::plan::obstacle::obstacle;
 use crate::plan::{Departure, GroupPlan, plan};
@@ -135,7 +136,9 @@ impl Move {
 
     async fn wait(&self, eyes: &Eyes, begun: Instant, from: Option<NodeName>) -> anyhow::Result<Outcome> {
         let (service, node) = (&self.service, &self.node);
-        let announced = |snapshot: &Snapshot| announcer(snapshot, service).as_deref() == Some(node);
+        let announced = |snapshot: &Snapshot| {
+            snapshot.services.get(service).and_then(|service| announcer(service)).is_some_and(|by| by.as_str() == node)
+        };
         if announced(&*eyes.snapshot().await?) && from.is_none() {
             return Ok(Outcome::There(format!("{service} is announced by {node} already; nothing to do")));
         }
@@ -182,6 +185,11 @@ fn no_group(snapshot: &Snapshot, service: &ServiceKey) -> String {
     if snapshot.services.contains_key(service) {
         return format!("{service} has no address yet; look at kubectl describe service -n {} {}", service.namespace, service.name);
     }
+    not_found(snapshot, service)
+}
+
+/// There is no such Service; perhaps another one of the same name was meant.
+pub(super) fn not_found(snapshot: &Snapshot, service: &ServiceKey) -> String {
     let elsewhere: Vec<String> = snapshot.services.keys().filter(|key| key.name == service.name).map(ToString::to_string).collect();
     let meant = if elsewhere.is_empty() { String::new() } else { format!("; did you mean {}?", elsewhere.join(" or ")) };
     format!("there is no Service {service} of type LoadBalancer{meant}")
@@ -199,7 +207,6 @@ fn claims(plan: &GroupPlan, to: &Placement) -> Vec<Claim> {
 }
 
 /// The node that the leader says announces it.
-fn announcer(snapshot: &Snapshot, service: &ServiceKey) -> Option<String> {
-    let text = snapshot.services.get(service)?.annotations.get("lanlord.dev/announced")?;
-    text.split_once(" by ")?.1.split(' ').next().map(str::to_owned)
+pub(super) fn announcer(service: &Service) -> Option<NodeName> {
+    service.annotations.get(ANNOUNCED)?.split_once(" by ")?.1.split(' ').next().map(NodeName::new)
 }

@@ -10,6 +10,7 @@ pub mod blocked;
 pub mod decide;
 pub mod election;
 pub mod moves;
+pub mod paper;
 pub mod place;
 pub mod quiet;
 pub mod refusal;

@@ -113,7 +113,7 @@ fn condition_text(assignment: &Assignment, owner: &Result<Owner, NotAnnounced>) 
 }
 
 /// An address that is kept although another machine uses it: which, who, why, and what to do.
-fn contested_text(contested: &Contested) -> String {
+pub fn contested_text(contested: &Contested) -> String {
     let Contested { address, mac, asked } = contested;
     let (why, otherwise) = if *asked {
         ("it is kept, for the Service asks for it", "ask for another one")

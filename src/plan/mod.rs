@@ -12,6 +12,7 @@ pub mod obstacle;
 pub mod owner;
 pub mod reason;
 mod serve;
+pub mod survey;
 pub mod task;
 
 use std::collections::BTreeMap;

@@ -450,3 +450,34 @@ async fn memory_is_not_used_when_the_server_answers_nor_when_it_is_foreign_broke
     memory(directory.path(), "pi1").forget();
     forgets("after an orderly leave", "pi1").await;
 }
+
+/// A command of the binary, whose kubeconfig leads to `server`.
+async fn command(server: &Server, args: &[&str]) -> (i32, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, address) = (dir.path().join("kubeconfig"), server.address);
+    let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [],
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "nobody"}}]});
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lanlord"));
+    command.args(args).env("KUBECONFIG", &path);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn plan_and_explain_see_the_cluster_live_with_the_agents_configuration() {
+    let mut server = Server::start_full().await;
+    let (code, out, err) = command(&server, &["explain", "web"]).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("addresses  192.168.1.240\n") && out.contains("owner      pi1\n"), "{out}");
+    let (code, out, err) = command(&server, &["plan", "--live", "-o", "json"]).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(said["addresses"][0]["owner"], "pi1", "{out}");
+    server.kill().await;
+    let (code, out, err) = command(&server, &["explain", "web"]).await;
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.starts_with("lanlord: the API server gave no complete answer within"), "{err}");
+}

@@ -105,6 +105,18 @@ fn what_cannot_be_read_is_another_exit_code() {
 }
 
 #[test]
+fn the_manifest_of_the_configmap_is_checked_as_kubectl_prints_it() {
+    let manifest =
+        |text: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: lanlord\n  namespace: lanlord\ndata:\n  {text}\n");
+    let good = check(&["-"], &manifest("addresses: 10.0.0.1-9"));
+    assert_eq!((good.code, good.out.as_str()), (0, "1 pool, 9 addresses: default 10.0.0.1-10.0.0.9 (9)\n"));
+    let bad = check(&["-o", "json", "-"], &manifest("config.yaml: |\n    pools:\n    - nam: x"));
+    let answer: serde_json::Value = serde_json::from_str(&bad.out).unwrap();
+    let first = &answer["problems"][0];
+    assert_eq!((bad.code, &first["source"], &first["line"]), (1, &"standard input".into(), &9.into()), "{answer}");
+}
+
+#[test]
 fn no_argument_and_a_wrong_one_are_usage_errors() {
     assert_eq!(Cli::try_parse_from(["lanlord check"]).err().unwrap().exit_code(), 2);
     let wrong = Cli::try_parse_from(["lanlord check", "--output", "xml", "-"]).err().unwrap();

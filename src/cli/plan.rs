@@ -1,0 +1,222 @@
+//! `lanlord plan`: what the agents would do with a configuration and a cluster, by the functions that they run, on paper.
+//!
+//! Nothing is written anywhere. What was seen is given to the leader, whose decisions are carried out on a copy until nothing is left to
+//! do; then the plan says who announces what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::cluster::{Cluster, Origins, configuration};
+use super::report::{AddressReport, Change, PlanReport, ServiceReport, Settled, State, What, changes};
+use super::table::{row, table};
+use crate::config::Config;
+use crate::facts::{Living, NodeName, ServiceKey, Snapshot};
+use crate::leader::paper::{adopt_configuration, drain, settle};
+
+/// Say which Service would have which address, and which node would announce it; write nothing
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+It asks the functions that the agents run, so its answer is what they would do. What only a running agent knows (links of the nodes, \
+other machines that use an address) it takes from the agents' Leases. BGP is not planned.
+
+Exit codes: 0 every Service is served, 1 there is something to look at, 2 the question could not be asked.
+
+Examples:
+  kubectl get svc,endpointslices,nodes,namespaces,leases -A -o json > cluster.json
+  lanlord plan --config lanlord.yaml --cluster cluster.json
+  lanlord plan --config new.yaml --cluster cluster.json --against old.yaml
+  lanlord plan --live --drain pi2
+  lanlord plan --live -o json | jq '.services[] | select(.problems != [])'")]
+pub struct Plan {
+    #[command(flatten)]
+    origins: Origins,
+
+    /// See the cluster through the Kubernetes API, once; without --config its ConfigMap lanlord/lanlord is the configuration
+    #[arg(long, required_unless_present = "cluster", conflicts_with = "cluster")]
+    live: bool,
+
+    /// Say what would change if this configuration were in force now, and --config came after it
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    against: Vec<PathBuf>,
+
+    /// Say what would change if this node were cordoned and its pods started elsewhere (kubectl drain)
+    #[arg(long, value_name = "NODE")]
+    drain: Option<String>,
+
+    /// What to print
+    #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// The form of the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum Output {
+    /// Tables and sentences for people
+    #[default]
+    Text,
+    /// One JSON object: services, addresses, changes, problems, notes
+    Json,
+}
+
+/// All is well.
+const WELL: u8 = 0;
+/// There is something to look at.
+const PROBLEMS: u8 = 1;
+/// No question.
+const UNASKED: u8 = 2;
+
+impl Plan {
+    /// Runs on the process's own streams.
+    pub fn run(self) -> ExitCode {
+        let code = self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock());
+        // Nobody reads the answer any more (a closed pipe): then the code is all there is to say.
+        ExitCode::from(code.unwrap_or(PROBLEMS))
+    }
+
+    /// Runs on the streams given and returns the exit code.
+    ///
+    /// # Errors
+    /// When a stream cannot be written.
+    pub fn run_on(&self, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+        let report = match self.ask(input) {
+            Ok(report) => report,
+            Err(why) => {
+                writeln!(err, "lanlord: {why:#}")?;
+                return Ok(UNASKED);
+            }
+        };
+        match self.output {
+            Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+            Output::Text => write!(out, "{}", text(&report))?,
+        }
+        Ok(if report.is_well() { WELL } else { PROBLEMS })
+    }
+
+    fn ask(&self, input: &mut dyn Read) -> anyhow::Result<PlanReport> {
+        let cluster = self.origins.read(input)?;
+        let living = cluster.living();
+        let Cluster { config, mut snapshot, mut notes, .. } = cluster;
+        let (mut before, mut homeless) = (State::recorded(&config, &snapshot), BTreeSet::new());
+        let against = if self.against.is_empty() { None } else { Some(configuration(&self.against, input)?) };
+        if against.is_some() || self.drain.is_some() {
+            let config = against.as_ref().unwrap_or(&config);
+            snapshot = rest(config, &snapshot, &living);
+            before = State::planned(&Settled { config, snapshot: &snapshot, living: &living, homeless: &homeless });
+        }
+        if let Some(node) = &self.drain {
+            homeless = drained(&mut snapshot, &NodeName::new(node), &mut notes)?;
+        }
+        let after = rest(&config, &snapshot, &living);
+        let settled = Settled { config: &config, snapshot: &after, living: &living, homeless: &homeless };
+        let mut report = PlanReport::of(&settled);
+        report.changes = changes(&before, &snapshot, &settled);
+        notes.append(&mut report.notes);
+        report.notes = notes;
+        Ok(report)
+    }
+}
+
+/// Drains `node`; returns whose pods have to start again, nobody knows where.
+fn drained(snapshot: &mut Snapshot, node: &NodeName, notes: &mut Vec<String>) -> anyhow::Result<BTreeSet<ServiceKey>> {
+    if !snapshot.nodes.contains_key(node) {
+        let nodes: Vec<&NodeName> = snapshot.nodes.keys().collect();
+        anyhow::bail!("there is no node {node} to drain; there is {}", list(&nodes));
+    }
+    let homeless = drain(snapshot, node);
+    if !homeless.is_empty() {
+        notes.push(format!("all pods of {} are on {node}: where they start again is not known", list(&homeless)));
+    }
+    Ok(homeless.into_iter().collect())
+}
+
+/// The cluster at rest under `config`.
+fn rest(config: &Config, snapshot: &Snapshot, living: &Living) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    adopt_configuration(config, &mut snapshot);
+    settle(config, &snapshot, living)
+}
+
+/// The answer for people.
+pub fn text(report: &PlanReport) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(services(report));
+    parts.extend(addresses(report));
+    parts.push(changed(&report.changes));
+    parts.push(problems(report));
+    parts.extend((!report.notes.is_empty()).then(|| report.notes.iter().map(|note| format!("note: {note}\n")).collect()));
+    parts.join("\n")
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() { "-".to_owned() } else { items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",") }
+}
+
+fn services(report: &PlanReport) -> Option<String> {
+    let mut rows = vec![row(["SERVICE", "ADDRESSES", "POOL", "ANNOUNCED BY"])];
+    let announced: BTreeMap<IpAddr, String> = report.addresses.iter().filter_map(|it| Some((it.address, by(it)?))).collect();
+    for service in &report.services {
+        let by: BTreeSet<&str> = service.addresses.iter().filter_map(|address| announced.get(address)).map(String::as_str).collect();
+        let by: Vec<&str> = by.into_iter().collect();
+        let by = if by.is_empty() { "nobody".to_owned() } else { by.join(" and ") };
+        rows.push(row([&called(service), &list(&service.addresses), service.pool.as_deref().unwrap_or("-"), &by]));
+    }
+    if rows.len() == 1 {
+        return Some("There is no Service of type LoadBalancer for Lanlord.\n".to_owned());
+    }
+    Some(table(&rows))
+}
+
+fn called(service: &ServiceReport) -> String {
+    format!("{}/{}", service.namespace, service.name)
+}
+
+/// `pi1 on eth0`
+fn by(address: &AddressReport) -> Option<String> {
+    let owner = address.owner.as_ref()?;
+    let links = address.interfaces.get(owner).filter(|links| !links.is_empty());
+    Some(links.map_or_else(|| owner.to_string(), |links| format!("{owner} on {}", list(links))))
+}
+
+fn addresses(report: &PlanReport) -> Option<String> {
+    let mut rows = vec![row(["ADDRESS", "OWNER", "ELIGIBLE", "CANDIDATES", "SERVICES"])];
+    for address in &report.addresses {
+        let owner = address.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+        let (eligible, candidates) = (list(&address.eligible), list(&address.candidates));
+        rows.push(row([&address.address.to_string(), &owner, &eligible, &candidates, &list(&address.services)]));
+    }
+    (rows.len() > 1).then(|| table(&rows))
+}
+
+fn changed(changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return "Nothing changes.\n".to_owned();
+    }
+    let lines: String = changes.iter().map(|change| format!("  {}\n", change_text(change))).collect();
+    format!("Changes:\n{lines}")
+}
+
+fn change_text(change: &Change) -> String {
+    let Change { address, services, what, from, to, why } = change;
+    let services = services.join(" and ");
+    let node = |node: &Option<NodeName>| node.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+    let (from, to) = (node(from), node(to));
+    let text = match what {
+        What::Assigned => format!("{address} is assigned to {services}, announced by {to}"),
+        What::Released => format!("{address} is released by {services}"),
+        What::Moved => format!("{address} ({services}) moves from {from} to {to}"),
+        What::Announced => format!("{address} ({services}) is announced, by {to}"),
+        What::Withdrawn => format!("{address} ({services}) is withdrawn from {from}"),
+    };
+    why.as_ref().map_or_else(|| text.clone(), |why| format!("{text}: {why}"))
+}
+
+fn problems(report: &PlanReport) -> String {
+    let of_services = report.services.iter().flat_map(|service| service.problems.iter().map(|why| format!("{}: {why}", called(service))));
+    let lines: String = of_services.chain(report.problems.iter().cloned()).map(|line| format!("  {line}\n")).collect();
+    if lines.is_empty() { "All is well.\n".to_owned() } else { format!("To look at:\n{lines}") }
+}
