@@ -15,7 +15,7 @@ use crate::facts::{Object, ObjectKey, Objects};
 
 /// Objects that contradict others and are judged one by one, in case that the next is right once the one before is left out. It
 /// bounds the work; whoever has more of them gets them all told at once.
-const ONE_BY_ONE: usize = 50;
+const ONE_BY_ONE: usize = 10;
 
 /// The configuration, and what is not in it.
 #[derive(Clone, PartialEq, Eq, Debug)]

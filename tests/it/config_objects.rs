@@ -84,7 +84,7 @@ fn a_broken_object_is_left_out_and_told_without_lines_nobody_can_see() {
     assert_eq!(pools(&gathered), ["good"]);
     assert_rejected(&gathered, &[("peer", "none"), ("bad", "10.0.2.300"), ("odd", "did you mean `addresses`?")]);
     let text = gathered.rejected[&ObjectKey::new("IPAddressPool", "lanlord", "bad")].to_string();
-    assert!(text.starts_with("IPAddressPool lanlord/bad: \"10.0.2.300\""), "{text}");
+    assert!(text.starts_with("IPAddressPool lanlord/bad: `10.0.2.300` is"), "{text}");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn an_edit_that_breaks_an_object_leaves_its_last_good_version_in_force() {
     let before = Objects::from([pool("a", 1, "10.0.1.1-10.0.1.9"), pool("b", 2, "10.0.2.1-10.0.2.9")]);
     let now = Objects::from([pool("a", 1, "10.0.1.1-x"), pool("b", 2, "10.0.2.1-10.0.2.5")]);
     let gathered = gather(&Texts::Absent, &now, &before).unwrap();
-    assert_rejected(&gathered, &[("a", "10.0.1.1-x")]);
+    assert_rejected(&gathered, &[("a", "`x` is not")]);
     let sizes: Vec<u128> = gathered.accepted.config.pools.iter().map(|pool| pool.addresses.len()).collect();
     assert_eq!(sizes, [9, 5], "the other edit takes effect");
     // It stays through further edits, and until the object goes.
@@ -114,7 +114,7 @@ fn of_two_that_contradict_each_other_what_is_in_force_stays_then_the_older_one()
     assert_rejected(&gathered, &[("z", "overlaps")]);
     // A ConfigMap comes first.
     let gathered = gather(&keys(&[("addresses", "10.0.1.9")]), &both, &both).unwrap();
-    assert_eq!(pools(&gathered), ["default", "a"][..1], "both hold 10.0.1.9");
+    assert_eq!(pools(&gathered), ["default"], "both hold 10.0.1.9");
     assert_rejected(&gathered, &[("a", "ConfigMap lanlord/lanlord"), ("z", "ConfigMap lanlord/lanlord")]);
     // Only who contradicts what is used is left out: the third overlaps the second, which is not used.
     let three = Objects::from([pool("a", 1, "10.0.1.1-10.0.1.5"), pool("b", 2, "10.0.1.5-10.0.1.9"), pool("c", 3, "10.0.1.9-10.0.1.20")]);
