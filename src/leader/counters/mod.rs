@@ -44,3 +44,66 @@ pub fn stale(config: &Config, snapshot: &Snapshot, objects: &Objects) -> Vec<(Ob
         .map(|(key, _, counters)| (key.clone(), *counters))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::from_keys;
+    use crate::facts::{Claim, Holder, Object, ServiceKey, Uid};
+
+    fn config(keys: &[(&str, &str)]) -> Config {
+        let data = keys.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+        from_keys("ConfigMap lanlord/lanlord", &data).unwrap().config
+    }
+
+    fn claim(address: &str, holders: usize) -> (IpAddr, Arc<Claim>) {
+        let holder = Holder { service: ServiceKey::new("default", "web"), uid: Uid("u".into()) };
+        let address = address.parse().unwrap();
+        let claim = Claim {
+            address,
+            holders: vec![holder; holders],
+            pool: "default".to_owned(),
+            placement: None,
+            moved: None,
+            last_holder: None,
+            freed: None,
+            resource_version: "1".to_owned(),
+        };
+        (address, Arc::new(claim))
+    }
+
+    fn of_default(keys: &[(&str, &str)], claims: &[(&str, usize)]) -> [i64; 4] {
+        let claims = claims.iter().map(|(address, holders)| claim(address, *holders)).collect();
+        let snapshot = Snapshot { claims: Arc::new(claims), ..Snapshot::default() };
+        let counters = counters(&config(keys), &snapshot)["default"];
+        [counters.assigned_ipv4, counters.available_ipv4, counters.assigned_ipv6, counters.available_ipv6]
+    }
+
+    #[test]
+    fn a_shared_address_counts_once_and_a_remembered_one_not() {
+        let keys = [("addresses", "10.0.0.1-10.0.0.9, fd00::1-fd00::4")];
+        assert_eq!(of_default(&keys, &[]), [0, 9, 0, 4]);
+        assert_eq!(of_default(&keys, &[("10.0.0.1", 2), ("10.0.0.2", 0), ("fd00::1", 1), ("10.0.1.1", 1)]), [1, 8, 1, 3]);
+    }
+
+    #[test]
+    fn buggy_addresses_are_not_available_and_what_does_not_fit_is_the_largest_number() {
+        let text = "pools: [{name: default, avoidBuggyIPs: true, addresses: [10.0.0.0/24, fd00::/64]}]";
+        assert_eq!(of_default(&[("config.yaml", text)], &[]), [0, 254, 0, i64::MAX]);
+    }
+
+    #[test]
+    fn only_a_status_that_differs_is_written() {
+        let config = config(&[("addresses", "10.0.0.1-10.0.0.9")]);
+        let right = Counters { available_ipv4: 9, ..Counters::default() };
+        let key = ObjectKey::new("IPAddressPool", "lanlord", "default");
+        let stale = |counters| {
+            let object = Object { uid: Uid("u".into()), created: String::new(), text: String::new(), counters };
+            stale(&config, &Snapshot::default(), &Objects::from([(key.clone(), Arc::new(object))]))
+        };
+        assert_eq!(stale(None), [(key.clone(), right)]);
+        assert_eq!(stale(Some(right)), []);
+    }
+}
