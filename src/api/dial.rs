@@ -242,12 +242,13 @@ fn meaning(error: &watcher::Error) -> Option<WriteError> {
     }
 }
 
+/// By its code: where a whole group is missing the answer is a plain text without a reason.
 fn is_missing(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            status.is_not_found()
+            status.code == 404
         }
-        watcher::Error::WatchError(status) => status.is_not_found(),
+        watcher::Error::WatchError(status) => status.code == 404,
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)

@@ -218,6 +218,9 @@ impl Keeper {
             Some(ObjectsSeen::NotYet) => return,
         };
         let Some(texts) = &self.texts else { return };
+        if self.edit.is_none() && self.judged.as_ref().is_some_and(|judged| same_texts(judged, &objects)) {
+            return;
+        }
         let used = self.gathered.as_ref().map(|gathered| gathered.used.clone()).unwrap_or_default();
         let mut outcome = texts.as_ref().map_err(Clone::clone).and_then(|texts| gather(texts, &objects, &used));
         let wrong = match (&outcome, texts) {
@@ -286,6 +289,12 @@ impl Keeper {
             let _ = self.outlet.reports.send(report);
         }
     }
+}
+
+/// Whether only counters differ.
+fn same_texts(one: &Objects, other: &Objects) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|(one, other)| one.0 == other.0 && one.1.text == other.1.text && one.1.uid == other.1.uid)
 }
 
 /// A problem with a source as a whole.

@@ -142,6 +142,48 @@ fn custom_resources_take_effect_at_once_and_each_is_told_of_its_own_mistakes() {
     cluster.wait_until(10, "each has what it had", || cluster.addresses() == before);
 }
 
+/// A CRD as MetalLB of before installed it: its controller, which converted and checked, is gone.
+fn foreign(kind: &str, plural: &str, versions: &[&str]) -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
+        "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}, "status": {"type": "object"}}}});
+    let version = |name: &&str| {
+        json!({"name": name, "served": true, "storage": versions.last() == Some(name), "schema": schema,
+        "subresources": {"status": {}}})
+    };
+    let service = json!({"namespace": "metallb-system", "name": "metallb-webhook-service", "path": "/convert"});
+    let webhook = json!({"clientConfig": {"service": service}, "conversionReviewVersions": ["v1beta1", "v1beta2"]});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("{plural}.metallb.io")},
+        "spec": {"group": "metallb.io", "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "listKind": format!("{kind}List")},
+            "conversion": {"strategy": "Webhook", "webhook": webhook}, "versions": versions.iter().map(version).collect::<Vec<_>>()}})
+}
+
+#[test]
+fn crds_that_are_there_already_are_read_as_they_are() {
+    let cluster = Cluster::start(&Options::default());
+    cluster.backend("web", &["n1", "n2", "n3"]);
+    cluster.kubectl(&["apply", "-f", &format!("{ROOT}/manifests/overlays/crds/rbac.yaml")]);
+    cluster.kubectl(&["create", "namespace", "metallb-system"]);
+    // No CRD at all is no trouble.
+    for node in cluster.nodes() {
+        node.agent_start("crds:lanlord,metallb-system");
+    }
+    cluster.wait_until(20, "one leads without any CRD", || cluster.leader().is_some());
+    cluster.apply(&foreign("IPAddressPool", "ipaddresspools", &["v1beta1"]).to_string());
+    cluster.apply(&foreign("BGPPeer", "bgppeers", &["v1beta1", "v1beta2"]).to_string());
+    established(&cluster);
+    cluster.create(&services(&["one".to_owned()]));
+    pool(&cluster, "first", "10.77.0.240-10.77.0.241");
+    cluster.wait_until(15, "a CRD that came later is read", || cluster.address("one").as_deref() == Some("10.77.0.240"));
+    // Nobody checked this one before it was stored.
+    cluster.apply(&object("BGPPeer", "router", &json!({"myASN": 64512, "peerAddress": "10.77.0.1"})).to_string());
+    cluster.wait_until(10, "a broken object is told on itself", || {
+        told(&cluster, "BGPPeer", "router", &["Warning ConfigRejected", "this is left out", "peerASN"])
+    });
+    cluster.apply(&object("BGPPeer", "router", &json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "10.77.0.1"})).to_string());
+    cluster.wait_until(10, "and so is its mending", || told(&cluster, "BGPPeer", "router", &["Normal ConfigLoaded"]));
+    cluster.wait_announced("one");
+}
+
 /// Kind, what is wrong, a word of the refusal.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
     let pool = |range: &str| json!({"addresses": [range]});

@@ -476,7 +476,9 @@ async fn custom_resources_are_complete_also_where_kinds_are_not_served_and_are_r
     let list =
         json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPoolList", "metadata": {"resourceVersion": "10"}, "items": [pool]});
     let path = "/apis/metallb.io/v1beta1/namespaces/lanlord/ipaddresspools";
-    let mut server = Server::start([(path, (200, list)), ("/livez", (200, json!("ok")))].into()).await;
+    // The API server's answer where it does not know the group.
+    let unknown = ("/apis/metallb.io/v1beta2/namespaces/lanlord/bgppeers", (404, json!("404 page not found")));
+    let mut server = Server::start([(path, (200, list)), unknown, ("/livez", (200, json!("ok")))].into()).await;
     let directory = tempfile::tempdir().unwrap();
     let (memory, state) = (memory(directory.path(), "pi1"), watch::Sender::new(ApiState::default()));
     let mut seen = objects(&server.api(), Some(memory.clone()), &state);

@@ -35,7 +35,7 @@ fn of(pool: &Pool, assigned: &BTreeSet<IpAddr>, reserved: &BTreeSet<IpAddr>) -> 
 
 /// The IPAddressPools whose status is not what it should be, each with the counters to write: those of the pool of its name. Where
 /// there is none, because it was rejected, it keeps what it has.
-pub fn stale(config: &Config, snapshot: &Snapshot, objects: &Objects) -> Vec<(ObjectKey, Counters)> {
+pub fn stale(config: &Config, snapshot: &Snapshot, objects: &Objects) -> BTreeMap<ObjectKey, Counters> {
     let counters = counters(config, snapshot);
     let pools = objects.iter().filter(|(key, _)| key.kind == "IPAddressPool");
     let wanted = pools.filter_map(|(key, object)| Some((key, object, counters.get(key.name.as_str())?)));
@@ -103,7 +103,7 @@ mod tests {
             let object = Object { uid: Uid("u".into()), created: String::new(), text: String::new(), counters };
             stale(&config, &Snapshot::default(), &Objects::from([(key.clone(), Arc::new(object))]))
         };
-        assert_eq!(stale(None), [(key.clone(), right)]);
-        assert_eq!(stale(Some(right)), []);
+        assert_eq!(stale(None), BTreeMap::from([(key.clone(), right)]));
+        assert_eq!(stale(Some(right)), BTreeMap::new());
     }
 }
