@@ -32,9 +32,9 @@ use crate::api::Api;
 use crate::api::memory::Memory;
 use crate::bfd;
 use crate::config;
-use crate::config::origin::Origin;
+use crate::config::origin::{Origin, Origins};
 use crate::config::{Config, Liveness, Settings};
-use crate::facts::{Answers, ConfigMapSeen, EventKind, Heirs, Link, Links, Living, MemberLink, NodeName, Questions, Snapshot, Subject};
+use crate::facts::{Answers, ConfigMapSeen, EventKind, Heirs, Link, Links, Living, MemberLink, NodeName, ObjectsSeen, Questions, Snapshot};
 use crate::l2;
 use crate::leader;
 use crate::membership;
@@ -61,7 +61,7 @@ pub struct Options {
     /// The name of the Node it runs on.
     pub node: NodeName,
     /// Where the configuration comes from.
-    pub config: Origin,
+    pub config: Origins,
     /// The namespace of the Leases.
     pub namespace: String,
     /// Where health, metrics and status are served.
@@ -78,7 +78,8 @@ struct Wires {
     snapshot: watch::Sender<Option<Arc<Snapshot>>>,
     api: watch::Sender<api::watch::ApiState>,
     config: watch::Sender<Option<Arc<Config>>>,
-    edit: watch::Sender<Option<Arc<leader::task::Edit>>>,
+    edits: watch::Sender<leader::edits::Edits>,
+    objects: watch::Sender<ObjectsSeen>,
     config_problems: watch::Sender<u64>,
     living: watch::Sender<Arc<Living>>,
     member: watch::Sender<MemberState>,
@@ -103,7 +104,8 @@ impl Default for Wires {
             snapshot: watch::Sender::default(),
             api: watch::Sender::default(),
             config: watch::Sender::default(),
-            edit: watch::Sender::default(),
+            edits: watch::Sender::default(),
+            objects: watch::Sender::default(),
             config_problems: watch::Sender::default(),
             living: watch::Sender::default(),
             member: watch::Sender::new(MemberState::Joining),
@@ -150,6 +152,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let feedback = start_watches(&mut tasks, &api, memory.clone(), &wires, &phases);
     start_membership(&mut tasks, &api, &options, &instance, &wires, &phases, &feedback);
     start_leader(&mut tasks, &api, &options, &instance, &wires, &phases, feedback);
+    start_counters(&mut tasks, &api, &options, &wires, &phases);
     start_plan(&mut tasks, &options, &wires, &phases);
     let health = Health::new();
     start_l2(&mut tasks, &wires, &phases, health.heartbeat("l2", STUCK))?;
@@ -183,28 +186,50 @@ fn start_sources(tasks: &mut Tasks, api: &Api, memory: Option<Memory>, options: 
     tasks.spawn(async move { ("net::link", net::link::run(links, rest).await) });
     let (reports, received) = mpsc::unbounded_channel();
     let outlet = config::task::Outlet { config: wires.config.clone(), reports };
+    let objects = start_objects(tasks, api, memory.clone(), options, wires, phases);
     let rest = phases.rest.clone();
-    match options.config.clone() {
-        Origin::Path(path) => {
-            tasks.spawn(async move { ("config", config::task::run_file(path, outlet, rest).await) });
+    match options.config.text.clone() {
+        Some(Origin::Path(path)) => {
+            tasks.spawn(async move { ("config", config::task::run_file(path, objects, outlet, rest).await) });
         }
-        Origin::ConfigMap { namespace, name } => {
+        Some(Origin::ConfigMap { namespace, name }) => {
             let (seen, watched) = watch::channel(ConfigMapSeen::default());
             let (api, of, named, state, until) = (api.clone(), namespace.clone(), name.clone(), wires.api.clone(), rest.clone());
             tasks.spawn(async move { ("api::configmap", api::configmap::run(api, memory, of, named, seen, state, until).await) });
-            tasks.spawn(async move { ("config", config::task::run_configmap(&namespace, &name, watched, outlet, rest).await) });
+            tasks.spawn(async move { ("config", config::task::run_configmap(&namespace, &name, watched, objects, outlet, rest).await) });
+        }
+        Some(Origin::Crds(_)) | None => {
+            let (source, objects) = (options.config.to_string(), objects.unwrap_or_else(|| wires.objects.subscribe()));
+            tasks.spawn(async move { ("config", config::task::run_objects(source, objects, outlet, rest).await) });
         }
     }
-    let (edit, problems, source, rest) = (wires.edit.clone(), wires.config_problems.clone(), options.config.clone(), phases.rest.clone());
-    tasks.spawn(async move { ("config reports", report_edits(received, edit, problems, source, rest).await) });
+    let (edits, problems, rest) = (wires.edits.clone(), wires.config_problems.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("config reports", report_edits(received, edits, problems, rest).await) });
+}
+
+/// The custom resources, if they are a source.
+fn start_objects(
+    tasks: &mut Tasks,
+    api: &Api,
+    memory: Option<Memory>,
+    options: &Options,
+    wires: &Wires,
+    phases: &Phases,
+) -> Option<watch::Receiver<ObjectsSeen>> {
+    let namespaces = options.config.namespaces.clone();
+    if namespaces.is_empty() {
+        return None;
+    }
+    let (api, seen, state, rest) = (api.clone(), wires.objects.clone(), wires.api.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("api::crds", api::crds::run(api, memory, namespaces, seen, state, rest).await) });
+    Some(wires.objects.subscribe())
 }
 
 /// Turns each edit of the configuration into a log line and what the leader has to tell.
 async fn report_edits(
     mut reports: mpsc::UnboundedReceiver<config::task::Report>,
-    edit: watch::Sender<Option<Arc<leader::task::Edit>>>,
+    edits: watch::Sender<leader::edits::Edits>,
     count: watch::Sender<u64>,
-    source: Origin,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
@@ -212,7 +237,7 @@ async fn report_edits(
             () = shutdown.cancelled() => return Ok(()),
             report = reports.recv() => report.context("nobody follows the configuration")?,
         };
-        count.send_replace(report.outcome.as_ref().err().map_or(0, |problems| problems.len() as u64));
+        count.send_replace(report.problems as u64);
         let (kind, message) = match &report.outcome {
             Ok(accepted) => {
                 tracing::info!(source = %report.source, summary = accepted.summary, hash = accepted.config.hash, "configuration loaded");
@@ -222,15 +247,17 @@ async fn report_edits(
                 (EventKind::Normal, accepted.summary.clone())
             }
             Err(problems) => {
+                let instead = if report.kept { "the last good one stays in force" } else { "it is left out" };
                 for problem in problems {
-                    tracing::error!(%problem, "configuration rejected; the last good one stays in force");
+                    tracing::error!(%problem, "configuration rejected; {instead}");
                 }
-                (EventKind::Warning, format!("the last good configuration stays in force: {problems}"))
+                let instead = if report.kept { "the last good configuration stays in force" } else { "this is left out" };
+                (EventKind::Warning, format!("{instead}: {problems}"))
             }
         };
-        if let (Origin::ConfigMap { namespace, name }, Some(uid)) = (&source, report.uid) {
-            let subject = Subject::ConfigMap(namespace.clone(), name.clone(), uid);
-            edit.send_replace(Some(Arc::new(leader::task::Edit { subject, kind, message, at: net::clock::now() })));
+        if let Some(subject) = report.subject {
+            let edit = leader::edits::Edit { subject, kind, message, at: net::clock::now() };
+            edits.send_modify(|edits| edits.push(edit));
         }
     }
 }
@@ -353,12 +380,27 @@ fn start_leader(
         snapshot: wires.snapshot.subscribe(),
         living: wires.living.subscribe(),
         stand,
-        edit: wires.edit.subscribe(),
+        edits: wires.edits.subscribe(),
         blocked,
     };
     let outputs = leader::task::Outputs { leading: wires.leading.clone(), moves: wires.moves.clone(), feedback };
     let (api, node, instance, resign) = (api.clone(), options.node.clone(), instance.to_owned(), phases.leading.clone());
     tasks.spawn(async move { ("leader", leader::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, resign).await) });
+}
+
+/// Only where pools are custom resources is there a status to write.
+fn start_counters(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires, phases: &Phases) {
+    if options.config.namespaces.is_empty() {
+        return;
+    }
+    let inputs = leader::counters::task::Inputs {
+        leading: wires.leading.subscribe(),
+        config: wires.config.subscribe(),
+        snapshot: wires.snapshot.subscribe(),
+        objects: wires.objects.subscribe(),
+    };
+    let (to, rest) = (api.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("leader::counters", leader::counters::task::run(to, inputs, rest).await) });
 }
 
 fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phases) {

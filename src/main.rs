@@ -7,6 +7,7 @@ use clap::Parser;
 use lanlord::app;
 use lanlord::cli::run::{LogForm, Run};
 use lanlord::cli::{Cli, Verb};
+use lanlord::config::origin::Origins;
 use lanlord::facts::NodeName;
 use lanlord::telemetry::log::{self, LogFormat};
 
@@ -38,7 +39,7 @@ fn serve(run: Run) -> anyhow::Result<()> {
     log::init(format, Some(&run.log))?;
     let options = app::Options {
         node: NodeName::new(&run.node),
-        config: run.config,
+        config: Origins::try_from(run.config)?,
         namespace: run.namespace,
         http: run.http,
         health: run.health_socket,

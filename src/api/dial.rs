@@ -21,6 +21,19 @@ use super::{Api, WriteError};
 /// The first and the longest pause between attempts: an API server restarts in seconds, and all agents come back at once.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// What a watch of a resource that may not exist says.
+pub(super) enum Seen<K> {
+    /// Something about its objects.
+    Event(Event<K>),
+    /// The API server does not serve it (404): there are no objects. It is asked again and again.
+    NotServed,
+}
+
+/// The longest pause before a resource is asked for that does not exist.
+const PAUSE_MISSING: Duration = Duration::from_secs(2);
+/// An API server that starts may not know its resources for a moment: it has to say so twice.
+const MISSING: u32 = 2;
+
 /// Watches `resource`, as `select` takes it from a client, for ever. Failures go to `state` and the log.
 pub(super) fn dial<K, F>(
     resource: &'static str,
@@ -34,14 +47,57 @@ where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Clone + Send + Sync,
 {
+    let line = line(resource, api, select, config, state);
+    futures::stream::unfold(line, |mut line| async {
+        loop {
+            if let Seen::Event(event) = line.next().await {
+                return Some((event, line));
+            }
+        }
+    })
+}
+
+/// The same for a resource that comes and goes.
+pub(super) fn dial_optional<K, F>(
+    resource: &'static str,
+    api: &Api,
+    select: F,
+    config: Config,
+    state: &watch::Sender<ApiState>,
+) -> impl Stream<Item = Seen<K>> + Send + use<K, F>
+where
+    F: Fn(kube::Client) -> kube::Api<K> + Send + 'static,
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Clone + Send + Sync,
+{
+    let line = Line { optional: true, ..line(resource, api, select, config, state) };
+    futures::stream::unfold(line, |mut line| async {
+        let seen = line.next().await;
+        Some((seen, line))
+    })
+}
+
+fn line<K, F>(resource: &'static str, api: &Api, select: F, config: Config, state: &watch::Sender<ApiState>) -> Line<K>
+where
+    F: Fn(kube::Client) -> kube::Api<K> + Send + 'static,
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Clone + Send + Sync,
+{
     let mut route = api.ways.follow();
     let dial: Dial<K> = Box::new(move |client| watcher(select(client), config.clone()).boxed());
     let stream = dial(route.borrow_and_update().client.clone());
-    let line = Line { resource, stream, dial, api: api.clone(), route, state: state.clone(), trouble: None, pause: PAUSE.0 };
-    futures::stream::unfold(line, |mut line| async {
-        let event = line.next().await;
-        Some((event, line))
-    })
+    Line {
+        resource,
+        stream,
+        dial,
+        api: api.clone(),
+        route,
+        state: state.clone(),
+        trouble: None,
+        pause: PAUSE.0,
+        optional: false,
+        missing: 0,
+    }
 }
 
 type Attempts<K> = BoxStream<'static, watcher::Result<Event<K>>>;
@@ -57,10 +113,18 @@ struct Line<K> {
     /// The failure that was told.
     trouble: Option<WriteError>,
     pause: Duration,
+    /// It may not exist.
+    optional: bool,
+    /// So often in a row it did not.
+    missing: u32,
 }
 
 impl<K> Line<K> {
-    async fn next(&mut self) -> Event<K> {
+    async fn next(&mut self) -> Seen<K> {
+        if self.missing >= MISSING {
+            self.pause = self.pause.min(PAUSE_MISSING);
+            self.pause().await;
+        }
         loop {
             tokio::select! {
                 biased;
@@ -68,9 +132,21 @@ impl<K> Line<K> {
                 item = self.stream.next() => match item {
                     Some(Ok(event)) => {
                         if !matches!(event, Event::Init) {
+                            self.missing = 0;
                             self.recovered();
                         }
-                        return event;
+                        return Seen::Event(event);
+                    }
+                    Some(Err(error)) if self.optional && is_missing(&error) => {
+                        self.missing = self.missing.saturating_add(1);
+                        self.recovered_from_outage();
+                        if self.missing >= MISSING {
+                            // What it said before is of objects that are gone, so the next one begins with a list.
+                            let client = self.route.borrow_and_update().client.clone();
+                            self.stream = (self.dial)(client);
+                            return Seen::NotServed;
+                        }
+                        self.pause().await;
                     }
                     Some(Err(error)) => {
                         self.failed(&error);
@@ -110,6 +186,13 @@ impl<K> Line<K> {
         }
     }
 
+    /// It answered, if only that it does not know the resource.
+    fn recovered_from_outage(&mut self) {
+        let pause = self.pause;
+        self.recovered();
+        self.pause = pause;
+    }
+
     fn failed(&mut self, error: &watcher::Error) {
         let Some(error) = meaning(error) else { return };
         if self.trouble.as_ref().is_some_and(|told| told.word() == error.word()) {
@@ -132,6 +215,7 @@ impl<K> Line<K> {
             "leases" => ("Role", "coordination.k8s.io"),
             "configmaps" => ("Role", "\"\""),
             "endpointslices" => ("ClusterRole", "discovery.k8s.io"),
+            _ if self.optional => ("ClusterRole", "metallb.io"),
             _ => ("ClusterRole", "\"\""),
         };
         let resource = self.resource;
@@ -155,6 +239,20 @@ fn meaning(error: &watcher::Error) -> Option<WriteError> {
         watcher::Error::WatchError(status) if status.code == 410 => None,
         watcher::Error::WatchError(status) => Some(WriteError::from(&kube::Error::Api(status.clone()))),
         watcher::Error::NoResourceVersion => Some(WriteError::Invalid("an object without resourceVersion".to_owned())),
+    }
+}
+
+/// By its code: where a whole group is missing the answer is a plain text without a reason.
+fn is_missing(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            status.code == 404
+        }
+        watcher::Error::WatchError(status) => status.code == 404,
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
     }
 }
 

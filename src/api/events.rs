@@ -77,6 +77,7 @@ impl Recorder {
             // Kubernetes finds Events of a Node by its name in place of a uid.
             Subject::Node(name, _) => involved("v1", "Node", None, name.to_string(), name.as_str()),
             Subject::ConfigMap(namespace, name, uid) => involved("v1", "ConfigMap", Some(namespace.clone()), name.clone(), &uid.0),
+            Subject::Object(key, uid) => involved(&key.api_version(), &key.kind, Some(key.namespace.clone()), key.name.clone(), &uid.0),
         };
         let name = involved.name.clone().unwrap_or_default();
         EventObject {

@@ -4,6 +4,7 @@
 
 pub mod configmap;
 pub mod convert;
+pub mod crds;
 mod dial;
 pub mod events;
 mod heartbeat;

@@ -62,7 +62,7 @@ fn api(report: &Report) -> Vec<Problem> {
 }
 
 fn configuration(report: &Report) -> Option<Problem> {
-    let events = "kubectl get events -n lanlord, and lanlord check FILE before you apply it";
+    let events = "kubectl get events -A --field-selector reason=ConfigRejected, and lanlord check FILE before you apply it";
     match (&report.configuration, report.configuration_problems) {
         (Some(_), 0) => None,
         (Some(_), count) => {

@@ -8,7 +8,7 @@ use clap::Args;
 use super::eyes::Eyes;
 use super::files::{read_configuration, read_text};
 use crate::api::objects::Objects;
-use crate::config::origin::Origin;
+use crate::config::origin::{self, Origin};
 use crate::config::{Config, Problems};
 use crate::facts::{Living, Snapshot};
 use crate::leader::paper::assume_members;
@@ -17,7 +17,8 @@ use crate::membership::living::{Senses, living};
 /// Where configuration and cluster come from.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Origins {
-    /// The configuration: files and directories, which are one together (`-`: standard input), or configmap:NAMESPACE/NAME
+    /// The configuration: files and directories, which are one together (`-`: standard input), or what an agent
+    /// takes: configmap:NAMESPACE/NAME, crds:NAMESPACE,…
     #[arg(long, value_name = "FILE", num_args = 1..)]
     config: Vec<Origin>,
 
@@ -101,9 +102,8 @@ impl Origins {
     fn live(&self, input: &mut dyn Read) -> anyhow::Result<Cluster> {
         let at_hand = match self.paths() {
             Some(paths) if !paths.is_empty() => Ok(configuration(&paths, input)?),
-            Some(_) => Err(USUAL.parse()?),
-            None if self.config.len() == 1 => Err(self.config[0].clone()),
-            None => anyhow::bail!("a ConfigMap is a whole configuration: give --config nothing beside it"),
+            Some(_) => Err(origin::Origins::try_from(vec![USUAL.parse()?])?),
+            None => Err(origin::Origins::try_from(self.config.clone())?),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -121,10 +121,10 @@ impl Origins {
     }
 }
 
-async fn see(eyes: &Eyes, config: Result<Config, Origin>) -> anyhow::Result<Cluster> {
+async fn see(eyes: &Eyes, config: Result<Config, origin::Origins>) -> anyhow::Result<Cluster> {
     let config = match config {
         Ok(config) => config,
-        Err(origin) => eyes.config(&origin).await?,
+        Err(origins) => eyes.config(&origins).await?,
     };
     Ok(Cluster { config, snapshot: (*eyes.snapshot().await?).clone(), notes: Vec::new(), assumed: false })
 }

@@ -223,6 +223,8 @@ fn documents(mut whole: Mapping, comments: &mut Vec<String>) -> Vec<Mapping> {
             }
             let labels = entry.shift_remove("labels");
             entry.shift_remove("announce");
+            // With MetalLB, Services of all namespaces share, and there is nothing to say about it.
+            entry.shift_remove("shareAcrossNamespaces");
             if entry.contains_key("preferredNodeSelectors") {
                 comments.push(format!("{kind} {name}: `preferredNodeSelectors` needs a MetalLB later than 0.16"));
             }

@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::watch::ApiState;
 use crate::api::{self, Api};
-use crate::config::origin::Origin;
+use crate::config::objects::gather;
+use crate::config::origin::{Origin, Origins};
 use crate::config::task::read_path;
-use crate::config::{Config, Problems, from_configmap};
-use crate::facts::{ConfigMapSeen, Snapshot};
+use crate::config::texts::Texts;
+use crate::config::{Config, Problems};
+use crate::facts::{ConfigMapSeen, Objects, ObjectsSeen, Snapshot};
 
 /// The watches of an agent, for as long as one question takes.
 pub(super) struct Eyes {
@@ -70,27 +72,44 @@ impl Eyes {
     }
 
     /// The agents' configuration.
-    pub(super) async fn config(&self, origin: &Origin) -> anyhow::Result<Config> {
-        let wrong = |problems: Problems| anyhow::anyhow!("the configuration {origin} is wrong; correct it first: {problems}");
-        match origin {
-            Origin::Path(path) => {
-                read_path(path).map_err(|problem| anyhow::anyhow!("{problem}"))?.parse().map(|accepted| accepted.config).map_err(wrong)
+    pub(super) async fn config(&self, origins: &Origins) -> anyhow::Result<Config> {
+        let wrong = |problems: Problems| anyhow::anyhow!("the configuration {origins} is wrong; correct it first: {problems}");
+        let texts = match &origins.text {
+            Some(Origin::Path(path)) => read_path(path).map_err(|problem| anyhow::anyhow!("{problem}"))?,
+            Some(Origin::ConfigMap { namespace, name }) => self.config_map(namespace, name, origins.namespaces.is_empty()).await?,
+            Some(Origin::Crds(_)) | None => Texts::Absent,
+        };
+        let objects = if origins.namespaces.is_empty() { Arc::default() } else { self.objects(&origins.namespaces).await? };
+        gather(&texts, &objects, &Objects::new()).map(|gathered| gathered.accepted.config).map_err(wrong)
+    }
+
+    async fn config_map(&self, namespace: &str, name: &str, required: bool) -> anyhow::Result<Texts> {
+        let (seen, watched) = watch::channel(ConfigMapSeen::default());
+        let (api, of, named, state, until) =
+            (self.api.clone(), namespace.to_owned(), name.to_owned(), self.state.clone(), self.shutdown.clone());
+        tokio::spawn(api::configmap::run(api, None, of, named, seen, state, until));
+        let text = self.first(watched, |seen| match seen {
+            ConfigMapSeen::Present(text) => Some(Some(text.clone())),
+            ConfigMapSeen::Absent => Some(None),
+            ConfigMapSeen::NotYet => None,
+        });
+        match text.await? {
+            Some(text) => Ok(Texts::Keys(format!("ConfigMap {namespace}/{name}"), text.data)),
+            None if required => {
+                anyhow::bail!("there is no ConfigMap {namespace}/{name}; say where the configuration is with --config")
             }
-            Origin::ConfigMap { namespace, name } => {
-                let (seen, watched) = watch::channel(ConfigMapSeen::default());
-                let (api, of, named, state, until) =
-                    (self.api.clone(), namespace.clone(), name.clone(), self.state.clone(), self.shutdown.clone());
-                tokio::spawn(api::configmap::run(api, None, of, named, seen, state, until));
-                let text = self.first(watched, |seen| match seen {
-                    ConfigMapSeen::Present(text) => Some(Some(text.clone())),
-                    ConfigMapSeen::Absent => Some(None),
-                    ConfigMapSeen::NotYet => None,
-                });
-                let text = text
-                    .await?
-                    .with_context(|| format!("there is no ConfigMap {namespace}/{name}; say where the configuration is with --config"))?;
-                from_configmap(namespace, name, &text.data).map(|accepted| accepted.config).map_err(wrong)
-            }
+            None => Ok(Texts::Absent),
         }
+    }
+
+    async fn objects(&self, namespaces: &[String]) -> anyhow::Result<Arc<Objects>> {
+        let (seen, watched) = watch::channel(ObjectsSeen::default());
+        let (api, of, state, until) = (self.api.clone(), namespaces.to_vec(), self.state.clone(), self.shutdown.clone());
+        tokio::spawn(api::crds::run(api, None, of, seen, state, until));
+        let objects = self.first(watched, |seen| match seen {
+            ObjectsSeen::Present(objects) => Some(objects.clone()),
+            ObjectsSeen::NotYet => None,
+        });
+        objects.await
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::eyes::Eyes;
 use crate::api::WriteError;
 use crate::config::Config;
-use crate::config::origin::Origin;
+use crate::config::origin::{Origin, Origins};
 use crate::facts::{Claim, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
 use crate::leader::tell::ANNOUNCED;
 use crate::membership::living::{Senses, living};
@@ -45,9 +45,9 @@ pub struct Move {
     /// The node it shall be announced by
     node: String,
 
-    /// The agents' configuration: configmap:NAMESPACE/NAME, or a file or directory
+    /// The agents' configuration, as their own --config: configmap:NAMESPACE/NAME, or a file or directory; and crds:NAMESPACE,…
     #[arg(long, value_name = "SOURCE", default_value = "configmap:lanlord/lanlord")]
-    config: Origin,
+    config: Vec<Origin>,
 
     /// Namespace of the agents' Leases
     #[arg(long, value_name = "NAMESPACE", default_value = "lanlord")]
@@ -97,7 +97,7 @@ impl Move {
     }
 
     async fn relocate_with(&self, eyes: &Eyes, begun: Instant) -> anyhow::Result<Outcome> {
-        let config = eyes.config(&self.config).await?;
+        let config = eyes.config(&Origins::try_from(self.config.clone())?).await?;
         let node = NodeName::new(&self.node);
         let mut from = None;
         for _ in 0..ATTEMPTS {

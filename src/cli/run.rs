@@ -14,15 +14,17 @@ account of the pod. Raw sockets need CAP_NET_RAW: run as root, or `setcap cap_ne
 
 Examples:
   lanlord run --node pi1
-  lanlord run --node pi1 --config /etc/lanlord/lanlord.yaml --http 127.0.0.1:7475")]
+  lanlord run --node pi1 --config /etc/lanlord/lanlord.yaml --http 127.0.0.1:7475
+  lanlord run --node pi1 --config configmap:lanlord/lanlord --config crds:lanlord,metallb-system")]
 pub struct Run {
     /// Name of the Node object this agent runs on
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     pub node: String,
 
-    /// Where the configuration is: configmap:NAMESPACE/NAME, or a file or directory; every edit takes effect at once
+    /// Where the configuration is: configmap:NAMESPACE/NAME, or a file or directory; and crds:NAMESPACE,… for the custom resources
+    /// of MetalLB, alone or beside it (give --config twice); every edit takes effect at once
     #[arg(long, value_name = "SOURCE", default_value = "configmap:lanlord/lanlord")]
-    pub config: Origin,
+    pub config: Vec<Origin>,
 
     /// Namespace of the Leases that record who has which address
     #[arg(long, value_name = "NAMESPACE", default_value = "lanlord")]

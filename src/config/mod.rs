@@ -17,6 +17,7 @@ mod kubevip;
 mod legacy;
 mod metallb;
 mod native;
+pub mod objects;
 mod oneline;
 pub mod origin;
 mod problem;
@@ -27,6 +28,7 @@ mod settings;
 mod spec;
 mod summary;
 pub mod task;
+pub mod texts;
 mod tree;
 
 use std::borrow::Borrow;
@@ -58,12 +60,7 @@ pub struct Accepted {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn parse(sources: &[Source]) -> Result<Accepted, Problems> {
-    let sources: Vec<Arc<Source>> = sources.iter().cloned().map(Arc::new).collect();
-    let mut reading = raw::Reading::default();
-    for source in &sources {
-        document::read(tree::Text::whole(source), &mut reading);
-    }
-    accept(reading, &sources)
+    texts::Texts::Files(sources.to_vec()).parse()
 }
 
 /// Reads the keys of the ConfigMap `namespace/name`.
@@ -79,11 +76,7 @@ pub fn from_configmap(namespace: &str, name: &str, data: &BTreeMap<String, Strin
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn from_keys(called: &str, data: &BTreeMap<String, String>) -> Result<Accepted, Problems> {
-    let sources: Vec<Arc<Source>> = data.iter().map(|(key, text)| Arc::new(Source::key(called, key, text))).collect();
-    let whole = Arc::new(Source::file(called, ""));
-    let mut reading = raw::Reading::default();
-    configmap::read(&tree::Node::of_keys(&whole, &sources), called, &mut reading);
-    accept(reading, &sources)
+    texts::Texts::Keys(called.to_owned(), data.clone()).parse()
 }
 
 fn accept(reading: raw::Reading, sources: &[Arc<Source>]) -> Result<Accepted, Problems> {

@@ -9,23 +9,30 @@ use std::sync::Arc;
 /// A text that was read, and what it is called.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
-    /// A path as the user gave it, or `ConfigMap namespace/name`.
+    /// A path as the user gave it, or `ConfigMap namespace/name`, or kind, namespace and name of a custom resource.
     pub name: String,
     /// The key of the ConfigMap; `None` for files.
     pub key: Option<String>,
     /// The text.
     pub text: String,
+    /// A custom resource: the text is the API server's, so its lines mean nothing to a person.
+    pub is_object: bool,
 }
 
 impl Source {
     /// A file, or what came from standard input.
     pub fn file(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), key: None, text: text.into() }
+        Self { name: name.into(), key: None, text: text.into(), is_object: false }
     }
 
     /// One key of a ConfigMap.
     pub fn key(config_map: impl Into<String>, key: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: config_map.into(), key: Some(key.into()), text: text.into() }
+        Self { name: config_map.into(), key: Some(key.into()), text: text.into(), is_object: false }
+    }
+
+    /// A custom resource.
+    pub fn object(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { is_object: true, ..Self::file(name, text) }
     }
 }
 
@@ -57,7 +64,10 @@ impl Place {
 
     /// `other` as seen from here: only the line where the source is the same.
     pub(crate) fn mention(&self, other: &Self) -> String {
-        if self.source.name == other.source.name && self.source.key == other.source.key {
+        let same = self.source.name == other.source.name && self.source.key == other.source.key;
+        if same && self.source.is_object {
+            "the same object".to_owned()
+        } else if same {
             format!("line {}", other.line)
         } else {
             other.to_string()
@@ -84,7 +94,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source.key {
-            _ if self.line == 0 => write!(f, "{}", self.source),
+            _ if self.line == 0 || self.source.is_object => write!(f, "{}", self.source),
             Some(_) => write!(f, "{}, line {}, column {}", self.source, self.line, self.column),
             None => write!(f, "{}:{}:{}", self.source, self.line, self.column),
         }

@@ -29,6 +29,8 @@ pub(crate) struct Raw {
     /// Our AS, for peers that do not say it.
     pub(crate) asn: Option<At<u32>>,
     pub(crate) settings: RawSettings,
+    /// There is an advertisement that could not be read, and the rest goes on without it.
+    pub(crate) advertisement_left_out: bool,
 }
 
 /// When a pool that no advertisement reaches is announced nevertheless.

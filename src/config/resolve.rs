@@ -226,7 +226,7 @@ fn implied(raw: &Raw, reached: &[BTreeSet<PoolName>], reading: &mut Reading) -> 
                 &pool.name.place,
                 format!("pool {called} is advertised over BGP only, which this version does not speak: nobody announces it yet"),
             );
-        } else if pool.implied == Implied::Always || raw.advertisements.is_empty() {
+        } else if pool.implied == Implied::Always || raw.advertisements.is_empty() && !raw.advertisement_left_out {
             implied.insert(name);
         } else {
             reading.note(

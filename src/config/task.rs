@@ -1,16 +1,17 @@
 //! Follows the configuration where it lives and keeps the last good one in force.
 //!
 //! ```text
-//!  api::watch ──ConfigMapSeen──► run_configmap ─┐
-//!                                               ├─► Keeper ──Option<Arc<Config>>──► everybody (watch)
-//!  inotify ──wake-up──► run_file ──reads────────┘      └─────Report──► log, Event, metric (mpsc)
+//!  api::configmap ──ConfigMapSeen──► run_configmap ─┐
+//!  inotify ──wake-up──► run_file ──reads────────────┼─► Keeper ──Option<Arc<Config>>──► everybody (watch)
+//!                                     run_objects ──┤      └─────Report──► log, Event, metric (mpsc)
+//!  api::crds ──ObjectsSeen──────────────────────────┘
 //! ```
 //!
-//! What cannot be read or accepted never replaces what is in force; neither does a source that vanishes, because a configuration
-//! is re-applied or moved more often than it is meant to go away. While nothing was ever in force, an absent source is a
-//! configuration without pools.
+//! What cannot be read or accepted never replaces what is in force; neither does a ConfigMap or a file that vanishes, because a
+//! configuration is re-applied or moved more often than it is meant to go away. While nothing was ever in force, an absent source is
+//! a configuration without pools. Custom resources are added to the one text there is, each judged by itself (see `objects`); one
+//! that is deleted is meant to go.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,9 +22,11 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::objects::{Gathered, gather};
+pub use super::texts::Texts;
 use super::tree::LARGEST;
-use super::{Accepted, Config, Place, Problem, Problems, Source, from_configmap, from_keys, parse};
-use crate::facts::{ConfigMapSeen, Uid};
+use super::{Accepted, Config, Place, Problem, Problems, Source};
+use crate::facts::{ConfigMapSeen, Objects, ObjectsSeen, Subject};
 
 /// Quiet time after a change before it is read: an editor needs several steps to save.
 const QUIET: Duration = Duration::from_millis(100);
@@ -39,12 +42,16 @@ const POLL_UNWATCHED: Duration = Duration::from_secs(2);
 /// What became of an edit.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// A path, or `ConfigMap namespace/name`.
+    /// A path, `ConfigMap namespace/name`, or kind, namespace and name of a custom resource.
     pub source: String,
-    /// Of the ConfigMap, if it is one that exists: an Event can be about it.
-    pub uid: Option<Uid>,
-    /// The configuration put in force with its summary and notes; or why the one before stays.
+    /// What an Event can be about.
+    pub subject: Option<Subject>,
+    /// The configuration put in force with its summary and notes; or why the source is not in it as it is now.
     pub outcome: Result<Arc<Accepted>, Problems>,
+    /// Whether an earlier version of this source stays in force instead of one that is rejected.
+    pub kept: bool,
+    /// Problems of all sources together, as of now.
+    pub problems: usize,
 }
 
 /// Where the outcome goes.
@@ -56,7 +63,7 @@ pub struct Outlet {
     pub reports: mpsc::UnboundedSender<Report>,
 }
 
-/// Follows the ConfigMap `namespace/name`. Ends when `cancel` does.
+/// Follows the ConfigMap `namespace/name`, and `objects` if they are a source too. Ends when `cancel` does.
 ///
 /// # Errors
 /// When whoever watches the API server is gone.
@@ -64,15 +71,22 @@ pub async fn run_configmap(
     namespace: &str,
     name: &str,
     mut seen: watch::Receiver<ConfigMapSeen>,
+    objects: Option<watch::Receiver<ObjectsSeen>>,
     outlet: Outlet,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut keeper = Keeper { source: format!("ConfigMap {namespace}/{name}"), outlet };
+    let called = format!("ConfigMap {namespace}/{name}");
+    let mut keeper = Keeper::new(called.clone(), objects, outlet);
     let mut last = ConfigMapSeen::NotYet;
     seen.mark_changed();
     loop {
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
+            changed = keeper.objects_changed() => {
+                changed?;
+                keeper.settle();
+                continue;
+            }
             changed = seen.changed() => changed.context("the watch of the ConfigMap ended")?,
         }
         let current = seen.borrow_and_update().clone();
@@ -81,19 +95,48 @@ pub async fn run_configmap(
         }
         match &current {
             ConfigMapSeen::NotYet => {}
-            ConfigMapSeen::Absent => keeper.absent(),
-            ConfigMapSeen::Present(text) => keeper.outcome(Some(text.uid.clone()), from_configmap(namespace, name, &text.data)),
+            ConfigMapSeen::Absent => keeper.edited(None, Ok(Texts::Absent)),
+            ConfigMapSeen::Present(text) => {
+                let subject = Subject::ConfigMap(namespace.to_owned(), name.to_owned(), text.uid.clone());
+                keeper.edited(Some(subject), Ok(Texts::Keys(called.clone(), text.data.clone())));
+            }
         }
         last = current;
     }
 }
 
-/// Follows a file or a directory. Ends when `cancel` does.
+/// Follows custom resources where they are the only source. Ends when `cancel` does.
 ///
 /// # Errors
-/// None so far: what can come back is waited for.
-pub async fn run_file(path: PathBuf, outlet: Outlet, cancel: CancellationToken) -> anyhow::Result<()> {
-    let mut keeper = Keeper { source: path.display().to_string(), outlet };
+/// When whoever watches the API server is gone.
+pub async fn run_objects(
+    source: String,
+    objects: watch::Receiver<ObjectsSeen>,
+    outlet: Outlet,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut keeper = Keeper::new(source, Some(objects), outlet);
+    keeper.edited(None, Ok(Texts::Absent));
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            changed = keeper.objects_changed() => changed?,
+        }
+        keeper.settle();
+    }
+}
+
+/// Follows a file or a directory, and `objects` if they are a source too. Ends when `cancel` does.
+///
+/// # Errors
+/// When whoever watches the API server is gone; a path is waited for.
+pub async fn run_file(
+    path: PathBuf,
+    objects: Option<watch::Receiver<ObjectsSeen>>,
+    outlet: Outlet,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut keeper = Keeper::new(path.display().to_string(), objects, outlet);
     let mut eyes = Eyes::new(&path);
     let mut last: Option<Result<Texts, Problem>> = None;
     loop {
@@ -107,17 +150,17 @@ pub async fn run_file(path: PathBuf, outlet: Outlet, cancel: CancellationToken) 
             }
         }
         if last.as_ref() != Some(&current) {
-            match &current {
-                Ok(Texts::Absent) => keeper.absent(),
-                Ok(texts) => keeper.outcome(None, texts.parse()),
-                Err(problem) => keeper.outcome(None, Err(Problems::from(problem.clone()))),
-            }
+            keeper.edited(None, current.clone());
             last = Some(current);
         }
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
             () = tokio::time::sleep(poll) => {}
             () = eyes.changed() => {}
+            changed = keeper.objects_changed() => {
+                changed?;
+                keeper.settle();
+            }
         }
     }
 }
@@ -126,72 +169,137 @@ pub async fn run_file(path: PathBuf, outlet: Outlet, cancel: CancellationToken) 
 struct Keeper {
     source: String,
     outlet: Outlet,
+    objects: Option<watch::Receiver<ObjectsSeen>>,
+    /// The text as it is now; `None` before it was looked at.
+    texts: Option<Result<Texts, Problems>>,
+    /// The text that is in force.
+    good: Option<Texts>,
+    /// An edit of the text that was not reported yet.
+    edit: Option<Option<Subject>>,
+    /// The objects as they were judged last; `None` before the first time.
+    judged: Option<Arc<Objects>>,
+    /// What came of it.
+    gathered: Option<Gathered>,
 }
 
 impl Keeper {
-    fn outcome(&mut self, uid: Option<Uid>, outcome: Result<Accepted, Problems>) {
-        let outcome = outcome.map(Arc::new);
-        if let Ok(accepted) = &outcome {
-            self.outlet.config.send_if_modified(|config| {
-                let changed = config.as_deref() != Some(&accepted.config);
-                if changed {
-                    *config = Some(Arc::new(accepted.config.clone()));
-                }
-                changed
-            });
-        }
-        // Nobody listens while shutting down.
-        let _ = self.outlet.reports.send(Report { source: self.source.clone(), uid, outcome });
+    fn new(source: String, objects: Option<watch::Receiver<ObjectsSeen>>, outlet: Outlet) -> Self {
+        Self { source, outlet, objects, texts: None, good: None, edit: None, judged: None, gathered: None }
     }
 
-    fn absent(&mut self) {
-        let in_force = self.outlet.config.borrow().is_some();
-        let outcome = if in_force {
-            let help = "apply it again; to stop serving, apply one without addresses";
-            Err(Problems::from(whole(&self.source, "it is gone, and the last configuration stays in force", help)))
-        } else {
-            parse(&[])
-        };
-        self.outcome(None, outcome);
+    /// Waits for an edit of an object.
+    async fn objects_changed(&mut self) -> anyhow::Result<()> {
+        match &mut self.objects {
+            Some(objects) => objects.changed().await.context("the watch of the custom resources ended"),
+            None => std::future::pending().await,
+        }
     }
+
+    /// The text is another now.
+    fn edited(&mut self, subject: Option<Subject>, texts: Result<Texts, Problem>) {
+        let vanished = self.good.as_ref().is_some_and(|good| *good != Texts::Absent);
+        self.texts = Some(match texts {
+            Ok(Texts::Absent) if vanished => {
+                let help = "apply it again; to stop serving, apply one without addresses";
+                Err(Problems::from(whole(&self.source, "it is gone, and the last configuration stays in force", help)))
+            }
+            texts => texts.map_err(Problems::from),
+        });
+        self.edit = Some(subject);
+        self.settle();
+    }
+
+    /// Puts in force what can be, and reports what is new.
+    fn settle(&mut self) {
+        let objects = match self.objects.as_mut().map(|objects| objects.borrow_and_update().clone()) {
+            None => Arc::default(),
+            Some(ObjectsSeen::Present(objects)) => objects,
+            // A part of a configuration could take away what the other part gives.
+            Some(ObjectsSeen::NotYet) => return,
+        };
+        let Some(texts) = &self.texts else { return };
+        if self.edit.is_none() && self.judged.as_ref().is_some_and(|judged| same_texts(judged, &objects)) {
+            return;
+        }
+        let used = self.gathered.as_ref().map(|gathered| gathered.used.clone()).unwrap_or_default();
+        let mut outcome = texts.as_ref().map_err(Clone::clone).and_then(|texts| gather(texts, &objects, &used));
+        let wrong = match (&outcome, texts) {
+            (Ok(_), Ok(texts)) => {
+                self.good = Some(texts.clone());
+                None
+            }
+            (Ok(_), Err(problems)) | (Err(problems), _) => Some(problems.clone()),
+        };
+        if let (Some(problems), Some(good)) = (&wrong, &self.good) {
+            outcome = gather(good, &objects, &used).map_err(|_| problems.clone());
+        }
+        let gathered = outcome.ok();
+        if let Some(gathered) = &gathered {
+            self.publish(&gathered.accepted.config);
+        }
+        self.report(wrong, gathered, objects);
+    }
+
+    fn publish(&self, config: &Config) {
+        self.outlet.config.send_if_modified(|current| {
+            let changed = current.as_deref() != Some(config);
+            if changed {
+                *current = Some(Arc::new(config.clone()));
+            }
+            changed
+        });
+    }
+
+    fn report(&mut self, wrong: Option<Problems>, gathered: Option<Gathered>, objects: Arc<Objects>) {
+        let rejected = gathered.iter().flat_map(|gathered| gathered.rejected.values()).map(Problems::len).sum::<usize>();
+        let problems = wrong.as_ref().map_or(0, Problems::len) + rejected;
+        let accepted = gathered.as_ref().map(|gathered| Arc::new(gathered.accepted.clone()));
+        let mut reports = Vec::new();
+        if let Some(subject) = self.edit.take()
+            && let Some(outcome) = wrong.map(Err).or(accepted.clone().map(Ok))
+        {
+            let kept = self.good.is_some();
+            reports.push(Report { source: self.source.clone(), subject, outcome, kept, problems });
+        }
+        if let (Some(now), Some(accepted)) = (gathered, accepted) {
+            let before = self.gathered.as_ref();
+            for (key, object) in &*objects {
+                let why = now.rejected.get(key);
+                let known = self.judged.as_ref().and_then(|judged| judged.get(key));
+                let same_text = known.is_some_and(|known| known.text == object.text);
+                let same = same_text && before.and_then(|before| before.rejected.get(key)) == why;
+                // What was right at the start needs no words.
+                if same || self.judged.is_none() && why.is_none() {
+                    continue;
+                }
+                let subject = Some(Subject::Object(key.clone(), object.uid.clone()));
+                let outcome = why.map_or_else(|| Ok(accepted.clone()), |why| Err(why.clone()));
+                reports.push(Report { source: key.to_string(), subject, outcome, kept: now.used.contains_key(key), problems });
+            }
+            let judged = self.judged.iter().flat_map(|judged| judged.keys());
+            for key in judged.filter(|key| !objects.contains_key(*key)) {
+                let source = format!("{key}, deleted");
+                reports.push(Report { source, subject: None, outcome: Ok(accepted.clone()), kept: false, problems });
+            }
+            self.gathered = Some(now);
+            self.judged = Some(objects);
+        }
+        for report in reports {
+            // Nobody listens while shutting down.
+            let _ = self.outlet.reports.send(report);
+        }
+    }
+}
+
+/// Whether only counters differ.
+fn same_texts(one: &Objects, other: &Objects) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|(one, other)| one.0 == other.0 && one.1.text == other.1.text && one.1.uid == other.1.uid)
 }
 
 /// A problem with a source as a whole.
 fn whole(source: &str, message: impl Into<String>, help: &str) -> Problem {
     Problem { place: Place::whole(source), message: message.into(), help: help.to_owned() }
-}
-
-/// What a path holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Texts {
-    /// Nothing is there.
-    Absent,
-    /// A file, or the files of a directory by name.
-    Files(Vec<Source>),
-    /// A mounted ConfigMap: a directory with a file for each key.
-    Keys(String, BTreeMap<String, String>),
-}
-
-impl Texts {
-    /// All of it as one configuration.
-    ///
-    /// # Errors
-    /// Everything that is wrong, at once.
-    pub fn parse(&self) -> Result<Accepted, Problems> {
-        match self {
-            Self::Absent => parse(&[]),
-            Self::Files(sources) => parse(sources),
-            Self::Keys(called, data) => from_keys(called, data),
-        }
-    }
-
-    fn is_blank(&self) -> bool {
-        match self {
-            Self::Absent => false,
-            Self::Files(sources) => sources.iter().all(|source| source.text.trim().is_empty()),
-            Self::Keys(_, data) => data.values().all(|text| text.trim().is_empty()),
-        }
-    }
 }
 
 /// Whether what said something says nothing now.

@@ -1,6 +1,6 @@
 //! Events as `kubectl describe` and `kubectl get events` show them: what happened to whom, why, and what to do.
 
-use super::{NodeName, ServiceKey, Uid};
+use super::{NodeName, ObjectKey, ServiceKey, Uid};
 
 /// The object an Event is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -11,6 +11,8 @@ pub enum Subject {
     Node(NodeName, Uid),
     /// A ConfigMap (namespace, name, uid).
     ConfigMap(String, String, Uid),
+    /// A custom resource.
+    Object(ObjectKey, Uid),
 }
 
 /// `type` of an Event.

@@ -7,7 +7,9 @@
 pub mod assign;
 pub mod backoff;
 pub mod blocked;
+pub mod counters;
 pub mod decide;
+pub mod edits;
 pub mod election;
 pub mod moves;
 pub mod paper;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::blocked::{self, Blocked};
 use super::decide::{Decision, Tend, Work, decide};
+use super::edits::Edits;
 use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
 use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
@@ -29,9 +30,7 @@ use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
 use crate::config::Config;
-use crate::facts::{
-    Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, Subject, is_at_least,
-};
+use crate::facts::{Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, is_at_least};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 
@@ -43,8 +42,6 @@ const SETTLE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 /// First wait before a status that someone else changed is written back again.
 const REPAIR: Duration = Duration::from_secs(1);
-/// An edit of the configuration older than this was told by whoever led then.
-const FRESH: Duration = Duration::from_secs(30);
 
 /// What the task reads.
 #[derive(Debug)]
@@ -57,23 +54,10 @@ pub struct Inputs {
     pub living: watch::Receiver<Arc<Living>>,
     /// Whether this agent is a member: only members lead.
     pub stand: watch::Receiver<bool>,
-    /// The last edit of the configuration, to be told as an Event on its ConfigMap.
-    pub edit: watch::Receiver<Option<Arc<Edit>>>,
+    /// Edits of the configuration, to be told as Events on what was edited.
+    pub edits: watch::Receiver<Edits>,
     /// Members whose kernel answers this node and whose liveness packets do not come through.
     pub blocked: watch::Receiver<BTreeSet<NodeName>>,
-}
-
-/// An edit of the configuration, accepted or not.
-#[derive(Clone, Debug)]
-pub struct Edit {
-    /// The ConfigMap.
-    pub subject: Subject,
-    /// Normal if accepted.
-    pub kind: EventKind,
-    /// What to tell; for an accepted edit what is left out is added.
-    pub message: String,
-    /// When this agent saw it.
-    pub at: Instant,
 }
 
 /// What the task tells.
@@ -143,7 +127,7 @@ pub async fn run(
         addresses: BTreeMap::new(),
         failures: Backoff::new(RETRY),
         repairs: Backoff::new(REPAIR),
-        told: None,
+        told: 0,
         queue: Decision::default(),
         decide_after: Instant::default(),
         quiet: Quiet::default(),
@@ -178,7 +162,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
         changed = inputs.snapshot.changed() => changed,
         changed = inputs.living.changed() => changed,
         changed = inputs.stand.changed() => changed,
-        changed = inputs.edit.changed() => changed,
+        changed = inputs.edits.changed() => changed,
         changed = inputs.blocked.changed() => changed,
     }
 }
@@ -189,7 +173,7 @@ struct World {
     snapshot: Option<Arc<Snapshot>>,
     living: Arc<Living>,
     stand: bool,
-    edit: Option<Arc<Edit>>,
+    edits: Edits,
     blocked: BTreeSet<NodeName>,
 }
 
@@ -200,7 +184,7 @@ impl World {
             snapshot: inputs.snapshot.borrow_and_update().clone(),
             living: inputs.living.borrow_and_update().clone(),
             stand: *inputs.stand.borrow_and_update(),
-            edit: inputs.edit.borrow_and_update().clone(),
+            edits: inputs.edits.borrow_and_update().clone(),
             blocked: inputs.blocked.borrow_and_update().clone(),
         }
     }
@@ -228,8 +212,8 @@ struct Leader {
     addresses: BTreeMap<IpAddr, Busy>,
     failures: Backoff<String>,
     repairs: Backoff<ServiceKey>,
-    /// The edit told last.
-    told: Option<Arc<Edit>>,
+    /// How many edits were told, or passed over.
+    told: u64,
     /// What was decided and not begun yet, in reverse order.
     queue: Decision,
     /// A burst of changes costs at most a tenth of one core.
@@ -273,7 +257,7 @@ impl Leader {
             self.tally.pause();
             return None;
         };
-        self.tell_edit(world.edit.as_ref(), world.config.as_deref(), snapshot, now);
+        self.tell_edits(&world.edits, world.config.as_deref(), snapshot, now);
         let config = world.config.as_ref()?;
         self.tell_blocked(&world.blocked, config, snapshot, now);
         if let Some(moves) = self.tally.observe(snapshot) {
@@ -392,26 +376,21 @@ impl Leader {
         }
     }
 
-    /// Confirms or refuses an edit of the configuration with an Event on its ConfigMap.
-    fn tell_edit(&mut self, edit: Option<&Arc<Edit>>, config: Option<&Config>, snapshot: &Snapshot, now: Instant) {
-        let Some(edit) = edit else { return };
-        if self.told.as_ref().is_some_and(|told| Arc::ptr_eq(told, edit)) {
-            return;
-        }
-        self.told = Some(edit.clone());
-        if now.since(edit.at) > FRESH {
-            return;
-        }
-        let mut message = edit.message.clone();
-        if let (EventKind::Normal, Some(config)) = (edit.kind, config) {
-            let left: Vec<String> =
-                left_out(config, &reserved(snapshot)).iter().take(8).map(|(address, why)| format!("{address} {why}")).collect();
-            if !left.is_empty() {
-                message = format!("{message} (left out: {})", left.join(", "));
+    /// Confirms or refuses edits of the configuration with an Event on what was edited.
+    fn tell_edits(&mut self, edits: &Edits, config: Option<&Config>, snapshot: &Snapshot, now: Instant) {
+        for edit in edits.since(self.told, now) {
+            let mut message = edit.message.clone();
+            if let (EventKind::Normal, Some(config)) = (edit.kind, config) {
+                let left: Vec<String> =
+                    left_out(config, &reserved(snapshot)).iter().take(8).map(|(address, why)| format!("{address} {why}")).collect();
+                if !left.is_empty() {
+                    message = format!("{message} (left out: {})", left.join(", "));
+                }
             }
+            let reason = if edit.kind == EventKind::Normal { "ConfigLoaded" } else { "ConfigRejected" };
+            self.tell(Event { subject: edit.subject.clone(), kind: edit.kind, reason, message });
         }
-        let reason = if edit.kind == EventKind::Normal { "ConfigLoaded" } else { "ConfigRejected" };
-        self.tell(Event { subject: edit.subject.clone(), kind: edit.kind, reason, message });
+        self.told = edits.count();
     }
 
     /// Tells of members that can be reached and not be heard, on their Nodes.

@@ -7,6 +7,7 @@
 
 mod assignment;
 mod config;
+mod crds;
 mod demo;
 mod guides;
 mod journey;

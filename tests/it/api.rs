@@ -21,7 +21,8 @@ use lanlord::api::memory::Memory;
 use lanlord::api::watch::{ApiState, Contact, Outputs};
 use lanlord::api::{Api, WriteError};
 use lanlord::facts::{
-    Claim, ConfigMapSeen, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Placement, ServiceKey, Snapshot, Uid,
+    Claim, ConfigMapSeen, Counters, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Objects, ObjectsSeen, Placement,
+    ServiceKey, Snapshot, Uid,
 };
 use lanlord::net::clock;
 use serde_json::{Value, json};
@@ -480,4 +481,54 @@ async fn plan_and_explain_see_the_cluster_live_with_the_agents_configuration() {
     let (code, out, err) = command(&server, &["explain", "web"]).await;
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.starts_with("lanlord: the API server gave no complete answer within"), "{err}");
+}
+
+/// What an agent with this memory makes of the custom resources of namespace lanlord.
+fn objects(api: &Api, memory: Option<Memory>, state: &watch::Sender<ApiState>) -> watch::Receiver<ObjectsSeen> {
+    let (seen, received) = watch::channel(ObjectsSeen::NotYet);
+    tokio::spawn(api::crds::run(api.clone(), memory, vec!["lanlord".to_owned()], seen, state.clone(), CancellationToken::new()));
+    received
+}
+
+async fn present(seen: &mut watch::Receiver<ObjectsSeen>) -> Arc<Objects> {
+    let present = tokio::time::timeout(PATIENCE, seen.wait_for(|seen| *seen != ObjectsSeen::NotYet)).await;
+    match present.expect("in time").unwrap().clone() {
+        ObjectsSeen::Present(objects) => objects,
+        ObjectsSeen::NotYet => unreachable!("it was awaited"),
+    }
+}
+
+#[tokio::test]
+async fn custom_resources_are_complete_also_where_kinds_are_not_served_and_are_remembered() {
+    let pool = json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": {"name": "first", "namespace": "lanlord",
+        "uid": "u-1", "resourceVersion": "5", "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"a": "b"}, "managedFields": []},
+        "spec": {"addresses": ["192.168.1.240/32"]},
+        "status": {"assignedIPv4": 1, "assignedIPv6": 0, "availableIPv4": 0, "availableIPv6": 0}});
+    let list =
+        json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPoolList", "metadata": {"resourceVersion": "10"}, "items": [pool]});
+    let path = "/apis/metallb.io/v1beta1/namespaces/lanlord/ipaddresspools";
+    // The API server's answer where it does not know the group.
+    let unknown = ("/apis/metallb.io/v1beta2/namespaces/lanlord/bgppeers", (404, json!("404 page not found")));
+    let mut server = Server::start([(path, (200, list)), unknown, ("/livez", (200, json!("ok")))].into()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (memory, state) = (memory(directory.path(), "pi1"), watch::Sender::new(ApiState::default()));
+    let mut seen = objects(&server.api(), Some(memory.clone()), &state);
+    let known = present(&mut seen).await;
+    let (key, object) = known.first_key_value().unwrap();
+    assert_eq!((known.len(), key.to_string().as_str()), (1, "IPAddressPool lanlord/first"));
+    assert_eq!((object.uid.to_string().as_str(), object.created.as_str()), ("u-1", "2026-01-01T00:00:00Z"));
+    assert_eq!(object.counters, Some(Counters { assigned_ipv4: 1, ..Counters::default() }));
+    assert!(object.text.contains("192.168.1.240/32") && object.text.contains("\"a\": \"b\""), "{}", object.text);
+    assert!(["status", "managedFields", "uid"].iter().all(|word| !object.text.contains(word)), "{}", object.text);
+    assert!(state.borrow().failing.is_empty(), "a kind that is not served is no failure");
+
+    // A server that is away is not one without objects, neither now nor at the next start.
+    server.kill().await;
+    until(PATIENCE, "its end is seen", || !state.borrow().failing.is_empty()).await;
+    assert!(!seen.has_changed().unwrap());
+    let api = server.api();
+    let mut agent = Agent::start(&api);
+    agent.until(PATIENCE, Contact::is_unreachable).await;
+    let later = watch::Sender::new(agent.state.borrow().clone());
+    assert_eq!(present(&mut objects(&api, Some(memory), &later)).await, known);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lanlord::config::Config;
 use lanlord::config::task::{Outlet, Report, run_configmap, run_file};
-use lanlord::facts::{ConfigMapSeen, ConfigMapText, Uid};
+use lanlord::facts::{ConfigMapSeen, ConfigMapText, Subject, Uid};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ fn outlet() -> (Outlet, watch::Receiver<Option<Arc<Config>>>, mpsc::UnboundedRec
 fn follow(path: &Path) -> Followed {
     let (outlet, config, reports) = outlet();
     let cancel = CancellationToken::new();
-    let task = tokio::spawn(run_file(path.to_owned(), outlet, cancel.clone()));
+    let task = tokio::spawn(run_file(path.to_owned(), None, outlet, cancel.clone()));
     Followed { config, reports, cancel, task }
 }
 
@@ -196,7 +196,7 @@ async fn a_configmap_may_come_before_or_after_and_keeps_the_last_good_one() {
     let cancel = CancellationToken::new();
     let task = tokio::spawn({
         let cancel = cancel.clone();
-        async move { run_configmap("lanlord", "lanlord", watched, outlet, cancel).await }
+        async move { run_configmap("lanlord", "lanlord", watched, None, outlet, cancel).await }
     });
     let mut followed = Followed { config, reports, cancel, task };
     let text = |text: &str| {
@@ -205,12 +205,13 @@ async fn a_configmap_may_come_before_or_after_and_keeps_the_last_good_one() {
     };
     seen.send(ConfigMapSeen::Absent).unwrap();
     followed.addresses(0).await;
-    assert_eq!(followed.report().await.uid, None);
+    assert_eq!(followed.report().await.subject, None);
 
     seen.send(text("10.0.0.1-3")).unwrap();
     followed.addresses(3).await;
     let report = followed.report().await;
-    assert_eq!((report.source.as_str(), report.uid), ("ConfigMap lanlord/lanlord", Some(Uid("u".into()))));
+    let subject = Subject::ConfigMap("lanlord".to_owned(), "lanlord".to_owned(), Uid("u".into()));
+    assert_eq!((report.source.as_str(), report.subject), ("ConfigMap lanlord/lanlord", Some(subject)));
 
     seen.send(text("10.0.0.3-1")).unwrap();
     let problems = followed.report().await.outcome.unwrap_err().to_string();
@@ -229,6 +230,6 @@ async fn a_configmap_without_a_watcher_ends_the_task_with_an_error() {
     let (outlet, _config, _reports) = outlet();
     let (seen, watched) = watch::channel(ConfigMapSeen::NotYet);
     drop(seen);
-    let ended = timeout(DEADLINE, run_configmap("lanlord", "lanlord", watched, outlet, CancellationToken::new())).await;
+    let ended = timeout(DEADLINE, run_configmap("lanlord", "lanlord", watched, None, outlet, CancellationToken::new())).await;
     assert!(ended.unwrap().is_err());
 }

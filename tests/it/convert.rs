@@ -55,6 +55,9 @@ fn sayable(mut config: Config) -> Config {
     config.hash.clear();
     config.l2_advertisements.retain(|it| !it.pools.is_empty());
     config.bgp.advertisements.retain(|it| !it.pools.is_empty());
+    for pool in &mut config.pools {
+        pool.share_across_namespaces = true;
+    }
     for advertisement in &mut config.l2_advertisements {
         advertisement.name = None;
     }

@@ -13,6 +13,7 @@ mod config_any;
 mod config_bgp;
 mod config_check;
 mod config_guides;
+mod config_objects;
 mod config_old;
 mod config_peers;
 mod config_pools;

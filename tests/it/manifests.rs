@@ -215,3 +215,52 @@ fn the_example_configuration_is_one_line() {
     assert_eq!((&example["metadata"]["name"], &example["metadata"]["namespace"]), (&"lanlord".into(), &"lanlord".into()));
     assert_eq!(example["data"].as_mapping().unwrap().len(), 1);
 }
+
+/// The CRDs of `manifests/crds`, in the order of its kustomization.
+fn crds() -> Vec<Value> {
+    let kustomization = &documents("manifests/crds/kustomization.yaml")[0];
+    words(&kustomization["resources"]).iter().flat_map(|file| documents(&format!("manifests/crds/{file}"))).collect()
+}
+
+#[test]
+fn the_crds_are_those_that_are_read_and_need_no_webhook() {
+    let read: Vec<[&str; 2]> = lanlord::facts::OBJECT_KINDS.iter().map(|(kind, plural, _)| [*kind, *plural]).collect();
+    let crds = crds();
+    let mut names: Vec<[&str; 2]> =
+        crds.iter().map(|crd| ["kind", "plural"].map(|key| crd["spec"]["names"][key].as_str().unwrap())).collect();
+    names.sort_by_key(|name| read.iter().position(|known| known == name));
+    assert_eq!(names, read);
+    for (crd, [_, plural]) in crds.iter().map(|crd| (crd, ["", crd["spec"]["names"]["plural"].as_str().unwrap()])) {
+        assert_eq!(crd["metadata"]["name"].as_str().unwrap(), format!("{plural}.metallb.io"));
+        assert_eq!((&crd["spec"]["conversion"]["strategy"], &crd["spec"]["scope"]), (&"None".into(), &"Namespaced".into()));
+        for version in crd["spec"]["versions"].as_sequence().unwrap() {
+            assert!(version["subresources"].get("status").is_some(), "{plural}");
+        }
+    }
+    let stored = |crd: &Value| {
+        let versions = crd["spec"]["versions"].as_sequence().unwrap().clone();
+        versions.iter().find(|version| version["storage"] == true).unwrap()["name"].as_str().unwrap().to_owned()
+    };
+    for (_, plural, version) in lanlord::facts::OBJECT_KINDS {
+        let crd = crds.iter().find(|crd| crd["spec"]["names"]["plural"] == plural).unwrap();
+        assert_eq!(stored(crd), version, "{plural}");
+    }
+}
+
+#[test]
+fn the_overlay_reads_custom_resources_beside_the_configmap_and_may_write_nothing_but_their_counters() {
+    let overlay = documents("manifests/overlays/crds/rbac.yaml");
+    let rule = |rule: &Value| ["resources", "verbs"].map(|key| words(&rule[key]).join(","));
+    let rules: Vec<[String; 2]> = overlay[0]["rules"].as_sequence().unwrap().iter().map(rule).collect();
+    let all = "ipaddresspools,l2advertisements,bgpadvertisements,bgppeers,bfdprofiles,communities";
+    assert_eq!(rules, [[all, "get,list,watch"], ["ipaddresspools/status", "patch"]]);
+    let page = read("docs/security.md");
+    assert!(page.contains("| ipaddresspools/status | patch |"), "docs/security.md speaks of the overlay");
+    let patch = &documents("manifests/overlays/crds/daemonset.yaml")[0]["spec"]["template"]["spec"]["containers"][0];
+    let without: Vec<&str> = words(&patch["args"]).into_iter().collect();
+    let base = container();
+    let at = without.iter().position(|word| *word == "crds:lanlord,metallb-system").unwrap();
+    assert_eq!(without[at - 1], "--config");
+    let rest: Vec<&str> = without[..at - 1].iter().chain(&without[at + 1..]).copied().collect();
+    assert_eq!((rest, &patch["name"]), (words(&base["args"]), &base["name"]), "all else is as in the base");
+}
