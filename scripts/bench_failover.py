@@ -196,7 +196,7 @@ def drain():
     kubectl("drain", node, "--ignore-daemonsets", "--force", "--delete-emptydir-data", "--timeout=30s")
     time.sleep(4)
     report = meter.stop()
-    if {answerer["mac"] for answerer in report["who"][-1:]} == {report["who"][0]["mac"]}:
+    if owner() == node:
         raise RuntimeError(f"{node} was drained and the address did not move")
     kubectl("uncordon", node)
     return report
