@@ -19,7 +19,7 @@ Runs the tests and prints "N passed, N failed" at the end. The tiers, in this or
 
   --tier NAME  only this tier; may be given several times
 
-The first run on two cores takes about 25 minutes, half of it to build Kubernetes once; later runs about 10.
+The first run on two cores takes about 35 minutes, a third of it to build Kubernetes once; later runs about 20.
 TEXT
 }
 
