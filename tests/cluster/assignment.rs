@@ -187,6 +187,7 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
         annotated("by-lanlord", "lanlord.dev/loadBalancerIPs", "10.77.0.224"),
         annotated("by-kube-vip", "kube-vip.io/loadbalancerIPs", "10.77.0.226"),
         service("by-both", &dual, &json!({by_name: "10.77.0.227,fd77::227"})),
+        annotated("two-of-one", by_name, "10.77.0.229,10.77.0.228"),
         annotated("pool-universe", "metallb.universe.tf/address-pool", "special"),
         service("own-class", &json!({"loadBalancerClass": "lanlord.dev/lb"}), &json!({"lanlord.dev/address-pool": "special"})),
     ]));
@@ -197,6 +198,7 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
         ("by-lanlord", vec!["10.77.0.224"]),
         ("by-kube-vip", vec!["10.77.0.226"]),
         ("by-both", vec!["10.77.0.227", "fd77::227"]),
+        ("two-of-one", vec!["10.77.0.229", "10.77.0.228"]),
     ];
     cluster.wait_until(10, "wishes come true", || {
         let addresses = cluster.addresses();
@@ -215,7 +217,6 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
         ("in-no-pool", by_name, "10.77.0.99", "10.77.0.99 was asked for, but is in no pool"),
         ("taken", by_name, "10.77.0.221", "belongs to Service default/by-field"),
         ("other-family", by_name, "fd77::228", "the Service has no IPv6 cluster IP"),
-        ("two-of-one", by_name, "10.77.0.228,10.77.0.229", "two IPv4 addresses were asked for"),
         ("no-such-pool", "metallb.io/address-pool", "gold", "pool gold was asked for, but there is only main, special"),
         ("pool-full", "metallb.io/address-pool", "special", "all IPv4 addresses of special are taken"),
         ("a-node", "lanlord.dev/loadBalancerIPs", "10.77.0.11", "10.77.0.11 was asked for, but"),
@@ -229,7 +230,8 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
         cluster.kubectl(&["delete", "service", name]);
     }
 
-    // 220, 228 and 229 are free: the fourth has to wait until one stops being a LoadBalancer.
+    // 220, 228 and 229 are free then: the fourth has to wait until one stops being a LoadBalancer.
+    cluster.kubectl(&["delete", "service", "two-of-one"]);
     let auto: Vec<String> = (1..=4).map(|i| format!("auto-{i}")).collect();
     cluster.create(&services(&auto[..3]));
     cluster.wait_until(10, "three are served", || auto[..3].iter().all(|name| cluster.address(name).is_some()));
