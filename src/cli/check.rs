@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::answer::{PROBLEMS, UNASKED, WELL, exit};
 use super::files::read_configuration;
 use crate::config::{Accepted, Effective, Place, Problems, effective};
 
@@ -46,19 +47,10 @@ pub enum Output {
     Yaml,
 }
 
-/// All is well.
-const WELL: u8 = 0;
-/// There are problems.
-const PROBLEMS: u8 = 1;
-/// Nothing to read.
-const UNREADABLE: u8 = 2;
-
 impl Check {
     /// Runs on the process's own streams.
     pub fn run(self) -> ExitCode {
-        let code = self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock());
-        // Nobody reads the answer any more (a closed pipe): then the code is all there is to say.
-        ExitCode::from(code.unwrap_or(PROBLEMS))
+        exit(self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock()))
     }
 
     /// Runs on the streams given and returns the exit code.
@@ -70,7 +62,7 @@ impl Check {
             Ok(outcome) => outcome,
             Err(message) => {
                 writeln!(err, "error: {message}")?;
-                return Ok(UNREADABLE);
+                return Ok(UNASKED);
             }
         };
         match self.output {

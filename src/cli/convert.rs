@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_yaml::{Mapping, Value};
 
+use super::answer::{PROBLEMS, UNASKED, WELL, exit};
 use super::files::read_configuration;
 use super::yaml::yaml;
 use crate::config::{Accepted, Config, Source, effective, parse};
@@ -47,19 +48,10 @@ pub enum Form {
     Metallb,
 }
 
-/// Converted.
-const WELL: u8 = 0;
-/// The configuration is wrong.
-const PROBLEMS: u8 = 1;
-/// Nothing to read.
-const UNREADABLE: u8 = 2;
-
 impl Convert {
     /// Runs on the process's own streams.
     pub fn run(self) -> ExitCode {
-        let code = self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock());
-        // Nobody reads the answer any more (a closed pipe): then the code is all there is to say.
-        ExitCode::from(code.unwrap_or(PROBLEMS))
+        exit(self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock()))
     }
 
     /// Runs on the streams given and returns the exit code.
@@ -70,7 +62,7 @@ impl Convert {
         match read_configuration(&self.files, input) {
             Err(message) => {
                 writeln!(err, "error: {message}")?;
-                Ok(UNREADABLE)
+                Ok(UNASKED)
             }
             Ok(Err(problems)) => {
                 writeln!(err, "{}", problems.rendered())?;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
+use super::answer::{Output, exit, write_report};
 use super::cluster::{Cluster, Origins};
 use super::r#move::{announcer, not_found};
 use super::report::{ServiceReport, Settled};
@@ -51,16 +52,6 @@ pub struct Explain {
     output: Output,
 }
 
-/// The form of the answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-pub enum Output {
-    /// A table and sentences for people
-    #[default]
-    Text,
-    /// One JSON object
-    Json,
-}
-
 /// What is to be said of one Service: the JSON form is this, field by field.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -99,19 +90,10 @@ pub struct NodeRow {
     pub why: Option<String>,
 }
 
-/// It is announced.
-const WELL: u8 = 0;
-/// It is not.
-const PROBLEMS: u8 = 1;
-/// No question.
-const UNASKED: u8 = 2;
-
 impl Explain {
     /// Runs on the process's own streams.
     pub fn run(self) -> ExitCode {
-        let code = self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock());
-        // Nobody reads the answer any more (a closed pipe): then the code is all there is to say.
-        ExitCode::from(code.unwrap_or(PROBLEMS))
+        exit(self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock()))
     }
 
     /// Runs on the streams given and returns the exit code.
@@ -119,18 +101,7 @@ impl Explain {
     /// # Errors
     /// When a stream cannot be written.
     pub fn run_on(&self, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-        let report = match self.ask(input) {
-            Ok(report) => report,
-            Err(why) => {
-                writeln!(err, "lanlord: {why:#}")?;
-                return Ok(UNASKED);
-            }
-        };
-        match self.output {
-            Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-            Output::Text => write!(out, "{}", text(&report))?,
-        }
-        Ok(if report.service.problems.is_empty() { WELL } else { PROBLEMS })
+        write_report(self.ask(input), self.output, text, |report| report.service.problems.is_empty(), out, err)
     }
 
     fn ask(&self, input: &mut dyn Read) -> anyhow::Result<ExplainReport> {

@@ -1,5 +1,6 @@
 //! The verbs of the command line, one file each.
 
+mod answer;
 pub mod check;
 mod cluster;
 pub mod convert;

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::answer::{Output, exit, write_report};
 use super::cluster::{Cluster, Origins, configuration};
 use super::report::{AddressReport, Change, PlanReport, ServiceReport, Settled, State, What, changes};
 use super::table::{row, table};
@@ -48,34 +49,15 @@ pub struct Plan {
     #[arg(long, value_name = "NODE")]
     drain: Option<String>,
 
-    /// What to print
+    /// What to print; in JSON: services, addresses, changes, problems, notes
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Output::Text)]
     output: Output,
 }
 
-/// The form of the answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-pub enum Output {
-    /// Tables and sentences for people
-    #[default]
-    Text,
-    /// One JSON object: services, addresses, changes, problems, notes
-    Json,
-}
-
-/// All is well.
-const WELL: u8 = 0;
-/// There is something to look at.
-const PROBLEMS: u8 = 1;
-/// No question.
-const UNASKED: u8 = 2;
-
 impl Plan {
     /// Runs on the process's own streams.
     pub fn run(self) -> ExitCode {
-        let code = self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock());
-        // Nobody reads the answer any more (a closed pipe): then the code is all there is to say.
-        ExitCode::from(code.unwrap_or(PROBLEMS))
+        exit(self.run_on(&mut io::stdin(), &mut io::stdout().lock(), &mut io::stderr().lock()))
     }
 
     /// Runs on the streams given and returns the exit code.
@@ -83,18 +65,7 @@ impl Plan {
     /// # Errors
     /// When a stream cannot be written.
     pub fn run_on(&self, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-        let report = match self.ask(input) {
-            Ok(report) => report,
-            Err(why) => {
-                writeln!(err, "lanlord: {why:#}")?;
-                return Ok(UNASKED);
-            }
-        };
-        match self.output {
-            Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-            Output::Text => write!(out, "{}", text(&report))?,
-        }
-        Ok(if report.is_well() { WELL } else { PROBLEMS })
+        write_report(self.ask(input), self.output, text, PlanReport::is_well, out, err)
     }
 
     fn ask(&self, input: &mut dyn Read) -> anyhow::Result<PlanReport> {

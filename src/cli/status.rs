@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::answer::{Output, PROBLEMS, UNASKED, WELL, exit};
 use super::table::{row, table};
 use crate::app::report::{Report, SessionReport, whole_seconds};
 use crate::telemetry::client::get;
@@ -32,31 +33,13 @@ pub struct Status {
     output: Output,
 }
 
-/// The form of the answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-pub enum Output {
-    /// Tables and sentences for people
-    #[default]
-    Text,
-    /// The agent's answer as it is: one JSON object
-    Json,
-}
-
-/// All is well.
-const WELL: u8 = 0;
-/// There is something to look at.
-const PROBLEMS: u8 = 1;
-/// No answer.
-const UNASKED: u8 = 2;
 /// For connecting, and for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Status {
     /// Runs on the process's own streams.
     pub fn run(self) -> ExitCode {
-        let code = self.run_on(&mut io::stdout().lock(), &mut io::stderr().lock());
-        // Nobody reads the answer any more (a closed pipe): then the code is all there is to say.
-        ExitCode::from(code.unwrap_or(PROBLEMS))
+        exit(self.run_on(&mut io::stdout().lock(), &mut io::stderr().lock()))
     }
 
     /// Runs on the streams given and returns the exit code.
