@@ -91,7 +91,7 @@ pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, now: &Now) 
     let assignments = assign(config, snapshot, living);
     let mut services: Vec<(&ServiceKey, &Assignment)> = assignments.iter().collect();
     services.sort_by_key(|(key, _)| snapshot.services.get(*key).map(|service| (service.created, *key)));
-    for (key, assignment) in services {
+    for (key, assignment) in services.into_iter().filter(|(key, _)| !now.under_way.contains_key(*key)) {
         if let Some(service) = snapshot.services.get(key) {
             decider.serve(service, assignment);
         }
@@ -117,7 +117,8 @@ struct Decider<'a> {
 
 impl<'a> Decider<'a> {
     fn new(config: &'a Config, snapshot: &'a Snapshot, living: &'a Living, now: &'a Now, plan: &'a Plan) -> Self {
-        let groups = plan.groups.iter().flat_map(|plan| plan.group.services.iter().map(move |service| (service, plan))).collect();
+        let groups: BTreeMap<&ServiceKey, &GroupPlan> =
+            plan.groups.iter().flat_map(|plan| plan.group.services.iter().map(move |service| (service, plan))).collect();
         let mut held: BTreeMap<&ServiceKey, Vec<&Arc<Claim>>> = BTreeMap::new();
         for claim in snapshot.claims.values() {
             for holder in claim.holders.iter().filter(|holder| exists(snapshot, holder)) {
@@ -131,6 +132,9 @@ impl<'a> Decider<'a> {
             if let Some(node) = node {
                 *load.entry(node.clone()).or_default() += 1;
             }
+        }
+        for node in now.under_way.iter().filter(|(service, _)| !groups.contains_key(service)).filter_map(|(_, node)| node.as_ref()) {
+            *load.entry(node.clone()).or_default() += 1;
         }
         let moves = moves(plan, &mut load, now.quiet);
         Self { config, snapshot, living, now, groups, held, load, moves, written: BTreeSet::new(), decision: Decision::default() }

@@ -20,7 +20,7 @@ const ROUNDS: usize = 64;
 /// The cluster as it would be once the leader has nothing left to write. Texts with a time say `now`.
 pub fn settle(config: &Config, snapshot: &Snapshot, living: &Living) -> Snapshot {
     // What is given back on paper was given back after everything else.
-    let now = Now { text: "now".to_owned(), seconds: i64::MAX, quiet: false };
+    let now = Now { text: "now".to_owned(), seconds: i64::MAX, quiet: false, ..Now::default() };
     let mut snapshot = snapshot.clone();
     for _ in 0..ROUNDS {
         let decision = decide(config, &snapshot, living, &now);

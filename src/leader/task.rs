@@ -124,6 +124,7 @@ pub async fn run(
         outputs,
         jobs: JoinSet::new(),
         busy: BTreeMap::new(),
+        given: BTreeMap::new(),
         addresses: BTreeMap::new(),
         failures: Backoff::new(RETRY),
         repairs: Backoff::new(REPAIR),
@@ -209,6 +210,8 @@ struct Leader {
     outputs: Outputs,
     jobs: JoinSet<Done>,
     busy: BTreeMap<ServiceKey, Busy>,
+    /// To which node the work of a busy Service gives it.
+    given: BTreeMap<ServiceKey, NodeName>,
     addresses: BTreeMap<IpAddr, Busy>,
     failures: Backoff<String>,
     repairs: Backoff<ServiceKey>,
@@ -265,12 +268,14 @@ impl Leader {
         }
         self.busy.retain(|_, busy| is_busy(busy, snapshot, now));
         self.addresses.retain(|_, busy| is_busy(busy, snapshot, now));
+        self.given.retain(|service, _| self.busy.contains_key(service));
         if self.queue == Decision::default() {
             if now < self.decide_after {
                 return Some(self.decide_after);
             }
             let quiet = self.quiet.observe(snapshot, &world.living, now) && config.settings.rebalance;
-            self.queue = decision(config, snapshot, &world.living, quiet);
+            let under_way = self.busy.keys().map(|service| (service.clone(), self.given.get(service).cloned())).collect();
+            self.queue = decision(config, snapshot, &world.living, quiet, under_way);
             if quiet && self.queue.tend.iter().any(|tend| evened_out(tend.claim())) {
                 self.quiet.moving(now);
             }
@@ -309,6 +314,8 @@ impl Leader {
             work.events.retain(|event| event.kind == EventKind::Normal);
         }
         self.busy.insert(key.clone(), Busy::Working);
+        let placement = work.take.iter().find_map(|claim| claim.placement.as_ref());
+        self.given.extend(placement.map(|placement| (key.clone(), placement.node.clone())));
         self.addresses.extend(addresses.iter().map(|address| (*address, Busy::Working)));
         let (api, recorder, feedback) = (self.api.clone(), self.recorder.clone(), self.outputs.feedback.clone());
         self.jobs.spawn(async move {
@@ -426,11 +433,17 @@ impl Leader {
     }
 }
 
-fn decision(config: &Config, snapshot: &Snapshot, living: &Living, quiet: bool) -> Decision {
+fn decision(
+    config: &Config,
+    snapshot: &Snapshot,
+    living: &Living,
+    quiet: bool,
+    under_way: BTreeMap<ServiceKey, Option<NodeName>>,
+) -> Decision {
     let wall = clock::wall();
     let seconds = wall.as_second();
     let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
-    let mut decision = decide(config, snapshot, living, &Now { text, seconds, quiet });
+    let mut decision = decide(config, snapshot, living, &Now { text, seconds, quiet, under_way });
     decision.work.reverse();
     decision.tend.reverse();
     decision

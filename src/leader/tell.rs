@@ -8,7 +8,7 @@ use super::refusal::Lost;
 use super::reserve::Reserved;
 use crate::addr::MacAddr;
 use crate::config::Config;
-use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, Service, Subject};
+use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, NodeName, Service, ServiceKey, Subject};
 use crate::plan::{NotAnnounced, Owner};
 
 /// Annotation: who announces what, where, since when. For people; never read back as truth.
@@ -19,7 +19,7 @@ pub const POOL: &str = "lanlord.dev/ip-allocated-from-pool";
 pub const RELEASED: &str = "lanlord.dev/released";
 
 /// The moment of a decision. The wall clock is for text only.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Now {
     /// RFC 3339, seconds.
     pub text: String,
@@ -27,6 +27,9 @@ pub struct Now {
     pub seconds: i64,
     /// Nothing has happened for so long that an address may move for evenness alone.
     pub quiet: bool,
+    /// Services whose work is being written and not seen yet, with the node that it gives them to: they are left alone, and that node
+    /// has one group more, or two Services created together would both be given to the same one.
+    pub under_way: BTreeMap<ServiceKey, Option<NodeName>>,
 }
 
 /// What one patch of `services/status` writes.

@@ -1,12 +1,15 @@
 //! Assignment: rules one by one, then any sequence of events keeps the invariants.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lanlord::addr::{Family, MacAddr};
 use lanlord::facts::{FamilyPolicy, TrafficPolicy};
+use lanlord::leader::decide::decide;
+use lanlord::leader::tell::Now;
 use proptest::prelude::*;
 
-use crate::world::{World, config, ip, pool};
+use crate::world::{World, config, ip, key, pool};
 
 fn home() -> World {
     World::new(3, config(vec![pool("default", &["192.168.1.240-192.168.1.250"])]))
@@ -388,6 +391,24 @@ fn groups_are_spread_evenly_and_stay_where_they_are_when_a_node_joins() {
     world.join(4);
     assert_eq!(world.settle(), Vec::<String>::new());
     assert_eq!(announced(&world), before);
+}
+
+#[test]
+fn services_whose_work_is_still_being_written_count_where_the_next_are_placed() {
+    let mut world = home();
+    let mut under_way = BTreeMap::new();
+    for number in 0..9 {
+        world.create(&format!("s{number}"), |_| ());
+        let now = Now { under_way: under_way.clone(), ..Now::default() };
+        let decision = decide(&world.config, &world.snapshot, &world.living(), &now);
+        let [work] = &decision.work[..] else { panic!("only s{number} is new: {decision:?}") };
+        assert_eq!(work.service.key, key(&format!("s{number}")));
+        let node = work.take[0].placement.as_ref().map(|placement| placement.node.clone());
+        under_way.insert(work.service.key.clone(), node);
+    }
+    for node in world.snapshot.nodes.keys() {
+        assert_eq!(under_way.values().flatten().filter(|given| *given == node).count(), 3, "{under_way:?}");
+    }
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl World {
 
     pub(crate) fn decide(&mut self) -> Decision {
         self.seconds += 1;
-        let now = Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: self.quiet };
+        let now = Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: self.quiet, ..Now::default() };
         decide(&self.config, &self.snapshot, &self.living(), &now)
     }
 

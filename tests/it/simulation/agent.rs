@@ -384,8 +384,12 @@ impl Agent {
         }
         if inbox.decide && process.elector.machine().leads() && !process.deciding {
             self.seconds += 1;
-            let decision =
-                decide(&self.config, &view, &living, &Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: false });
+            let decision = decide(
+                &self.config,
+                &view,
+                &living,
+                &Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: false, ..Now::default() },
+            );
             if decision != Decision::default() {
                 process.deciding = true;
                 out.push(Effect::Request(Request::Decision(Box::new(decision))));
