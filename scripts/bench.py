@@ -45,11 +45,11 @@ class Api:
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def call(self, verb, path, body=None):
+    def call(self, verb, path, body=None, form="application/json"):
         """One request on this thread's own connection."""
         if not hasattr(self.local, "connection"):
             self.local.connection = self.connect()
-        self.local.connection.request(verb, path, body and json.dumps(body), {"Content-Type": "application/json"})
+        self.local.connection.request(verb, path, body and json.dumps(body), {"Content-Type": form})
         answer = self.local.connection.getresponse()
         text = answer.read()
         if answer.status >= 300 and not (verb == "DELETE" and answer.status == 404):
@@ -125,10 +125,10 @@ class Lan:
         raise RuntimeError(f"nobody answers for {address} within {seconds} s")
 
 
-def service(name):
+def service(name, **annotations):
     spec = {"type": "LoadBalancer", "selector": {"app": ARGS.app}, "ports": [{"port": 80, "targetPort": ARGS.port}]}
     spec["allocateLoadBalancerNodePorts"] = False
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "annotations": annotations}, "spec": spec}
 
 
 def ms(values, share):
@@ -220,7 +220,7 @@ def at_once(api, addresses, count):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: api.call("POST", SERVICES, service(name)), names))
     created = time.perf_counter() - begun
-    addresses.wait(names, 300)
+    addresses.wait(names, 900)
     last = max(addresses.seen[name][0] for name in names) - begun
     if len({addresses.seen[name][1] for name in names}) != count:
         raise RuntimeError("an address was assigned twice")
@@ -231,7 +231,34 @@ def at_once(api, addresses, count):
     row("  processor time of everything, 5 s after included", f"{used:.0f} s", "MetalLB 0.16: about 70 s")
     row("  our API writes for each Service", f"{sum(ours.values()) / count:.1f}", f"MetalLB 0.16: 10. {listed(ours)}")
     row(f"Memory of an agent with {count} Services, the largest", memory(), "MetalLB 0.16: speaker 91 MiB, controller 86")
-    delete(api, names)
+    edited(api, addresses, "at rest, %d Services" % count)
+
+
+def edited(api, addresses, when, count=10):
+    """How fast an edit of the ConfigMap serves a Service that waits for the pool it adds."""
+    took = []
+    for number in range(count):
+        name, pool = f"edit-{number}", f"extra-{number}"
+        api.call("POST", SERVICES, service(name, **{"lanlord.dev/address-pool": pool}))
+        time.sleep(0.5)
+        begun = time.perf_counter()
+        data = {"data": {f"addresses.{pool}": f"10.78.64.{number + 1}"}}
+        api.call("PATCH", "/api/v1/namespaces/lanlord/configmaps/lanlord", data, "application/merge-patch+json")
+        addresses.wait([name], 60)
+        took.append(addresses.seen[name][0] - begun)
+    row(f"Edit of the ConfigMap → its effect, p50 and worst of {count}", f"{ms(took, 0.5):.0f}, {ms(took, 1):.0f} ms", f"{when}; goal < 1000 ms")
+
+
+def restarted(api, lan, begun):
+    """All agents were killed and started at `begun`: until every address answers again, one in a hundred asked for."""
+    services = json.loads(api.call("GET", SERVICES))["items"]
+    ingress = [item["status"].get("loadBalancer", {}).get("ingress") for item in services]
+    known = [entry[0]["ip"] for entry in ingress if entry]
+    for address in known[:: max(1, len(known) // 100)]:
+        lan.ask(address, 120)
+    row(f"All agents restarted, {len(known)} Services: until all answer", f"{time.time() - begun:.1f} s", "a container's own start included")
+    time.sleep(10)
+    row("  memory of an agent then, the largest", memory())
 
 
 def main():
@@ -240,6 +267,9 @@ def main():
         print(json.dumps([[*key, count] for key, count in at_rest(api)[0].items()]))
         return
     baseline = {(verb, resource): count for verb, resource, count in json.loads(ARGS.baseline)}
+    if ARGS.part == "restarted":
+        restarted(api, Lan("eth0"), ARGS.begun)
+        return
     writes, cpu = at_rest(api)
     ours = {key: count - baseline.get(key, 0) for key, count in writes.items() if count > baseline.get(key, 0) + 1}
     row("API writes in a minute at rest, heartbeats taken off", f"{sum(ours.values()):.0f}", f"MetalLB 0.16: 0. {listed(ours)}")
@@ -251,11 +281,12 @@ def main():
 
 if __name__ == "__main__":
     PARSER = argparse.ArgumentParser(description=__doc__)
-    PARSER.add_argument("part", choices=["baseline", "figures"])
+    PARSER.add_argument("part", choices=["baseline", "figures", "restarted"])
     PARSER.add_argument("--namespaces", required=True, help="network namespaces of the cluster, separated by spaces")
     PARSER.add_argument("--app", default="web", help="label app of the pods behind the Services")
     PARSER.add_argument("--port", type=int, default=8080, help="their port")
     PARSER.add_argument("--count", type=int, default=1000, help="Services at once")
+    PARSER.add_argument("--begun", type=float, default=0, help="when the agents were started again, in seconds since 1970")
     PARSER.add_argument("--baseline", default="[]", help="what part baseline printed")
     ARGS = PARSER.parse_args()
     try:

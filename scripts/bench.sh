@@ -9,10 +9,10 @@ usage() {
 Usage: scripts/bench.sh [--count N] [--profile release|fast]
 
 Measures in a cluster of scripts/cluster.sh, about 6 minutes after the builds: how fast a Service gets its address and its
-first ARP answer, many Services at once, what the API server is made to write, memory, the size of the binary, and how
-fast ARP is answered beside the kernel's own answers. Needs root; best on a machine that does nothing else.
+first ARP answer, many Services at once, an edit of the configuration, a restart of all agents, what the API server is made to
+write, memory, the size of the binary, and how fast ARP is answered beside the kernel's own answers. Needs root; best on a machine that does nothing else.
 
-  --count N           Services at once, at most 2000 (default 1000)
+  --count N           Services at once, at most 10000 (default 1000)
   --profile release   measure what ships (default), or the quicker build of the tests
 TEXT
 }
@@ -65,12 +65,18 @@ for place in n1=11 n2=12 n3=13 cl=100; do
     scripts/cluster.sh exec "$dir" "${place%=*}" ip addr add "10.78.0.${place#*=}/16" dev eth0
 done
 for node in n1 n2 n3; do scripts/cluster.sh agent start "$dir" "$node" -- "$binary" run --config configmap:lanlord/lanlord; done
-kubectl create configmap lanlord -n lanlord --from-literal addresses=10.78.8.0-10.78.15.254
+kubectl create configmap lanlord -n lanlord --from-literal addresses=10.78.8.0-10.78.63.254
 kubectl wait -n lanlord --for=condition=ready pod --selector=app=lanlord --timeout=60s
 sleep 10
 
 step "Measuring: a minute of rest, 50 Services one by one, then $count at once"
 measure figures --baseline "$baseline"
+
+step "All agents killed and started again"
+begun=$(date +%s.%N)
+for node in n1 n2 n3; do scripts/cluster.sh agent kill "$dir" "$node"; done
+for node in n1 n2 n3; do scripts/cluster.sh agent start "$dir" "$node" -- "$binary" run --config configmap:lanlord/lanlord; done
+measure restarted --begun "$begun"
 printf '%-52s %22s   %s\n' "Size of the static binary ($profile)" "$(stat -c %s "$binary" | awk '{ printf "%.1f MB", $1 / 1e6 }')" "MetalLB 0.16: 64 + 67 MB"
 
 scripts/cluster.sh down "$dir"

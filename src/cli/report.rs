@@ -126,7 +126,7 @@ impl PlanReport {
         let (plan, assignments) = (plan(config, snapshot, living), assign(config, snapshot, living));
         let services =
             assignments.iter().map(|(key, assignment)| ServiceReport::of(settled, key, assignment, plan.group_of(key))).collect();
-        let mut addresses: Vec<AddressReport> = plan.groups.iter().flat_map(addresses).collect();
+        let mut addresses: Vec<AddressReport> = plan.groups.values().flat_map(|group| addresses(group)).collect();
         addresses.sort_by_key(|report| report.address);
         let foreign = snapshot.services.values().filter(|service| is_served(config, service) == Serving::Foreign);
         let notes = foreign.map(|service| format!("{} is left alone (its class, or the annotation lanlord.dev/ignore)", service.key));
@@ -210,7 +210,7 @@ impl State {
     pub fn planned(settled: &Settled<'_>) -> Self {
         let plan: Plan = plan(settled.config, settled.snapshot, settled.living);
         let mut state = Self::default();
-        for group in &plan.groups {
+        for group in plan.groups.values() {
             for claim in group.group.claims.values() {
                 let holders = claim.holders.iter().map(|holder| holder.service.clone());
                 state.services.insert(claim.address, holders.filter(|service| group.group.services.contains(service)).collect());
@@ -226,7 +226,7 @@ pub fn changes(before: &State, begun: &Snapshot, after: &Settled<'_>) -> Vec<Cha
     let now = State::planned(after);
     let plan = plan(after.config, after.snapshot, after.living);
     let groups: BTreeMap<&IpAddr, &GroupPlan> =
-        plan.groups.iter().flat_map(|group| group.group.claims.keys().map(move |address| (address, group))).collect();
+        plan.groups.values().flat_map(|group| group.group.claims.keys().map(move |address| (address, group.as_ref()))).collect();
     let first = assign(after.config, begun, after.living);
     let mut changes = Vec::new();
     let every: BTreeSet<&IpAddr> = before.services.keys().chain(now.services.keys()).collect();

@@ -23,7 +23,7 @@ use crate::plan::departure::departure;
 use crate::plan::eligible::{candidates, reached};
 use crate::plan::group::Group;
 use crate::plan::owner::owner;
-use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, plan};
+use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served};
 
 /// How many free addresses are remembered for their last holder: a Lease of about 500 bytes each.
 pub const REMEMBERED: usize = 4096;
@@ -85,9 +85,8 @@ impl Tend {
 }
 
 /// Compares what should be with what is.
-pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, now: &Now) -> Decision {
-    let plan = plan(config, snapshot, living);
-    let mut decider = Decider::new(config, snapshot, living, now, &plan);
+pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, plan: &Plan, now: &Now) -> Decision {
+    let mut decider = Decider::new(config, snapshot, living, now, plan);
     let assignments = assign(config, snapshot, living);
     let mut services: Vec<(&ServiceKey, &Assignment)> = assignments.iter().collect();
     services.sort_by_key(|(key, _)| snapshot.services.get(*key).map(|service| (service.created, *key)));
@@ -118,7 +117,7 @@ struct Decider<'a> {
 impl<'a> Decider<'a> {
     fn new(config: &'a Config, snapshot: &'a Snapshot, living: &'a Living, now: &'a Now, plan: &'a Plan) -> Self {
         let groups: BTreeMap<&ServiceKey, &GroupPlan> =
-            plan.groups.iter().flat_map(|plan| plan.group.services.iter().map(move |service| (service, plan))).collect();
+            plan.groups.values().flat_map(|plan| plan.group.services.iter().map(move |service| (service, plan.as_ref()))).collect();
         let mut held: BTreeMap<&ServiceKey, Vec<&Arc<Claim>>> = BTreeMap::new();
         for claim in snapshot.claims.values() {
             for holder in claim.holders.iter().filter(|holder| exists(snapshot, holder)) {
@@ -126,7 +125,7 @@ impl<'a> Decider<'a> {
             }
         }
         let mut load = BTreeMap::new();
-        for plan in &plan.groups {
+        for plan in plan.groups.values() {
             let node =
                 plan.owner.as_ref().ok().map(|owner| &owner.node).or_else(|| plan.group.placement().map(|placement| &placement.node));
             if let Some(node) = node {

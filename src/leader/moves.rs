@@ -26,7 +26,7 @@ pub struct Move {
 /// one move for evenness is allowed now.
 pub fn moves<'p>(plan: &'p Plan, load: &mut BTreeMap<NodeName, usize>, rebalance: bool) -> BTreeMap<&'p ServiceKey, Move> {
     let mut moves = BTreeMap::new();
-    for plan in &plan.groups {
+    for plan in plan.groups.values() {
         if let (Some(service), Some((from, moving))) = (plan.group.services.first(), relieve(plan, load)) {
             shift(load, from, &moving.to.node);
             moves.insert(service, moving);
@@ -69,7 +69,7 @@ fn relieve<'p>(plan: &'p GroupPlan, load: &BTreeMap<NodeName, usize>) -> Option<
 /// The one move that evens out most: between nodes whose loads differ by at least 2, and to one that is no worse.
 fn even_out<'p>(plan: &'p Plan, load: &BTreeMap<NodeName, usize>) -> Option<(&'p ServiceKey, Move)> {
     let why = Departure::Rebalance;
-    let choices = plan.groups.iter().filter_map(|plan| {
+    let choices = plan.groups.values().filter_map(|plan| {
         let (from, candidate) = recorded(plan)?;
         let no_worse = |other: &Candidate| why.is_improved_by(other) && other.leave.is_none() && rank(other) <= rank(candidate);
         let others = plan.candidates.nodes.iter().filter(|(_, other)| no_worse(other));

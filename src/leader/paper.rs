@@ -11,6 +11,7 @@ use super::tell::{Now, Publish};
 use crate::addr::MacAddr;
 use crate::config::Config;
 use crate::facts::{Claim, Endpoints, LinkName, Living, Medium, Member, MemberLink, Node, NodeName, Service, ServiceKey, Snapshot};
+use crate::plan::plan;
 
 /// The name of a link of which nothing is known.
 pub const UNKNOWN_LINK: &str = "?";
@@ -23,7 +24,7 @@ pub fn settle(config: &Config, snapshot: &Snapshot, living: &Living) -> Snapshot
     let now = Now { text: "now".to_owned(), seconds: i64::MAX, quiet: false, ..Now::default() };
     let mut snapshot = snapshot.clone();
     for _ in 0..ROUNDS {
-        let decision = decide(config, &snapshot, living, &now);
+        let decision = decide(config, &snapshot, living, &plan(config, &snapshot, living), &now);
         if decision == Decision::default() {
             break;
         }

@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::facts::{Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, is_at_least};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
+use crate::plan::Planner;
 
 /// Writes in flight at once: enough to keep an API server busy, few enough to be polite.
 const IN_FLIGHT: usize = 16;
@@ -130,6 +131,7 @@ pub async fn run(
         repairs: Backoff::new(REPAIR),
         told: 0,
         queue: Decision::default(),
+        planner: Planner::default(),
         decide_after: Instant::default(),
         quiet: Quiet::default(),
         blocked: Blocked::default(),
@@ -219,6 +221,7 @@ struct Leader {
     told: u64,
     /// What was decided and not begun yet, in reverse order.
     queue: Decision,
+    planner: Planner,
     /// A burst of changes costs at most a tenth of one core.
     decide_after: Instant,
     /// For `rebalance: true`.
@@ -257,6 +260,7 @@ impl Leader {
         let (true, Some(snapshot)) = (self.elector.machine().leads(), &world.snapshot) else {
             // What a former term decided was decided on older facts.
             self.queue = Decision::default();
+            self.planner = Planner::default();
             self.tally.pause();
             return None;
         };
@@ -275,7 +279,10 @@ impl Leader {
             }
             let quiet = self.quiet.observe(snapshot, &world.living, now) && config.settings.rebalance;
             let under_way = self.busy.keys().map(|service| (service.clone(), self.given.get(service).cloned())).collect();
-            self.queue = decision(config, snapshot, &world.living, quiet, under_way);
+            let plan = self.planner.plan(config, snapshot, &world.living);
+            self.queue = decide(config, snapshot, &world.living, &plan, &moment(quiet, under_way));
+            self.queue.work.reverse();
+            self.queue.tend.reverse();
             if quiet && self.queue.tend.iter().any(|tend| evened_out(tend.claim())) {
                 self.quiet.moving(now);
             }
@@ -433,20 +440,11 @@ impl Leader {
     }
 }
 
-fn decision(
-    config: &Config,
-    snapshot: &Snapshot,
-    living: &Living,
-    quiet: bool,
-    under_way: BTreeMap<ServiceKey, Option<NodeName>>,
-) -> Decision {
+fn moment(quiet: bool, under_way: BTreeMap<ServiceKey, Option<NodeName>>) -> Now {
     let wall = clock::wall();
     let seconds = wall.as_second();
     let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
-    let mut decision = decide(config, snapshot, living, &Now { text, seconds, quiet, under_way });
-    decision.work.reverse();
-    decision.tend.reverse();
-    decision
+    Now { text, seconds, quiet, under_way }
 }
 
 fn is_busy(busy: &Busy, snapshot: &Snapshot, now: Instant) -> bool {

@@ -90,7 +90,7 @@ pub fn candidates(config: &Config, snapshot: &Snapshot, living: &Living, group: 
 
 /// While the configurations of living members differ, only loss moves a group: some would follow the new rules and some the old ones.
 /// A member that has none yet announces nothing and does not count.
-fn configurations_differ(snapshot: &Snapshot, living: &Living) -> bool {
+pub fn configurations_differ(snapshot: &Snapshot, living: &Living) -> bool {
     let hashes = living.members.keys().filter_map(|name| snapshot.members.get(name)?.config.as_ref());
     hashes.collect::<BTreeSet<_>>().len() > 1
 }

@@ -37,9 +37,14 @@ impl Group {
 /// All groups, ordered by their first Service. A claim counts as long as its Service exists with the same uid and is ours; a claim
 /// left behind by a deleted Service is in no group, so nobody announces it.
 pub fn groups(config: &Config, snapshot: &Snapshot) -> Vec<Group> {
+    groups_of(config, snapshot, snapshot.claims.values())
+}
+
+/// The groups that some of the claims are in. All claims of a group have to be among them.
+pub fn groups_of<'a>(config: &Config, snapshot: &Snapshot, claims: impl Iterator<Item = &'a Arc<Claim>>) -> Vec<Group> {
     let mut groups: Vec<Option<Group>> = Vec::new();
     let mut group_of: BTreeMap<ServiceKey, usize> = BTreeMap::new();
-    for claim in snapshot.claims.values() {
+    for claim in claims {
         let services = holders(config, snapshot, claim);
         let Some(first) = services.first() else { continue };
         let mut joined = Group { claims: BTreeMap::from([(claim.address, claim.clone())]), services: services.clone() };

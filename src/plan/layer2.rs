@@ -66,7 +66,7 @@ fn with_addresses(mut desired: LinkDesired, plan: &Plan, link: &Link, me: &NodeN
 }
 
 fn owned(plan: &Plan) -> impl Iterator<Item = (&GroupPlan, &super::Owner)> {
-    plan.groups.iter().filter_map(|group| Some((group, group.owner.as_ref().ok()?)))
+    plan.groups.values().filter_map(|group| Some((group.as_ref(), group.owner.as_ref().ok()?)))
 }
 
 /// Who announces what `me` does not own, by MAC.

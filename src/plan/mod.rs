@@ -10,6 +10,7 @@ pub mod heirs;
 mod layer2;
 pub mod obstacle;
 pub mod owner;
+mod planner;
 pub mod reason;
 mod serve;
 pub mod survey;
@@ -17,11 +18,13 @@ pub mod task;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 pub use departure::Departure;
 pub use eligible::{Candidate, Candidates};
 pub use group::Group;
 pub use layer2::l2_desired;
+pub use planner::Planner;
 pub use reason::NotAnnounced;
 pub use serve::{OWN_CLASS, Serving, is_served};
 
@@ -31,8 +34,8 @@ use crate::facts::{LinkName, Living, NodeName, ServiceKey, Snapshot};
 /// Who owns each group of addresses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
-    /// In order of their first Service.
-    pub groups: Vec<GroupPlan>,
+    /// By their first Service.
+    pub groups: BTreeMap<ServiceKey, Arc<GroupPlan>>,
 }
 
 /// One group and its owner.
@@ -59,27 +62,27 @@ pub struct Owner {
 
 /// Computes who owns each group.
 pub fn plan(config: &Config, snapshot: &Snapshot, living: &Living) -> Plan {
-    let groups = group::groups(config, snapshot)
-        .into_iter()
-        .map(|group| {
-            let candidates = eligible::candidates(config, snapshot, living, &group);
-            let owner = owner::owner(&group, &candidates).map(|owner| owner::concede(owner, &group, &candidates, living));
-            GroupPlan { group, candidates, owner }
-        })
-        .collect();
-    Plan { groups }
+    let groups = group::groups(config, snapshot).into_iter();
+    let keyed = groups.filter_map(|group| Some((group.services.first().cloned()?, Arc::new(planned(config, snapshot, living, group)))));
+    Plan { groups: keyed.collect() }
+}
+
+fn planned(config: &Config, snapshot: &Snapshot, living: &Living, group: Group) -> GroupPlan {
+    let candidates = eligible::candidates(config, snapshot, living, &group);
+    let owner = owner::owner(&group, &candidates).map(|owner| owner::concede(owner, &group, &candidates, living));
+    GroupPlan { group, candidates, owner }
 }
 
 impl Plan {
     /// The group of a Service.
     pub fn group_of(&self, service: &ServiceKey) -> Option<&GroupPlan> {
-        self.groups.iter().find(|plan| plan.group.services.contains(service))
+        self.groups.values().map(AsRef::as_ref).find(|plan| plan.group.services.contains(service))
     }
 
     /// How many groups each node owns.
     pub fn load(&self) -> BTreeMap<NodeName, usize> {
         let mut load = BTreeMap::new();
-        for owner in self.groups.iter().filter_map(|plan| plan.owner.as_ref().ok()) {
+        for owner in self.groups.values().filter_map(|plan| plan.owner.as_ref().ok()) {
             *load.entry(owner.node.clone()).or_default() += 1;
         }
         load

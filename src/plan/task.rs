@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::heirs::heirs;
-use super::{Plan, l2_desired, plan};
+use super::{Plan, Planner, l2_desired};
 use crate::config::Config;
 use crate::facts::{Heirs, Links, Living, NodeName, Snapshot};
 use crate::l2::desired::Desired;
@@ -58,10 +58,10 @@ type Recorded = Option<(Arc<Config>, Arc<Snapshot>)>;
 /// # Errors
 /// Only if an input ends, which none does.
 pub async fn run(me: NodeName, mut inputs: Inputs, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut recorded = None;
+    let (mut planner, mut recorded) = (Planner::default(), None);
     loop {
         let begun = tokio::time::Instant::now();
-        publish(&me, &mut inputs, &outputs, &mut recorded);
+        publish(&me, &mut inputs, &outputs, &mut planner, &mut recorded);
         // A burst of changes costs at most a twentieth of one core, however large the cluster; a single change does not wait, nor does
         // the loss of a member.
         let rest = begun.elapsed().saturating_mul(19).min(Duration::from_secs(1));
@@ -88,20 +88,25 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
     }
 }
 
-fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, recorded: &mut Recorded) {
+fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, planner: &mut Planner, recorded: &mut Recorded) {
     let config = inputs.config.borrow_and_update().clone();
     let snapshot = inputs.snapshot.borrow_and_update().clone();
     let living = inputs.living.borrow_and_update().clone();
     let links = inputs.links.borrow_and_update().clone();
     let (Some(config), Some(snapshot)) = (config, snapshot) else { return };
-    let plan = plan(&config, &snapshot, &living);
+    let plan = planner.plan(&config, &snapshot, &living);
     let desired = if *inputs.superseded.borrow_and_update() {
         Desired::default()
     } else {
         l2_desired(&config, &snapshot, &living, &plan, &links, me)
     };
     set_if_changed(&outputs.l2, desired);
-    set_if_changed(&outputs.plan, plan);
+    outputs.plan.send_if_modified(|current| {
+        !Arc::ptr_eq(current, &plan) && {
+            *current = plan;
+            true
+        }
+    });
     let same = |(before, seen): &(Arc<Config>, Arc<Snapshot>)| Arc::ptr_eq(before, &config) && Arc::ptr_eq(seen, &snapshot);
     if !recorded.as_ref().is_some_and(same) {
         set_if_changed(&outputs.heirs, heirs(&config, &snapshot));

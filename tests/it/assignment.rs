@@ -7,6 +7,7 @@ use lanlord::addr::{Family, MacAddr};
 use lanlord::facts::{FamilyPolicy, TrafficPolicy};
 use lanlord::leader::decide::decide;
 use lanlord::leader::tell::Now;
+use lanlord::plan::plan;
 use proptest::prelude::*;
 
 use crate::world::{World, config, ip, key, pool};
@@ -400,7 +401,8 @@ fn services_whose_work_is_still_being_written_count_where_the_next_are_placed() 
     for number in 0..9 {
         world.create(&format!("s{number}"), |_| ());
         let now = Now { under_way: under_way.clone(), ..Now::default() };
-        let decision = decide(&world.config, &world.snapshot, &world.living(), &now);
+        let decision =
+            decide(&world.config, &world.snapshot, &world.living(), &plan(&world.config, &world.snapshot, &world.living()), &now);
         let [work] = &decision.work[..] else { panic!("only s{number} is new: {decision:?}") };
         assert_eq!(work.service.key, key(&format!("s{number}")));
         let node = work.take[0].placement.as_ref().map(|placement| placement.node.clone());

@@ -125,8 +125,8 @@ fn large(rng: &mut fastrand::Rng) -> World {
 fn owners(world: &World, lost: Option<&NodeName>) -> BTreeMap<String, NodeName> {
     let evidence = lost.map(|node| (node.clone(), Evidence::SessionExpired)).into_iter().collect();
     let living = living(&world.snapshot, &Senses { evidence, ..Senses::default() });
-    let groups = plan(&world.config, &world.snapshot, &living).groups.into_iter();
-    groups.filter_map(|plan| Some((plan.group.name(), plan.owner.ok()?.node))).collect()
+    let groups = plan(&world.config, &world.snapshot, &living).groups.into_values();
+    groups.filter_map(|plan| Some((plan.group.name(), plan.owner.as_ref().ok()?.node.clone()))).collect()
 }
 
 fn address(world: &World, node: &NodeName) -> IpAddr {
@@ -193,7 +193,7 @@ fn an_heir_that_takes_over_keeps_its_suspicion_until_the_lease_is_cleared_and_ha
         let living = agent.membership.living().unwrap();
         assert!(!living.members.contains_key(&owner));
         let plan = plan(&world.config, &world.snapshot, &living);
-        let inherited = plan.groups.iter().find(|plan| plan.group.name() == group).unwrap();
+        let inherited = plan.groups.values().find(|plan| plan.group.name() == group).unwrap();
         assert_eq!(inherited.owner.as_ref().unwrap().node, heir);
         agent.inherit(&world, &heirs(&world.config, &world.snapshot));
         assert_eq!(agent.watches(), watched);

@@ -18,6 +18,7 @@ use lanlord::leader::election::{Action, Desired, Elector, Event};
 use lanlord::leader::tell::Now;
 use lanlord::machine::{Driver, Input, Instant};
 use lanlord::membership::living::{Senses, living};
+use lanlord::plan::plan;
 
 use crate::world::{World, config, ip, key, pool};
 
@@ -74,8 +75,13 @@ impl Leader {
     /// As `leader::task` does: claims first, then the Service, then what is given back.
     fn decide(&mut self, seconds: i64) {
         let living = living(&self.view, &Senses::default());
-        let decision =
-            decide(&self.config, &self.view, &living, &Now { text: format!("t{seconds}"), seconds, quiet: false, ..Now::default() });
+        let decision = decide(
+            &self.config,
+            &self.view,
+            &living,
+            &plan(&self.config, &self.view, &living),
+            &Now { text: format!("t{seconds}"), seconds, quiet: false, ..Now::default() },
+        );
         self.jobs = decision.tend.into_iter().map(|tend| Job::from([Request::Gone(tend.gone().to_vec()), Request::Tend(tend)])).collect();
         for work in decision.work {
             let mut job = Job::from([Request::Gone(work.gone.clone())]);
@@ -378,7 +384,13 @@ fn leaders_that_act_at_once_never_give_one_address_twice() {
 /// What a leader does who sees `view`, as far as the API server lets it.
 fn act(world: &mut World, view: &Snapshot) {
     let living = living(view, &Senses::default());
-    let decision = decide(&world.config, view, &living, &Now { text: "now".to_owned(), seconds: 0, quiet: false, ..Now::default() });
+    let decision = decide(
+        &world.config,
+        view,
+        &living,
+        &plan(&world.config, view, &living),
+        &Now { text: "now".to_owned(), seconds: 0, quiet: false, ..Now::default() },
+    );
     for work in decision.work {
         world.carry_out(work);
     }

@@ -310,7 +310,7 @@ fn while_configurations_differ_only_loss_moves_a_group() {
         world.settle();
         assert_eq!(owner(&world, "web-1"), "n1", "edit {number}");
         let plan = plan(&world.config, &world.snapshot, &world.living());
-        let links = &plan.groups[0].owner.as_ref().unwrap().links;
+        let links = &plan.groups.values().next().unwrap().owner.as_ref().unwrap().links;
         assert_eq!(links[&ip("192.168.1.200")], [LinkName::new("eth0")], "edit {number}: it goes on announcing");
     }
     let mut world = on_n1();
@@ -515,7 +515,7 @@ fn the_record_follows_a_loss_when_it_is_certain_and_not_a_suspicion() {
     let now = Now { text: "now".to_owned(), seconds: 1, quiet: false, ..Now::default() };
     let plan = plan(&world.config, &world.snapshot, &suspected);
     assert_ne!(plan.group_of(&key("web-1")).unwrap().owner.as_ref().unwrap().node.as_str(), "n1", "whoever hears nothing of it takes over");
-    assert_eq!(decide(&world.config, &world.snapshot, &suspected, &now), Decision::default(), "it may still prove itself");
+    assert_eq!(decide(&world.config, &world.snapshot, &suspected, &plan, &now), Decision::default(), "it may still prove itself");
     world.node("n1", |node| node.out_of_service = true);
     assert_ne!(recorded(&world.decide()), "n1", "an operator says that it is gone");
     world.node("n1", |node| node.out_of_service = false);

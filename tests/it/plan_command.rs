@@ -193,7 +193,7 @@ fn some_service(service: &mut Service, rng: &mut fastrand::Rng) {
 fn owners(snapshot: &Snapshot, world: &World) -> BTreeMap<String, Value> {
     let plan = lanlord::plan::plan(&world.config, snapshot, &world.living());
     let mut owners = BTreeMap::new();
-    for group in &plan.groups {
+    for group in plan.groups.values() {
         for address in group.group.claims.keys() {
             let owner = group.owner.as_ref().ok().filter(|owner| owner.links.contains_key(address)).map(|owner| owner.node.to_string());
             let nodes = |eligible: bool| {

@@ -13,6 +13,7 @@ use lanlord::facts::{
 use lanlord::leader::decide::{Decision, Tend, Work, decide};
 use lanlord::leader::tell::Now;
 use lanlord::membership::living::{Senses, living};
+use lanlord::plan::plan;
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -207,7 +208,8 @@ impl World {
     pub(crate) fn decide(&mut self) -> Decision {
         self.seconds += 1;
         let now = Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: self.quiet, ..Now::default() };
-        decide(&self.config, &self.snapshot, &self.living(), &now)
+        let living = self.living();
+        decide(&self.config, &self.snapshot, &living, &plan(&self.config, &self.snapshot, &living), &now)
     }
 
     /// Lets the leader work until nothing is left; returns the Events as `Reason: message`. Panics if it does not come to rest.

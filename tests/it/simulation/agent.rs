@@ -19,7 +19,7 @@ use lanlord::machine::{Driver, Input as Step, Instant, earliest};
 use lanlord::membership::machine::{Action, Desired, Event, Membership};
 use lanlord::membership::mesh::Timers;
 use lanlord::membership::{judge, own};
-use lanlord::plan::{l2_desired, plan};
+use lanlord::plan::{Planner, l2_desired};
 use lanlord::wire::bfd::Packet as BfdPacket;
 
 use super::Frame;
@@ -60,7 +60,8 @@ struct Process {
     arp: Driver<Arp>,
     asker: Driver<Asker>,
     elector: Driver<Elector>,
-    living: Living,
+    living: Arc<Living>,
+    planner: Planner,
     sessions: Status,
     /// Who was heard last, to notice who came up.
     heard: usize,
@@ -81,7 +82,7 @@ pub(super) struct Agent {
     node: usize,
     pub(super) name: NodeName,
     pub(super) instance: u32,
-    config: Config,
+    config: Arc<Config>,
     links: Arc<Links>,
     process: Option<Process>,
     pub(super) running: bool,
@@ -109,7 +110,7 @@ impl Agent {
             node,
             name: NodeName::new(&format!("n{}", node + 1)),
             instance: u32::try_from(seed % 1000).expect("small"),
-            config,
+            config: Arc::new(config),
             links: Arc::new(Links { links: BTreeMap::from([(name, link)]), gateways: [super::address(1)].into() }),
             process: None,
             running: false,
@@ -194,7 +195,8 @@ impl Agent {
             arp: Driver::new(Arp::new(seed)),
             asker: Driver::new(Asker::default()),
             elector: Driver::new(Elector::new(format!("{}/{instance}", self.name), rng)),
-            living: Living::default(),
+            living: Arc::default(),
+            planner: Planner::default(),
             sessions: Status::default(),
             heard: 0,
             detached: false,
@@ -354,12 +356,13 @@ impl Agent {
         if heard > std::mem::replace(&mut process.heard, heard) && process.detached {
             out.push(Effect::Poke);
         }
-        if process.living != living {
-            process.living = living.clone();
+        if *process.living != living {
+            process.living = Arc::new(living);
             inbox.facts = true;
         }
+        let living = process.living.clone();
         if std::mem::take(&mut inbox.facts) {
-            let plan = plan(&self.config, &view, &living);
+            let plan = process.planner.plan(&self.config, &view, &living);
             let desired = l2_desired(&self.config, &view, &living, &plan, &self.links, &self.name);
             let link = desired.links.get("eth0").cloned().unwrap_or_else(|| self.nothing());
             self.arp(process, Some(Step::Set(Arc::new(link))), now, out);
@@ -384,10 +387,12 @@ impl Agent {
         }
         if inbox.decide && process.elector.machine().leads() && !process.deciding {
             self.seconds += 1;
+            let plan = process.planner.plan(&self.config, &view, &living);
             let decision = decide(
                 &self.config,
                 &view,
                 &living,
+                &plan,
                 &Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: false, ..Now::default() },
             );
             if decision != Decision::default() {
