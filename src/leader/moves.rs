@@ -60,10 +60,16 @@ fn recorded(plan: &GroupPlan) -> Option<(&NodeName, &Candidate)> {
 /// Takes a group off a node that it should leave.
 fn relieve<'p>(plan: &'p GroupPlan, load: &BTreeMap<NodeName, usize>) -> Option<(&'p NodeName, Move)> {
     let (from, candidate) = recorded(plan)?;
-    let why = candidate.leave?;
-    let others = plan.candidates.nodes.iter().filter(|(name, candidate)| *name != from && why.is_improved_by(candidate));
+    let why = candidate.leave.filter(|why| *why != Departure::Preferred || !is_asked_for(plan))?;
+    let fit = |other: &Candidate| why.is_improved_by(other) && (why != Departure::Preferred || other.preference > candidate.preference);
+    let others = plan.candidates.nodes.iter().filter(|(name, other)| *name != from && fit(other));
     let (node, to) = others.min_by_key(|(name, candidate)| (rank(candidate), count(load, name), Reverse(weight(&plan.group, name))))?;
     Some((from, Move { to: Placement { node: node.clone(), generation: to.generation }, why }))
+}
+
+/// Whether it is where it is because a person asked for it: that outweighs a preference.
+fn is_asked_for(plan: &GroupPlan) -> bool {
+    plan.group.claims.values().any(|claim| claim.moved.as_ref().is_some_and(|moved| Departure::of(&moved.why) == Some(Departure::Asked)))
 }
 
 /// The one move that evens out most: between nodes whose loads differ by at least 2, and to one that is no worse.

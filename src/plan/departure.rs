@@ -1,7 +1,7 @@
 //! Why a group leaves a node: a type, told in one place for Leases, Events, logs and `lanlord move`.
 //!
 //! Two sorts. What ends the owner's eligibility (lost, no link, no endpoint …) makes every agent turn to the next owner by itself.
-//! What only speaks for another node (cordoned, kube-proxy unhealthy) makes the leader record a *planned* move: ownership passes
+//! What only speaks for another node (cordoned, kube-proxy unhealthy, less preferred) makes the leader record a *planned* move: ownership passes
 //! with one write that all see alike, so that views that differ for a moment never make two owners or none.
 //!
 //! NotReady alone is neither. It says that the kubelet is silent, which forwards nothing, and a control plane that hears no kubelet
@@ -32,6 +32,8 @@ pub enum Departure {
     Cordoned,
     /// It is cordoned, and none of the Services has a serving endpoint there (any more).
     Drained,
+    /// Another node is preferred (`preferredNodeSelectors`, which MetalLB follows at once, too).
+    Preferred,
     /// Nothing speaks against it but the load (`rebalance: true`).
     Rebalance,
     /// Nothing speaks against it: a person asked for another.
@@ -40,7 +42,7 @@ pub enum Departure {
 
 impl Departure {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Lost,
         Self::NetworkUnavailable,
         Self::Excluded,
@@ -49,6 +51,7 @@ impl Departure {
         Self::DataplaneUnhealthy,
         Self::Cordoned,
         Self::Drained,
+        Self::Preferred,
         Self::Rebalance,
         Self::Asked,
     ];
@@ -69,6 +72,7 @@ impl Departure {
             Self::DataplaneUnhealthy => "DataplaneUnhealthy",
             Self::Cordoned => "Cordoned",
             Self::Drained => "Drained",
+            Self::Preferred => "Preferred",
             Self::Rebalance => "Rebalance",
             Self::Asked => "Asked",
         }
@@ -107,6 +111,7 @@ impl fmt::Display for Departure {
             Self::DataplaneUnhealthy => "its kube-proxy fails its health check",
             Self::Cordoned => "it is cordoned",
             Self::Drained => "it is cordoned and no endpoint serves there",
+            Self::Preferred => "another node is preferred by preferredNodeSelectors",
             Self::Rebalance => "to even out the load",
             Self::Asked => "asked for by `lanlord move`",
         })

@@ -85,6 +85,9 @@ pub fn candidates(config: &Config, snapshot: &Snapshot, living: &Living, group: 
     } else {
         mark_eligible(&mut nodes, snapshot, &services)
     };
+    if !unsettled {
+        mark_less_preferred(&mut nodes);
+    }
     Candidates { nodes, otherwise, all_excluded }
 }
 
@@ -242,6 +245,15 @@ fn mark_eligible(nodes: &mut BTreeMap<NodeName, Candidate>, snapshot: &Snapshot,
     let local = serving.iter().filter(|service| service.traffic_policy == TrafficPolicy::Local);
     let holders: BTreeSet<String> = local.flat_map(|service| &endpoints(service).nodes).map(ToString::to_string).collect();
     NotAnnounced::NoLocalEndpoint { nodes: holders.into_iter().collect() }
+}
+
+/// A group leaves a node when a preferred one is fit to have it.
+fn mark_less_preferred(nodes: &mut BTreeMap<NodeName, Candidate>) {
+    let fit = nodes.values().filter(|candidate| candidate.leave.is_none() && Departure::Preferred.is_improved_by(candidate));
+    let best = fit.map(|candidate| candidate.preference).max().unwrap_or(0);
+    for candidate in nodes.values_mut().filter(|candidate| candidate.preference < best) {
+        candidate.leave.get_or_insert(Departure::Preferred);
+    }
 }
 
 /// Walks the conditions in the order in which a person would fix them.

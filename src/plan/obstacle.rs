@@ -67,7 +67,8 @@ pub fn obstacle(config: &Config, snapshot: &Snapshot, living: &Living, plan: &Gr
         let nowhere = nodes.is_empty().then(|| Obstacle::NotAnnounced(plan.candidates.otherwise.clone()));
         return Some(nowhere.unwrap_or(Obstacle::NoLocalEndpoint { nodes }));
     }
-    let why = candidate.leave?;
+    // Who asks for a node by name knows better than a preference.
+    let why = candidate.leave.filter(|why| *why != Departure::Preferred)?;
     let others = plan.candidates.nodes.iter().any(|(name, other)| name != node && why.is_improved_by(other));
     others.then_some(Obstacle::Leaves(why))
 }

@@ -1,8 +1,11 @@
 //! L2Advertisements, from MetalLB's documents to who announces what where (feature C4; MetalLB's rules: reference §1.2, §3.2–§3.4, and
 //! the scenarios of its e2e tests: §7.1).
 
+use std::sync::Arc;
+
 use lanlord::config::{Config, Source, parse};
-use lanlord::facts::{Medium, MemberLink, Service};
+use lanlord::facts::{Medium, MemberLink, Moved, Placement, Service};
+use lanlord::plan::Departure;
 
 use crate::world::{World, ip, key};
 
@@ -292,7 +295,7 @@ fn preferred_node_selectors_choose_among_candidates_by_the_sum_of_weights_over_a
 }
 
 #[test]
-fn a_preferred_node_that_is_lost_hands_over_and_gets_new_services_when_it_is_back_but_moves_nothing_by_itself() {
+fn a_preferred_node_that_is_lost_hands_over_and_gets_its_services_back_when_it_is_fit_again() {
     let mut world = world(&["preferredNodeSelectors: [{weight: 5, preference: {matchLabels: {zone: b}}}]"]);
     zones(&mut world, ["a", "b", "c"]);
     world.create("web", |_| ());
@@ -303,11 +306,43 @@ fn a_preferred_node_that_is_lost_hands_over_and_gets_new_services_when_it_is_bac
     let heir = announced(&world, "web");
     assert_ne!(heir, "n2 eth0");
     world.member("n2", |member| (member.instance, member.generation) = (Some("2".to_owned()), 2));
+    world.node("n2", |node| node.ready = false);
     assert_eq!(world.settle(), [] as [String; 0]);
-    assert_eq!(announced(&world, "web"), heir, "a move ends connections");
-    world.create("new", |_| ());
+    assert_eq!(announced(&world, "web"), heir, "not while anything speaks against it");
+    world.node("n2", |node| node.ready = true);
+    let told = world.settle();
+    assert_eq!(announced(&world, "web"), "n2 eth0");
+    assert!(told.iter().any(|event| event.contains("another node is preferred by preferredNodeSelectors")), "{told:?}");
+    zones(&mut world, ["a", "a", "a"]);
+    assert_eq!(world.settle(), [] as [String; 0], "nobody is preferred any more: nothing speaks for a move");
+}
+
+#[test]
+fn a_preference_given_later_moves_what_it_speaks_for_and_not_what_a_person_moved() {
+    let mut world = world(&[""]);
+    zones(&mut world, ["a", "b", "c"]);
+    world.create("web", |_| ());
     world.settle();
-    assert_eq!(announced(&world, "new"), "n2 eth0");
+    let before = announced(&world, "web");
+    let zone = if before.starts_with("n2") { "a" } else { "b" };
+    let preferring = documents(&[&format!("preferredNodeSelectors: [{{weight: 5, preference: {{matchLabels: {{zone: {zone}}}}}}}]")]);
+    world.member("n3", |member| member.config = Some("another".into()));
+    world.member("n1", |member| member.config = Some("one".into()));
+    world.config = preferring;
+    assert_eq!(world.settle(), [] as [String; 0], "not while the agents' configurations differ");
+    world.member("n3", |member| member.config = Some("one".into()));
+    world.settle();
+    let preferred = announced(&world, "web");
+    assert_ne!(preferred, before);
+
+    let asked = Moved { from: "n9".into(), why: Departure::Asked.to_string() };
+    let claims = Arc::make_mut(&mut world.snapshot.claims);
+    for claim in claims.values_mut().map(Arc::make_mut) {
+        claim.placement = Some(Placement { node: before[..2].into(), generation: 1 });
+        claim.moved = Some(asked.clone());
+    }
+    world.settle();
+    assert_eq!(announced(&world, "web"), before);
 }
 
 #[test]
