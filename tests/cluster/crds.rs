@@ -15,7 +15,7 @@ use crate::support::seen::{service, services};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A cluster with the overlay `crds`: its CRDs, its rights.
-fn cluster(options: &Options) -> Cluster {
+pub(crate) fn cluster(options: &Options) -> Cluster {
     let cluster = Cluster::bare(options);
     cluster.kubectl(&["apply", "-k", &format!("{ROOT}/manifests/overlays/crds")]);
     established(&cluster);
@@ -30,7 +30,7 @@ fn established(cluster: &Cluster) {
 
 /// Every agent with the arguments of the overlay's DaemonSet.
 #[track_caller]
-fn agents_start(cluster: &Cluster) {
+pub(crate) fn agents_start(cluster: &Cluster) {
     let daemon_set = cluster.json(&["get", "daemonset", "lanlord", "-n", "lanlord"]);
     let arguments = daemon_set["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("args").clone();
     let arguments: Vec<&str> = arguments.iter().map(|argument| argument.as_str().expect("a text")).collect();
@@ -40,7 +40,8 @@ fn agents_start(cluster: &Cluster) {
     cluster.wait_until(20, "all agents are members and one of them leads", || cluster.leader().is_some());
 }
 
-fn object(kind: &str, name: &str, spec: &Value) -> Value {
+/// One of MetalLB's custom resources.
+pub(crate) fn object(kind: &str, name: &str, spec: &Value) -> Value {
     let version = if kind == "BGPPeer" { "v1beta2" } else { "v1beta1" };
     let metadata = json!({"name": name, "namespace": "metallb-system"});
     json!({"apiVersion": format!("metallb.io/{version}"), "kind": kind, "metadata": metadata, "spec": spec})
@@ -59,7 +60,7 @@ fn effective(cluster: &Cluster, what: &str, begun: Instant, holds: impl FnMut() 
 }
 
 /// Assigned and available IPv4 addresses, as the status of the pool says.
-fn counters(cluster: &Cluster, name: &str) -> [i64; 2] {
+pub(crate) fn counters(cluster: &Cluster, name: &str) -> [i64; 2] {
     let pool = cluster.json(&["get", "ipaddresspool", name, "-n", "metallb-system"]);
     ["assignedIPv4", "availableIPv4"].map(|key| pool["status"][key].as_i64().unwrap_or(-1))
 }

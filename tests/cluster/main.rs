@@ -17,4 +17,5 @@ mod losses;
 mod moves;
 mod outages;
 mod restarts;
+mod scenarios;
 mod support;
