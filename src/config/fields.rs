@@ -237,6 +237,7 @@ pub(crate) fn number(node: &Node, name: &str, least: u64, most: u64, reading: &m
     let message = format!("`{name}` has to be a whole number from {least} to {most}, not {}", node.description());
     let help = match valid(text.trim().trim_start_matches(char::is_alphabetic)) {
         Some(meant) => format!("write `{name}: {meant}`, digits only and without quotes"),
+        None if plain && text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => format!("write a number from {least} to {most}"),
         None => "write digits only, without quotes".to_owned(),
     };
     reading.problem(&node.place, message, help);

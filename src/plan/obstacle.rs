@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::eligible::candidates;
 use super::{Departure, GroupPlan, NotAnnounced};
+use crate::addr::Family;
 use crate::config::Config;
 use crate::facts::{Living, NodeName, Snapshot};
 
@@ -96,6 +97,11 @@ impl fmt::Display for Obstacle {
                     interfaces.join(" or ")
                 )
             }
+            Self::NotAnnounced(NotAnnounced::NoLink { address, prefixes }) if prefixes.is_empty() => write!(
+                f,
+                "it has no {} network for {address} (excludeInterfaces aside); give it one, or name `interfaces` in an L2Advertisement",
+                Family::of(*address)
+            ),
             Self::NotAnnounced(NotAnnounced::NoLink { address, prefixes }) => {
                 write!(f, "{address} is not on its network ({})", prefixes.join(", "))
             }
