@@ -85,7 +85,7 @@ impl fmt::Display for Obstacle {
             Self::Suspected { by } => write!(f, "{by} takes it for dead; wait until that is settled"),
             Self::NetworkUnavailable => f.write_str("it has the condition NetworkUnavailable; look at kubectl describe node"),
             Self::Excluded => f.write_str(
-                "it is labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label with kubectl label node",
+                "it is labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label (kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers-)",
             ),
             Self::NotAnnounced(NotAnnounced::NoNodeMatch { pool, selector }) => {
                 write!(f, "the nodeSelectors for pool {pool} ({selector}) leave it out; label the node or change the selectors")
