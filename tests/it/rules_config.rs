@@ -168,7 +168,7 @@ fn no_message_of_check_and_convert_shows_a_password() {
             assert_eq!(code, 1, "{words}\n{text}");
             assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{words}\n{text}\n{out}{err}");
         }
-        for problem in parse(&[Source::file("x", text)]).unwrap_err().iter() {
+        for problem in &parse(&[Source::file("x", text)]).unwrap_err() {
             assert!(!problem.to_string().contains("hunter2"), "{problem}");
         }
     }
