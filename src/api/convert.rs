@@ -36,7 +36,8 @@ pub fn service(object: ServiceObject) -> Option<Service> {
     let annotations = meta.annotations.unwrap_or_default();
     let status = object.status.unwrap_or_default();
     let ingress = status.load_balancer.unwrap_or_default().ingress.unwrap_or_default();
-    let cluster_ips = spec.cluster_ips.unwrap_or_default();
+    // What is written by hand has only the older field.
+    let cluster_ips = spec.cluster_ips.filter(|ips| !ips.is_empty()).unwrap_or_else(|| spec.cluster_ip.into_iter().collect());
     Some(Service {
         key: ServiceKey::new(&text(meta.namespace), &text(meta.name)),
         uid: Uid(text(meta.uid).into()),

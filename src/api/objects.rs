@@ -107,6 +107,7 @@ impl Objects {
             self.unread.insert(kind);
             return Ok(());
         };
+        in_a_namespace(known, &mut object);
         let item = self.item(known, object).map_err(|(name, error)| {
             let source_name = source_name.to_owned();
             Unreadable::Object { source_name, kind, name, error }
@@ -154,6 +155,13 @@ impl Objects {
     /// Leases that cannot be read, and why.
     pub fn problems(&self) -> &[String] {
         &self.problems
+    }
+}
+
+/// A manifest written by hand may leave its namespace to `kubectl apply`.
+fn in_a_namespace(kind: &str, object: &mut Value) {
+    if let (false, Some(metadata)) = (["Node", "Namespace"].contains(&kind), object.get_mut("metadata").and_then(Value::as_object_mut)) {
+        metadata.entry("namespace").or_insert_with(|| "default".into());
     }
 }
 

@@ -14,7 +14,7 @@ use serde_yaml::{Mapping, Value};
 use super::answer::{PROBLEMS, UNASKED, WELL, exit};
 use super::files::read_configuration;
 use super::yaml::yaml;
-use crate::config::{Accepted, Config, Source, effective, parse};
+use crate::config::{Accepted, BgpPeer, Config, PeerPassword, Source, effective, parse};
 
 /// Write any form of configuration as native YAML, or as MetalLB's documents for the way back
 #[derive(Args, Clone, Debug)]
@@ -83,6 +83,7 @@ impl Convert {
 /// When YAML cannot hold it, which it can.
 pub fn converted(accepted: &Accepted, to: Form) -> Result<String, serde_yaml::Error> {
     let mut comments: Vec<String> = accepted.notes.iter().map(ToString::to_string).collect();
+    comments.extend(accepted.config.bgp.peers.iter().filter_map(|peer| open_password(peer, to)));
     let whole = concise(&accepted.config)?;
     let body = match to {
         Form::Native => native(&accepted.config, whole),
@@ -90,6 +91,20 @@ pub fn converted(accepted: &Accepted, to: Form) -> Result<String, serde_yaml::Er
     };
     let comments: String = comments.iter().map(|comment| format!("# {}\n", comment.replace('\n', " "))).collect();
     Ok(comments + &body)
+}
+
+/// Where a better place for the password of `peer` is, if it is written out.
+fn open_password(peer: &BgpPeer, to: Form) -> Option<String> {
+    let Some(PeerPassword::Text(_)) = peer.password else { return None };
+    let namespace = match to {
+        Form::Native => "lanlord",
+        Form::Metallb => "metallb-system",
+    };
+    let name = &peer.name;
+    Some(format!(
+        "peer {name}: its `password` stands below for everybody to read; a Secret is better: kubectl create secret generic bgp-{name} -n {namespace} \
+         --type kubernetes.io/basic-auth --from-literal password=…, and here `passwordSecret: {{name: bgp-{name}}}` instead"
+    ))
 }
 
 /// Lists of things that have names, in the order in which people write them.

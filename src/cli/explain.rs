@@ -164,7 +164,7 @@ fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
         let group = group?;
         let why = obstacle(&config, &snapshot, &living, group, &node.name).map(|why| {
             if assumed && why == Obstacle::NoMember {
-                return "its Node is not Ready, or out of service".to_owned();
+                return "its Node is not Ready, or out of service; look at kubectl describe node".to_owned();
             }
             lacking(&config, node, &why).unwrap_or_else(|| why.to_string())
         });

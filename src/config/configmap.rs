@@ -30,7 +30,8 @@ pub(crate) fn manifest(node: &Node, reading: &mut Reading) {
         return;
     }
     let Some(data) = node.get("data") else { return };
-    let legacy = name == "config" && data.get_text("config").is_some_and(|text| text.contains("address-pools"));
+    // MetalLB's was called `config` unless told otherwise, and its charts told otherwise.
+    let legacy = data.get_text("config").is_some_and(|text| ["address-pools", "peer-asn"].iter().any(|key| text.contains(key)));
     let kube_vip = matches!(&data.value, Value::Map(keys) if keys.iter().any(|(key, _)| kubevip::has_addresses(&key.name)));
     if name == NAME || legacy || kube_vip || data.get("addresses").is_some() {
         read(data, &called, reading);

@@ -235,8 +235,11 @@ pub(crate) fn number(node: &Node, name: &str, least: u64, most: u64, reading: &m
         return Some(At { value, place: node.place.clone() });
     }
     let message = format!("`{name}` has to be a whole number from {least} to {most}, not {}", node.description());
-    let help = match valid(text.trim().trim_start_matches(char::is_alphabetic)) {
+    let written = text.trim();
+    let digits = written.strip_suffix("ms").unwrap_or_else(|| written.trim_start_matches(char::is_alphabetic));
+    let help = match valid(digits) {
         Some(meant) => format!("write `{name}: {meant}`, digits only and without quotes"),
+        None if plain && text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => format!("write a number from {least} to {most}"),
         None => "write digits only, without quotes".to_owned(),
     };
     reading.problem(&node.place, message, help);

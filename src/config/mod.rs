@@ -25,6 +25,7 @@ mod raw;
 mod resolve;
 mod selector;
 mod settings;
+mod snippet;
 mod spec;
 mod summary;
 pub mod task;

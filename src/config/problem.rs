@@ -74,20 +74,9 @@ impl Place {
         }
     }
 
-    /// The line with a mark below the position, for people at a terminal; empty if the line cannot be shown.
+    /// The line with a mark below the position, for people at a terminal, without passwords; empty if the line cannot be shown.
     pub fn snippet(&self) -> String {
-        const WIDTH: usize = 160;
-        let (Some(before), Some(column)) = (self.line.checked_sub(1), self.column.checked_sub(1)) else { return String::new() };
-        let Some(line) = self.source.text.lines().nth(before as usize) else { return String::new() };
-        let column = column as usize;
-        if line.trim().is_empty() || column > WIDTH {
-            return String::new();
-        }
-        // A tab counts one column but prints as many.
-        let shown: String = line.chars().take(WIDTH).map(|c| if c == '\t' { '→' } else { c }).collect();
-        let number = self.line.to_string();
-        let margin = " ".repeat(number.len());
-        format!("  {number} | {}\n  {margin} | {}^\n", shown.trim_end(), " ".repeat(column))
+        super::snippet::snippet(&self.source.text, self.line, self.column)
     }
 }
 
@@ -224,7 +213,7 @@ pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that lead from `a` to `b` (optimal string alignment).
-fn edits(a: &[char], b: &[char]) -> usize {
+pub(super) fn edits(a: &[char], b: &[char]) -> usize {
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for i in 0..=a.len() {
         for j in 0..=b.len() {
@@ -255,11 +244,5 @@ mod tests {
         assert_eq!(nearest("auto-assign", known), Some("autoAssign"));
         assert_eq!(nearest("protocol", known), None);
         assert_eq!(nearest("", known), None);
-    }
-
-    #[test]
-    fn a_snippet_points_at_the_column() {
-        let place = Place { source: Arc::new(Source::file("x", "a\n\tb: c\n")), line: 2, column: 2 };
-        assert_eq!(place.snippet(), "  2 | →b: c\n    |  ^\n");
     }
 }

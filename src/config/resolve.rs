@@ -188,7 +188,7 @@ fn reach(advertisement: &RawAdvertisement, raw: &Raw, reading: &mut Reading) -> 
             reached.insert(PoolName::new(&pool.name.value));
         }
         if !any && reached.len() == before {
-            reading.note(&selector.place, format!("no pool has the labels {}", selector.value));
+            reading.note(&selector.place, format!("no pool has the labels {}, so this selector chooses none", selector.value));
         }
     }
     if advertisement.pools.is_empty() && advertisement.pool_selectors.is_empty() {

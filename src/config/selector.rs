@@ -3,7 +3,7 @@
 use super::fields::{Fields, text};
 use super::problem::nearest;
 use super::raw::{At, Reading};
-use super::tree::{Node, Value};
+use super::tree::{Node, Value, quoted};
 use crate::facts::{Operator, Requirement, Selector};
 
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
@@ -35,10 +35,17 @@ pub(crate) fn read(outer: &Fields<'_>, node: &Node, what: &str, reading: &mut Re
     let before = reading.problems.len();
     let mut fields = outer.inner(node, format!("a selector of `{what}`"), reading)?;
     let mut requirements = match_labels(&mut fields, reading);
-    for expression in fields.list("matchExpressions", reading) {
-        requirements.extend(match_expression(&fields, expression, reading));
+    let mut expressions: Vec<Requirement> = Vec::new();
+    for node in fields.list("matchExpressions", reading) {
+        let Some(expression) = match_expression(&fields, node, reading) else { continue };
+        if expressions.contains(&expression) {
+            let message = format!("the same expression stands twice in `{}`", fields.name("matchExpressions"));
+            reading.problem(&node.place, message, "remove one of the two");
+        }
+        expressions.push(expression);
     }
     fields.finish(reading);
+    requirements.extend(expressions);
     requirements.sort();
     requirements.dedup();
     // Half a selector would match more than was meant.
@@ -61,7 +68,7 @@ fn match_expression(outer: &Fields<'_>, node: &Node, reading: &mut Reading) -> O
     let mut fields = outer.inner(node, format!("an entry of `{}`", outer.name("matchExpressions")), reading)?;
     let key = fields.text("key", reading);
     let operator = fields.text("operator", reading);
-    let mut values = Vec::new();
+    let mut values: Vec<String> = Vec::new();
     for item in fields.list("values", reading) {
         // An empty value is a value.
         let value = if matches!(&item.value, Value::Scalar(scalar) if scalar.text.is_empty()) {
@@ -69,6 +76,9 @@ fn match_expression(outer: &Fields<'_>, node: &Node, reading: &mut Reading) -> O
         } else {
             text(item, "a value", reading).map(|at| at.value)
         };
+        if let Some(value) = value.as_ref().filter(|value| values.contains(*value)) {
+            reading.problem(&item.place, format!("{} stands twice in `values`", quoted(value)), "remove one of the two");
+        }
         values.extend(value);
     }
     values.sort();

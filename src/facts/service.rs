@@ -190,12 +190,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// The value of annotation `name` under our prefix or MetalLB's two; ours wins, then `metallb.io`.
+    /// The value of annotation `name` under our prefix or MetalLB's two; ours wins, then `metallb.io`. One that says nothing is none.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         ["lanlord.dev/", "metallb.io/", "metallb.universe.tf/"]
             .iter()
-            .find_map(|prefix| self.annotations.get(&format!("{prefix}{name}")))
+            .filter_map(|prefix| self.annotations.get(&format!("{prefix}{name}")))
             .map(String::as_str)
+            .find(|value| !value.trim().is_empty())
     }
 }
 

@@ -406,7 +406,8 @@ impl<'a> Assigner<'a> {
         Refusal::Full { family, pools: of_family }
     }
 
-    /// The pools a Service may use, in order: the one it asks for, else all that are used unasked.
+    /// The pools a Service may use, in order: the one it asks for, else those it has an address of and all that are used unasked. A pool
+    /// is asked for by one of its addresses, too.
     fn pools_for(&self, state: &State) -> Result<Vec<usize>, Refusal> {
         let pools = &self.config.pools;
         if let Some(asked) = &state.request.pool {
@@ -425,13 +426,15 @@ impl<'a> Assigner<'a> {
             return Err(Refusal::NoPools);
         }
         let allowed = pools.iter().enumerate().filter(|(_, pool)| self.allows(pool, state.service));
-        let (unasked, named): (Vec<_>, Vec<_>) = allowed.partition(|(_, pool)| pool.auto_assign);
+        let asks = |pool: &Pool| state.request.addresses.iter().any(|address| pool.addresses.contains(*address));
+        let (mut unasked, named): (Vec<_>, Vec<_>) = allowed.partition(|(_, pool)| pool.auto_assign || asks(pool));
         if unasked.is_empty() && named.is_empty() {
             return Err(Refusal::NoPoolForService { pools: pools.iter().map(|pool| pool.name.clone()).collect() });
         }
         if unasked.is_empty() {
             return Err(Refusal::NoAutoPool { named: named.into_iter().map(|(_, pool)| pool.name.clone()).collect() });
         }
+        unasked.sort_by_key(|(_, pool)| !state.assigned.iter().any(|address| pool.addresses.contains(*address)));
         Ok(unasked.into_iter().map(|(index, _)| index).collect())
     }
 

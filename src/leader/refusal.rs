@@ -66,6 +66,11 @@ pub enum Refusal {
         /// The address.
         address: IpAddr,
     },
+    /// `RequireDualStack` with cluster IPs of one family only.
+    OneFamily {
+        /// The family it has.
+        family: Family,
+    },
     /// `RequireDualStack` with addresses of one family only.
     NotBothFamilies,
     /// The pool asked for does not exist.
@@ -165,12 +170,16 @@ impl fmt::Display for Refusal {
             Self::WrongFamily { address } => {
                 write!(f, "{address} was asked for, but the Service has no {} cluster IP; change ipFamilies or the address", Family::of(*address))
             }
+            Self::OneFamily { family } => write!(
+                f,
+                "the Service requires dual stack, but has an {family} cluster IP only; change its ipFamilyPolicy, or give the cluster both families"
+            ),
             Self::NotBothFamilies => f.write_str("the Service requires dual stack, but an address of only one family was asked for; name one of each"),
             Self::UnknownPool { pool, known } if known.is_empty() => write!(f, "pool {pool} was asked for, but no pool is configured"),
             Self::UnknownPool { pool, known } => write!(f, "pool {pool} was asked for, but there is only {}", names(known)),
             Self::NotInPool { address } => write!(f, "{address} was asked for, but is in no pool; add it to one, or ask for another address"),
             Self::InOtherPool { address, pool, asked } => {
-                write!(f, "{address} was asked for from pool {asked}, but is in pool {pool}; change one of the two annotations")
+                write!(f, "{address} was asked for from pool {asked}, but is in pool {pool}; change one of the two")
             }
             Self::PoolNotForService { pool } => {
                 write!(f, "pool {pool} is not for this Service (its serviceAllocation); use another pool or change serviceAllocation")

@@ -47,7 +47,7 @@ impl Request {
     /// Checks that the addresses fit the Service's families. There may be several of one family.
     ///
     /// # Errors
-    /// Names the address that does not fit.
+    /// Names the address that does not fit, or the family that is missing.
     pub fn check_families(&self, service: &Service) -> Result<(), Refusal> {
         let mut seen = BTreeSet::new();
         for address in &self.addresses {
@@ -56,6 +56,9 @@ impl Request {
                 return Err(Refusal::WrongFamily { address: *address });
             }
             seen.insert(family);
+        }
+        if let ([family], FamilyPolicy::RequireDualStack) = (&*service.families, service.family_policy) {
+            return Err(Refusal::OneFamily { family: *family });
         }
         if service.family_policy == FamilyPolicy::RequireDualStack && !self.addresses.is_empty() && seen.len() < service.families.len() {
             return Err(Refusal::NotBothFamilies);

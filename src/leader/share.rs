@@ -51,8 +51,10 @@ pub fn conflict(pool: &Pool, one: &Service, other: &Service) -> Option<Conflict>
     if let Some(port) = one.ports.iter().find(|port| other.ports.contains(port)) {
         return Some(Conflict::Port(*port));
     }
-    let local = [one, other].map(|service| service.traffic_policy == TrafficPolicy::Local && !service.selector.is_empty());
-    (local[0] != local[1]).then_some(Conflict::Policy)
+    // Endpoints made by hand are anywhere: with MetalLB, too, such a Service may join those of policy Cluster.
+    let binds = |service: &Service| service.traffic_policy == TrafficPolicy::Local && !service.selector.is_empty();
+    let differ = one.traffic_policy != other.traffic_policy && (binds(one) || binds(other));
+    differ.then_some(Conflict::Policy)
 }
 
 /// What keeps two Services from beginning to share an address of `pool`.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::eligible::candidates;
 use super::{Departure, GroupPlan, NotAnnounced};
+use crate::addr::Family;
 use crate::config::Config;
 use crate::facts::{Living, NodeName, Snapshot};
 
@@ -85,7 +86,7 @@ impl fmt::Display for Obstacle {
             Self::Suspected { by } => write!(f, "{by} takes it for dead; wait until that is settled"),
             Self::NetworkUnavailable => f.write_str("it has the condition NetworkUnavailable; look at kubectl describe node"),
             Self::Excluded => f.write_str(
-                "it is labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label with kubectl label node",
+                "it is labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label (kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers-)",
             ),
             Self::NotAnnounced(NotAnnounced::NoNodeMatch { pool, selector }) => {
                 write!(f, "the nodeSelectors for pool {pool} ({selector}) leave it out; label the node or change the selectors")
@@ -97,6 +98,11 @@ impl fmt::Display for Obstacle {
                     interfaces.join(" or ")
                 )
             }
+            Self::NotAnnounced(NotAnnounced::NoLink { address, prefixes }) if prefixes.is_empty() => write!(
+                f,
+                "it has no {} network for {address} (excludeInterfaces aside); give it one, or name `interfaces` in an L2Advertisement",
+                Family::of(*address)
+            ),
             Self::NotAnnounced(NotAnnounced::NoLink { address, prefixes }) => {
                 write!(f, "{address} is not on its network ({})", prefixes.join(", "))
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::addr::Family;
 use crate::config::PoolName;
 
 /// The reason a group is announced by nobody.
@@ -125,7 +126,11 @@ impl fmt::Display for NotAnnounced {
                 write!(f, "no node has interface {} up; correct `interfaces` in the advertisement or connect it", interfaces.join(" or "))
             }
             Self::NoLink { address, prefixes } if prefixes.is_empty() => {
-                write!(f, "{address} is on no node's network: the nodes have no network of that family")
+                write!(
+                    f,
+                    "{address} is on no node's network: the nodes have no {} network (excludeInterfaces aside); give them one, or name `interfaces` in an L2Advertisement",
+                    Family::of(*address)
+                )
             }
             Self::NoLink { address, prefixes } => write!(
                 f,

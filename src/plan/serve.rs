@@ -19,7 +19,7 @@ pub enum Serving {
 
 /// Classifies `service`.
 pub fn is_served(config: &Config, service: &Service) -> Serving {
-    let ignored = service.annotations.get("lanlord.dev/ignore").is_some_and(|value| value == "true");
+    let ignored = service.annotations.get("lanlord.dev/ignore").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
     let class_matches = match (config.settings.classes, service.class.as_deref()) {
         (Classes::Both | Classes::Classless, None) => true,
         (Classes::Both | Classes::Own, Some(class)) => class == OWN_CLASS,

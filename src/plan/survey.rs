@@ -178,7 +178,11 @@ impl fmt::Display for Unmatched {
                 write!(f, "nobody can announce pool {pool}: no advertisement reaches it; add an L2Advertisement that names it")
             }
             Self::NoNetwork { pool, ranges, prefixes } if prefixes.is_empty() => {
-                write!(f, "nobody can announce pool {pool}: the nodes have no network of the family of {}", list(ranges, ", "))
+                write!(
+                    f,
+                    "nobody can announce pool {pool}: the nodes have no network of the family of {} (excludeInterfaces aside); give them one, or name `interfaces` in an L2Advertisement",
+                    list(ranges, ", ")
+                )
             }
             Self::NoNetwork { pool, ranges, prefixes } => write!(
                 f,

@@ -169,12 +169,12 @@ fn dress(traits: &Traits) -> impl FnOnce(&mut Service) + use<> {
 /// Says nothing about where pods are: who shares already goes on sharing when they part.
 fn may_share(pool: &Pool, one: &Service, other: &Service) -> bool {
     let key = |service: &Service| service.annotation("allow-shared-ip").map(ToOwned::to_owned);
-    let local = |service: &Service| service.traffic_policy == TrafficPolicy::Local && !service.selector.is_empty();
+    let binds = |service: &Service| service.traffic_policy == TrafficPolicy::Local && !service.selector.is_empty();
     key(one).is_some()
         && key(one) == key(other)
         && (one.key.namespace == other.key.namespace || pool.share_across_namespaces)
         && one.ports[0].port != other.ports[0].port
-        && local(one) == local(other)
+        && (one.traffic_policy == other.traffic_policy || !binds(one) && !binds(other))
 }
 
 struct Laws {

@@ -40,9 +40,9 @@ impl Any {
             selector.insert("matchLabels".into(), json!({self.word(): self.word(), "example.org/zone": self.word()}));
         }
         let mut expressions = Vec::new();
-        for _ in 0..self.random.usize(0..3) {
+        for number in 0..self.random.usize(0..3) {
             let operator = ["In", "NotIn", "Exists", "DoesNotExist"][self.random.usize(..4)];
-            let mut expression = json!({"key": self.word(), "operator": operator});
+            let mut expression = json!({"key": format!("{}.{number}", self.word()), "operator": operator});
             if operator.ends_with("In") {
                 expression["values"] = json!([self.word(), ""]);
             }

@@ -217,7 +217,7 @@ fn a_bfd_profile_has_metallbs_defaults_and_ranges() {
 
 #[test]
 fn bfd_echo_is_refused() {
-    refused("bfdProfiles: [{name: p, echoMode: true}]\n", "`echoMode` is not spoken here");
+    refused("bfdProfiles: [{name: p, echoMode: true}]\n", "`echoMode` is not supported: Lanlord speaks BFD without echo");
     assert!(one("bfdProfiles: [{name: p, echoMode: false, echoInterval: 50}]\n").is_ok());
 }
 

@@ -439,7 +439,7 @@ fn who_asks_for_a_move_that_cannot_be_is_told_why_and_what_to_do() {
         ),
         (
             |world| world.node("n2", |node| node.excluded = true),
-            "it is labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label with kubectl label node",
+            "it is labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label (kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers-)",
         ),
         (
             |world| world.config.l2_advertisements[0].node_selectors = vec![host("n1")],

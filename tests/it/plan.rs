@@ -110,7 +110,7 @@ fn every_reason_has_its_words() {
         ),
         (
             |world| links(world, &[link("eth0", Medium::Wired, &["fd00::1/64"])]),
-            "NoLink: 192.168.1.240 is on no node's network: the nodes have no network of that family",
+            "NoLink: 192.168.1.240 is on no node's network: the nodes have no IPv4 network (excludeInterfaces aside); give them one, or name `interfaces` in an L2Advertisement",
         ),
         (
             |world| ["n1", "n2", "n3"].into_iter().for_each(|node| world.node(node, |node| node.network_unavailable = true)),
@@ -190,7 +190,10 @@ fn an_excluded_link_is_not_used_unless_it_is_named() {
     let mut world = settled();
     links(&mut world, &[link("docker0", Medium::Wired, &["192.168.1.9/24"]), link("lxcbr1", Medium::Wired, &["192.168.1.9/24"])]);
     world.config.settings.exclude_interfaces = vec!["docker0".to_owned(), "lxc*".to_owned()];
-    assert_eq!(why(&world), "NoLink: 192.168.1.240 is on no node's network: the nodes have no network of that family");
+    assert_eq!(
+        why(&world),
+        "NoLink: 192.168.1.240 is on no node's network: the nodes have no IPv4 network (excludeInterfaces aside); give them one, or name `interfaces` in an L2Advertisement"
+    );
     ad(&mut world, |ad| ad.interfaces = ["docker0".into()].into());
     assert!(owner(&world)[0].ends_with("on [docker0]"));
 }

@@ -372,7 +372,7 @@ fn requests_in_several_spellings_agree_or_are_told_and_nothing_is_changed_meanwh
         (
             &[(new, "192.168.1.241"), ("metallb.io/address-pool", "other")],
             None,
-            Err("192.168.1.241 was asked for from pool other, but is in pool default; change one of the two annotations"),
+            Err("192.168.1.241 was asked for from pool other, but is in pool default; change one of the two"),
         ),
         (&[(new, "192.168.1.241"), ("metallb.io/address-pool", "default")], None, Ok("192.168.1.241")),
         (&[(new, "192.168.1.1")], None, Err("192.168.1.1 was asked for, but is the gateway; ask for another address")),

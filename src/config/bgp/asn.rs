@@ -41,7 +41,7 @@ pub(crate) fn remark(asn: u32) -> Option<String> {
             "AS {asn} is for examples in documents (RFC 5398): numbers for private use are 64512 to 65534 and 4200000000 to 4294967294"
         )),
         AS_TRANS => Some(format!("AS {asn} stands for numbers an old router cannot show (RFC 6793): use the number itself")),
-        65535 | u32::MAX => Some(format!("AS {asn} is reserved (RFC 7300), routers refuse it")),
+        65535 | u32::MAX => Some(format!("AS {asn} is reserved (RFC 7300), routers refuse it: use one for private use, such as 64512")),
         _ => None,
     }
 }

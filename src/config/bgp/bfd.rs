@@ -65,7 +65,7 @@ pub(crate) fn read(name: Option<At<String>>, place: &Place, fields: &mut Fields<
     if let (Some(true), Some(place)) = (fields.flag("echoMode", reading), place) {
         let (transmit, receive) = (fields.name("transmitInterval"), fields.name("receiveInterval"));
         let help = format!("remove it, and shorten `{transmit}` and `{receive}` if a loss has to be noticed sooner (10 at least)");
-        reading.problem(&place, format!("`{}` is not spoken here", fields.name("echoMode")), help);
+        reading.problem(&place, format!("`{}` is not supported: Lanlord speaks BFD without echo", fields.name("echoMode")), help);
     }
     reading.raw.bfd_profiles.extend(name.map(|name| RawProfile { name, profile }));
 }

@@ -11,7 +11,7 @@ use crate::config::problem::{Place, nearest};
 use crate::config::raw::{At, Reading};
 use crate::config::selector;
 use crate::config::spec::check_name;
-use crate::config::tree::{Node, quoted};
+use crate::config::tree::{Node, Value, quoted};
 use crate::facts::LinkName;
 
 /// The longest key of TCP MD5 that the kernel takes (`TCP_MD5SIG_MAXKEYLEN`).
@@ -86,6 +86,16 @@ pub(crate) fn one_line(text: &str, place: &Place, reading: &mut Reading) {
     if number.trim().is_empty() {
         let message = format!("the peer {address} has no AS number");
         reading.problem(place, message, format!("add the router's AS number, such as `{address} AS64512`"));
+        return;
+    }
+    let words: Vec<&str> = number.split_whitespace().collect();
+    if let [first, second, ..] = words[..]
+        && [first.to_owned(), format!("{first} {second}")].iter().any(|number| asn::parse(number).is_some())
+        && asn::parse(number.trim()).is_none()
+    {
+        // Whatever it is, a password perhaps: it is not repeated.
+        let message = format!("more than an AS number stands after the address {address}");
+        reading.problem(place, message, "write a peer that needs more than these two under `bgpPeers:`");
         return;
     }
     let Some(remote) = asn::read(number, place, reading) else { return };
@@ -331,6 +341,16 @@ fn password(fields: &mut Fields<'_>, reading: &mut Reading) -> Option<PeerPasswo
 
 /// MetalLB reads it by name in its own namespace, whatever the namespace here says.
 fn secret(node: &Node, outer: &Fields<'_>, reading: &mut Reading) -> Option<PeerPassword> {
+    if matches!(node.value, Value::Scalar(_)) {
+        // It may be the password itself, so it is not repeated.
+        let message = "`passwordSecret` has to be a mapping that names a Secret, not a text";
+        reading.problem(
+            &node.place,
+            message,
+            "write `passwordSecret: {name: NAME}`, and the password in that Secret under the key `password`",
+        );
+        return None;
+    }
     let mut fields = outer.inner(node, "`passwordSecret`", reading)?;
     let name = fields.text("name", reading);
     if let Some(namespace) = fields.text("namespace", reading) {
