@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::crds::{agents_start, cluster, counters, object};
+use crate::support::Cluster;
+use crate::support::Options;
 use crate::support::seen::{ingress, items, name, service};
-use crate::support::{Cluster, Options};
 
 const NAMESPACE: &str = "metallb-system";
 
