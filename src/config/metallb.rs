@@ -44,18 +44,27 @@ pub(crate) fn is_object(node: &Node) -> bool {
 
 /// One object.
 pub(crate) fn object(node: &Node, reading: &mut Reading) {
+    item(node, None, reading);
+}
+
+/// One object, perhaps of a typed list, in whose items the API server leaves out version and kind.
+fn item(node: &Node, of: Option<(&At<String>, &At<String>)>, reading: &mut Reading) {
     let Some(mut fields) = Fields::of(node, "a Kubernetes object", reading) else { return };
-    let api_version = fields.text("apiVersion", reading);
-    let Some(kind) = fields.text("kind", reading) else {
+    let implied = of.filter(|_| !is_object(node));
+    let api_version = fields.text("apiVersion", reading).or_else(|| implied.map(|(version, _)| version.clone()));
+    let Some(kind) = fields.text("kind", reading).or_else(|| implied.map(|(_, kind)| kind.clone())) else {
         reading.problem(&node.place, "this object has an `apiVersion` but no `kind`", format!("add `kind:`, one of {}", KINDS.join(", ")));
         return;
     };
-    let api_version = api_version.map(|at| at.value).unwrap_or_default();
+    let written = api_version;
+    let api_version = written.as_ref().map(|at| at.value.clone()).unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let ours = group == GROUP;
     if kind.value == "List" || ours && kind.value.ends_with("List") {
-        for item in fields.list("items", reading) {
-            object(item, reading);
+        let single = kind.value.strip_suffix("List").filter(|single| !single.is_empty());
+        let single = single.map(|single| At { value: single.to_owned(), place: kind.place.clone() });
+        for entry in fields.list("items", reading) {
+            item(entry, written.as_ref().zip(single.as_ref()), reading);
         }
     } else if group.is_empty() && kind.value == "ConfigMap" {
         configmap::manifest(node, reading);

@@ -191,3 +191,13 @@ fn convert_keeps_a_password_and_says_that_a_secret_is_better() {
     let secret = open.replace("password: hunter2", "passwordSecret: {name: rack}");
     assert!(!run("convert -", &secret).1.contains("a Secret is better"));
 }
+
+#[test]
+fn items_of_a_typed_list_are_what_the_list_says_as_the_api_server_prints_them() {
+    let text = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPoolList\nmetadata: {resourceVersion: '7'}\nitems:\n\
+                - {metadata: {name: one}, spec: {addresses: [192.168.1.240/32]}}\n\
+                - {apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: two}, spec: {addresses: [192.168.1.241/32]}}\n";
+    let config = parse(&[Source::file("list.yaml", text)]).unwrap_or_else(|problems| panic!("{problems}")).config;
+    let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(names, ["one", "two"]);
+}
