@@ -23,3 +23,5 @@ pub mod supply;
 pub mod tally;
 pub mod task;
 pub mod tell;
+pub mod told;
+pub mod warnings;

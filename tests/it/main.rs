@@ -36,5 +36,6 @@ mod sharing;
 mod simulation;
 mod status;
 mod telemetry;
+mod warnings;
 mod wire;
 mod world;
