@@ -410,6 +410,7 @@ fn start_warnings(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires
         config: wires.config.subscribe(),
         snapshot: wires.snapshot.subscribe(),
         living: wires.living.subscribe(),
+        links: wires.links.subscribe(),
         edits: wires.edits.subscribe(),
         objects: wires.objects.subscribe(),
     };

@@ -20,6 +20,7 @@ use crate::leader::warnings::{self, Sources, Warning};
 use crate::membership::judge::State;
 use crate::membership::task::Status;
 use crate::plan::GroupPlan;
+use crate::plan::kernel::{self, answered_by_kernel};
 use crate::telemetry::metrics::{Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels};
 
 /// Brings every figure up to date.
@@ -51,6 +52,14 @@ fn idle(wires: &Wires) -> Vec<Warning> {
     let objects = if let ObjectsSeen::Present(objects) = &*wires.objects.borrow() { objects.clone() } else { Arc::default() };
     let sources = Sources { text: None, objects: Some(&objects) };
     config.zip(snapshot).map(|(config, snapshot)| warnings::idle(&config, &snapshot, &living, &sources)).unwrap_or_default()
+}
+
+/// What the configuration and this host's links say that something is amiss.
+fn findings(wires: &Wires, snapshot: &Snapshot, node: &NodeName) -> Vec<Problem> {
+    let idle = idle(wires).into_iter().map(|it| (it.what, it.action));
+    let kernel = answered_by_kernel(snapshot, &wires.links.borrow());
+    let kernel = kernel.into_iter().map(|(link, addresses)| kernel::told(node, &link, &addresses));
+    idle.chain(kernel).map(|(what, action)| Problem { what, action }).collect()
 }
 
 fn others(status: &Status) -> MemberFigures {
@@ -121,7 +130,7 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         groups: wires.plan.borrow().groups.iter().map(group).collect(),
         links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
         conflicts: conflicts(&snapshot, &l2.conflicts, node),
-        findings: idle(wires).into_iter().map(|it| Problem { what: it.what, action: it.action }).collect(),
+        findings: findings(wires, &snapshot, node),
         ..Report::default()
     };
     contact(&mut report, &api.contact);

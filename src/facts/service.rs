@@ -187,6 +187,12 @@ pub struct Service {
     pub foreign_ingress: bool,
     /// Our condition.
     pub condition: Option<AnnouncedCondition>,
+    /// The field manager that wrote `status.loadBalancer.ingress` as it is, if that is somebody else and known.
+    #[serde(default)]
+    pub ingress_by: Option<String>,
+    /// An annotation or condition by which another load balancer marks what it serves, if it was written after our last write.
+    #[serde(default)]
+    pub later_mark: Option<String>,
 }
 
 impl Service {

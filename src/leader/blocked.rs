@@ -33,6 +33,7 @@ mod tests {
             unschedulable: false,
             out_of_service: false,
             excluded: false,
+            servicelb: false,
         };
         let snapshot = Snapshot { nodes: Arc::new([("pi3".into(), Arc::new(node))].into()), ..Snapshot::default() };
         let event = event(&snapshot, &"pi1".into(), &"pi3".into(), 7474).unwrap();

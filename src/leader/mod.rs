@@ -12,6 +12,7 @@ pub mod decide;
 pub mod edits;
 pub mod election;
 pub mod moves;
+pub mod others;
 pub mod paper;
 pub mod place;
 pub mod quiet;

@@ -29,6 +29,7 @@ mod leaders;
 mod manifests;
 mod mesh;
 mod moves;
+mod others;
 mod plan;
 mod plan_command;
 mod pools;

@@ -86,6 +86,7 @@ impl World {
             unschedulable: false,
             out_of_service: false,
             excluded: false,
+            servicelb: false,
         };
         let addresses = [format!("192.168.1.{}/24", 10 + number), format!("fd00::{}/64", 10 + number)];
         let link = MemberLink {
@@ -173,6 +174,8 @@ impl World {
             ingress: Vec::new(),
             foreign_ingress: false,
             condition: None,
+            ingress_by: None,
+            later_mark: None,
         };
         edit(&mut service);
         self.endpoints(name, &["n1"]);

@@ -9,11 +9,14 @@ pub mod task;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::others;
 use super::told::Told;
 use crate::config::Config;
-use crate::facts::{Event, EventKind, Living, MemberLink, NodeName, ObjectKey, Objects, Snapshot, Subject};
+use crate::facts::{Event, EventKind, Links, Living, MemberLink, NodeName, ObjectKey, Objects, Snapshot, Subject};
 use crate::machine::{Instant, earliest};
+use crate::plan::kernel::{self, answered_by_kernel};
 use crate::plan::survey::{Unmatched, survey};
+use crate::plan::{Serving, is_served};
 
 /// How long members, their links and Nodes have to stay as they are.
 pub const REST: Duration = Duration::from_secs(60);
@@ -85,6 +88,28 @@ pub fn idle(config: &Config, snapshot: &Snapshot, living: &Living, sources: &Sou
         Warning { about: format!("{kind} {name} {about}"), subject, reason, what: unmatched.what(), action: unmatched.action() }
     };
     survey(config, snapshot, living).into_iter().filter(|unmatched| !is_meant(unmatched)).map(warning).collect()
+}
+
+/// What else is at work on our Services, or answers for their addresses. Of the links only those of the leader's own host, `me`, are known.
+pub fn rivals(config: &Config, snapshot: &Snapshot, me: &NodeName, links: &Links) -> Vec<Warning> {
+    let on_node = |name: &NodeName| snapshot.nodes.get(name).map(|node| Subject::Node(name.clone(), node.uid.clone()));
+    let ours = snapshot.services.values().find(|service| is_served(config, service) == Serving::Ours);
+    let servers = others::servicelb(snapshot);
+    let servicelb = servers.first().zip(ours).map(|(server, service)| {
+        let (what, action) = others::two_balancers(servers.clone(), &service.key);
+        Warning { about: "ServiceLB".to_owned(), subject: on_node(server), reason: "ServiceLBActive", what, action }
+    });
+    let marked = others::marked(config, snapshot).into_iter().filter_map(|(other, services)| {
+        let service = snapshot.services.get(services.first()?)?;
+        let subject = Some(Subject::Service(service.key.clone(), service.uid.clone()));
+        let action = other.action(&service.key);
+        Some(Warning { about: other.to_string(), subject, reason: "OtherLoadBalancer", what: others::at_work(&other, &services), action })
+    });
+    let kernel = answered_by_kernel(snapshot, links).into_iter().map(|(link, addresses)| {
+        let (what, action) = kernel::told(me, &link, &addresses);
+        Warning { about: format!("link {link}"), subject: on_node(me), reason: "KernelAnswersARP", what, action }
+    });
+    servicelb.into_iter().chain(marked).chain(kernel).collect()
 }
 
 /// What the survey rests on.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Diary, Sources, Warning, idle};
+use super::{Diary, Sources, Warning, idle, rivals};
 use crate::api::Api;
 use crate::api::events::Recorder;
 use crate::config::Config;
-use crate::facts::{Living, NodeName, ObjectsSeen, Snapshot};
+use crate::facts::{Links, Living, NodeName, ObjectsSeen, Snapshot};
 use crate::leader::edits::Edits;
 use crate::machine::Instant;
 use crate::net::clock;
@@ -29,6 +29,8 @@ pub struct Inputs {
     pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
     /// Who may own addresses.
     pub living: watch::Receiver<Arc<Living>>,
+    /// The links of this host.
+    pub links: watch::Receiver<Arc<Links>>,
     /// Edits of the configuration: its ConfigMap is known by them.
     pub edits: watch::Receiver<Edits>,
     /// The custom resources of the configuration.
@@ -43,7 +45,7 @@ pub async fn run(api: Api, node: NodeName, mut inputs: Inputs, shutdown: Cancell
     let recorder = Recorder::new(api, node.as_str());
     let mut diary = Diary::default();
     loop {
-        let (due, wake) = look(&mut diary, &mut inputs, clock::now());
+        let (due, wake) = look(&mut diary, &node, &mut inputs, clock::now());
         for warning in due {
             tracing::warn!(reason = warning.reason, "{}", warning.message());
             let Some(event) = warning.event() else { continue };
@@ -62,6 +64,7 @@ pub async fn run(api: Api, node: NodeName, mut inputs: Inputs, shutdown: Cancell
             changed = inputs.config.changed() => changed?,
             changed = inputs.snapshot.changed() => changed?,
             changed = inputs.living.changed() => changed?,
+            changed = inputs.links.changed() => changed?,
             changed = inputs.edits.changed() => changed?,
             changed = inputs.objects.changed() => changed?,
         }
@@ -69,10 +72,10 @@ pub async fn run(api: Api, node: NodeName, mut inputs: Inputs, shutdown: Cancell
 }
 
 /// What is to be told now, and when to look again even if nothing happens.
-fn look(diary: &mut Diary, inputs: &mut Inputs, now: Instant) -> (Vec<Warning>, Option<Instant>) {
+fn look(diary: &mut Diary, me: &NodeName, inputs: &mut Inputs, now: Instant) -> (Vec<Warning>, Option<Instant>) {
     let leading = *inputs.leading.borrow_and_update();
     let (config, snapshot) = (inputs.config.borrow_and_update().clone(), inputs.snapshot.borrow_and_update().clone());
-    let living = inputs.living.borrow_and_update().clone();
+    let (living, links) = (inputs.living.borrow_and_update().clone(), inputs.links.borrow_and_update().clone());
     let (edits, objects) = (inputs.edits.borrow_and_update().clone(), inputs.objects.borrow_and_update().clone());
     let (Some(config), Some(snapshot)) = (config, snapshot) else { return (Vec::new(), None) };
     let at_rest = diary.at_rest(&config, &snapshot, &living, now);
@@ -81,6 +84,8 @@ fn look(diary: &mut Diary, inputs: &mut Inputs, now: Instant) -> (Vec<Warning>, 
     }
     let objects = if let ObjectsSeen::Present(objects) = objects { objects } else { Arc::default() };
     let sources = Sources { text: edits.text(), objects: Some(&objects) };
-    let due = diary.due(idle(&config, &snapshot, &living, &sources), now);
+    let mut warnings = idle(&config, &snapshot, &living, &sources);
+    warnings.extend(rivals(&config, &snapshot, me, &links));
+    let due = diary.due(warnings, now);
     (due, diary.next(now))
 }
