@@ -186,7 +186,7 @@ fn start_sources(tasks: &mut Tasks, api: &Api, memory: Option<Memory>, options: 
     let links = wires.links.clone();
     tasks.spawn(async move { ("net::link", net::link::run(links, rest).await) });
     let (reports, received) = mpsc::unbounded_channel();
-    let outlet = config::task::Outlet { config: wires.config.clone(), reports };
+    let outlet = config::task::Outlet { config: wires.config.clone(), reports, memory: memory.clone() };
     let objects = start_objects(tasks, api, memory.clone(), options, wires, phases);
     let rest = phases.rest.clone();
     match options.config.text.clone() {

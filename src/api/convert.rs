@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::{Node as NodeObject, Service as ServiceObject};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::managed::others;
+use super::managed::traces;
 use crate::addr::Family;
 use crate::facts::{
-    AnnouncedCondition, Endpoints, FamilyPolicy, Node, NodeName, Protocol, Service, ServiceKey, ServicePort, TrafficPolicy, Uid,
+    AnnouncedCondition, Endpoints, FamilyPolicy, Node, NodeName, Protocol, Service, ServiceKey, ServicePort, Traces, TrafficPolicy, Uid,
 };
 
 /// Our condition type on Services.
@@ -38,7 +38,7 @@ pub fn service(object: ServiceObject) -> Option<Service> {
     }
     let meta = object.metadata;
     let annotations = meta.annotations.unwrap_or_default();
-    let others = others(&meta.managed_fields.unwrap_or_default());
+    let traces = traces(&meta.managed_fields.unwrap_or_default());
     let status = object.status.unwrap_or_default();
     let ingress = status.load_balancer.unwrap_or_default().ingress.unwrap_or_default();
     let cluster_ips = spec.cluster_ips.unwrap_or_default();
@@ -71,8 +71,7 @@ pub fn service(object: ServiceObject) -> Option<Service> {
             parsed.is_none() || !vip || entry.hostname.is_some() || entry.ports.as_ref().is_some_and(|ports| !ports.is_empty())
         }),
         ingress: ingress.into_iter().filter_map(|entry| entry.ip?.parse().ok()).collect(),
-        ingress_by: others.ingress_by,
-        later_mark: others.later_mark,
+        traces: (traces != Traces::default()).then(|| Box::new(traces)),
         condition: status.conditions.unwrap_or_default().into_iter().find(|condition| condition.type_ == CONDITION).map(condition),
     })
 }

@@ -43,7 +43,7 @@ impl Other {
     fn of_status(snapshot: &Snapshot, service: &Service) -> Self {
         let servers = servicelb(snapshot);
         let nodes = |address: &IpAddr| snapshot.nodes.values().any(|node: &std::sync::Arc<Node>| node.addresses.contains(address));
-        let manager = service.ingress_by.as_deref();
+        let manager = service.traces.as_ref().and_then(|traces| traces.ingress_by.as_deref());
         let known = manager.and_then(|manager| match manager {
             _ if manager.starts_with("k3s") => Some(Self::ServiceLb(servers.clone())),
             _ if manager.starts_with("kube-vip") => Some(Self::KubeVip),
@@ -66,7 +66,7 @@ impl Other {
 
     /// Who marked `service` after we wrote it.
     fn of_mark(service: &Service) -> Option<Self> {
-        let mark = service.later_mark.as_deref()?;
+        let mark = service.traces.as_ref()?.later_mark.as_deref()?;
         Some(match mark.split_once('/')?.0 {
             "kube-vip.io" => Self::KubeVip,
             "cilium.io" | "io.cilium" => Self::Cilium,
@@ -152,7 +152,7 @@ pub fn all_overwritten(config: &Config, snapshot: &Snapshot, living: &Living) ->
 /// Who marked Services of ours after we wrote them, and which.
 pub fn marked(config: &Config, snapshot: &Snapshot) -> BTreeMap<Other, BTreeSet<ServiceKey>> {
     let mut marked: BTreeMap<Other, BTreeSet<ServiceKey>> = BTreeMap::new();
-    for service in snapshot.services.values().filter(|service| service.later_mark.is_some()) {
+    for service in snapshot.services.values().filter(|service| service.traces.is_some()) {
         if let (Serving::Ours, Some(other)) = (is_served(config, service), Other::of_mark(service)) {
             marked.entry(other).or_default().insert(service.key.clone());
         }

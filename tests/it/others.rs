@@ -1,7 +1,7 @@
 //! Other load balancers on the same Services, k3s ServiceLB among them, and kernels that answer for addresses (feature F10): told once,
 //! with what to do; on paper too, as far as files show it.
 
-use lanlord::facts::{Link, Links, NodeName, Service};
+use lanlord::facts::{Link, Links, NodeName, Service, Traces};
 use lanlord::leader::warnings::{Warning, rivals};
 use serde_json::{Value, json};
 
@@ -18,11 +18,15 @@ fn world() -> World {
     world
 }
 
+fn mark(service: &mut Service, mark: &str) {
+    service.traces = Some(Box::new(Traces { ingress_by: None, later_mark: Some(mark.to_owned()) }));
+}
+
 /// The one Event after somebody else wrote `ingress`.
 fn overwritten(mut world: World, by: Option<&str>, ingress: &[&str], more: impl FnOnce(&mut Service)) -> String {
     world.edit("web", |service| {
         service.ingress = ingress.iter().map(|text| ip(text)).collect();
-        service.ingress_by = by.map(ToOwned::to_owned);
+        service.traces = Some(Box::new(Traces { ingress_by: by.map(ToOwned::to_owned), later_mark: None }));
         more(service);
     });
     let told: Vec<String> = world.settle().into_iter().filter(|event| event.starts_with("StatusOverwritten")).collect();
@@ -31,13 +35,16 @@ fn overwritten(mut world: World, by: Option<&str>, ingress: &[&str], more: impl 
     event.clone()
 }
 
+/// Field manager, ingress, what else it left; who it is, what to do.
+type Case = (Option<&'static str>, &'static [&'static str], fn(&mut Service), &'static str, &'static str);
+
 #[test]
 fn who_overwrote_a_status_is_named_with_the_command_that_stops_it() {
     let metallb =
         |service: &mut Service| drop(service.annotations.insert("metallb.io/ip-allocated-from-pool".to_owned(), "first".to_owned()));
     let plain = |_: &mut Service| ();
-    let nodes: &[&str] = &["192.168.1.11", "192.168.1.12"];
-    let table: [(Option<&str>, &[&str], fn(&mut Service), &str, &str); 11] = [
+    let nodes: &'static [&'static str] = &["192.168.1.11", "192.168.1.12"];
+    let table: [Case; 11] = [
         (Some("k3s"), nodes, plain, "k3s ServiceLB changed the status to 192.168.1.11 and 192.168.1.12", SERVICELB),
         (
             Some("controller"),
@@ -112,9 +119,9 @@ fn servicelb_that_is_on_is_told_once_with_all_servers_and_only_where_there_are_s
 fn another_load_balancer_that_marks_services_after_us_is_told_once_for_all_of_them() {
     let mut world = world();
     for number in 0..5 {
-        world.create(&format!("app{number}"), |service| service.later_mark = Some("metallb.io/ip-allocated-from-pool".to_owned()));
+        world.create(&format!("app{number}"), |service| mark(service, "metallb.io/ip-allocated-from-pool"));
     }
-    world.edit("web", |service| service.later_mark = Some("cilium.io/IPAMRequestSatisfied".to_owned()));
+    world.edit("web", |service| mark(service, "cilium.io/IPAMRequestSatisfied"));
     let told: Vec<String> = leader(&world, &Links::default()).iter().map(Warning::message).collect();
     assert_eq!(
         told,

@@ -174,8 +174,7 @@ impl World {
             ingress: Vec::new(),
             foreign_ingress: false,
             condition: None,
-            ingress_by: None,
-            later_mark: None,
+            traces: None,
         };
         edit(&mut service);
         self.endpoints(name, &["n1"]);
