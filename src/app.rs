@@ -153,6 +153,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     start_membership(&mut tasks, &api, &options, &instance, &wires, &phases, &feedback);
     start_leader(&mut tasks, &api, &options, &instance, &wires, &phases, feedback);
     start_counters(&mut tasks, &api, &options, &wires, &phases);
+    start_warnings(&mut tasks, &api, &options, &wires, &phases);
     start_plan(&mut tasks, &options, &wires, &phases);
     let health = Health::new();
     start_l2(&mut tasks, &wires, &phases, health.heartbeat("l2", STUCK))?;
@@ -185,7 +186,7 @@ fn start_sources(tasks: &mut Tasks, api: &Api, memory: Option<Memory>, options: 
     let links = wires.links.clone();
     tasks.spawn(async move { ("net::link", net::link::run(links, rest).await) });
     let (reports, received) = mpsc::unbounded_channel();
-    let outlet = config::task::Outlet { config: wires.config.clone(), reports };
+    let outlet = config::task::Outlet { config: wires.config.clone(), reports, memory: memory.clone() };
     let objects = start_objects(tasks, api, memory.clone(), options, wires, phases);
     let rest = phases.rest.clone();
     match options.config.text.clone() {
@@ -401,6 +402,20 @@ fn start_counters(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires
     };
     let (to, rest) = (api.clone(), phases.rest.clone());
     tasks.spawn(async move { ("leader::counters", leader::counters::task::run(to, inputs, rest).await) });
+}
+
+fn start_warnings(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires, phases: &Phases) {
+    let inputs = leader::warnings::task::Inputs {
+        leading: wires.leading.subscribe(),
+        config: wires.config.subscribe(),
+        snapshot: wires.snapshot.subscribe(),
+        living: wires.living.subscribe(),
+        links: wires.links.subscribe(),
+        edits: wires.edits.subscribe(),
+        objects: wires.objects.subscribe(),
+    };
+    let (to, node, rest) = (api.clone(), options.node.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("leader::warnings", leader::warnings::task::run(to, node, inputs, rest).await) });
 }
 
 fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phases) {

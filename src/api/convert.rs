@@ -7,9 +7,10 @@ use k8s_openapi::api::core::v1::{Node as NodeObject, Service as ServiceObject};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::managed::traces;
 use crate::addr::Family;
 use crate::facts::{
-    AnnouncedCondition, Endpoints, FamilyPolicy, Node, NodeName, Protocol, Service, ServiceKey, ServicePort, TrafficPolicy, Uid,
+    AnnouncedCondition, Endpoints, FamilyPolicy, Node, NodeName, Protocol, Service, ServiceKey, ServicePort, Traces, TrafficPolicy, Uid,
 };
 
 /// Our condition type on Services.
@@ -19,6 +20,9 @@ pub const CONDITION: &str = "lanlord.dev/Announced";
 const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// Taint by which an operator says that a node is gone for good.
 const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
+
+/// The arguments with which k3s was started on a Node, its configuration file included: a list of texts in JSON.
+const K3S_ARGUMENTS: &str = "k3s.io/node-args";
 
 const ANNOTATION_PREFIXES: &[&str] = &["lanlord.dev/", "metallb.io/", "metallb.universe.tf/", "kube-vip.io/"];
 
@@ -34,6 +38,7 @@ pub fn service(object: ServiceObject) -> Option<Service> {
     }
     let meta = object.metadata;
     let annotations = meta.annotations.unwrap_or_default();
+    let traces = traces(&meta.managed_fields.unwrap_or_default());
     let status = object.status.unwrap_or_default();
     let ingress = status.load_balancer.unwrap_or_default().ingress.unwrap_or_default();
     // What is written by hand has only the older field.
@@ -67,6 +72,7 @@ pub fn service(object: ServiceObject) -> Option<Service> {
             parsed.is_none() || !vip || entry.hostname.is_some() || entry.ports.as_ref().is_some_and(|ports| !ports.is_empty())
         }),
         ingress: ingress.into_iter().filter_map(|entry| entry.ip?.parse().ok()).collect(),
+        traces: (traces != Traces::default()).then(|| Box::new(traces)),
         condition: status.conditions.unwrap_or_default().into_iter().find(|condition| condition.type_ == CONDITION).map(condition),
     })
 }
@@ -121,6 +127,24 @@ pub fn merged<'a>(slices: impl Iterator<Item = &'a Endpoints>) -> Endpoints {
     })
 }
 
+/// Whether `arguments` are those of a k3s server that runs its ServiceLB. It is a part of its cloud controller.
+fn has_servicelb(arguments: &str) -> bool {
+    let arguments: Vec<String> = serde_json::from_str(arguments).unwrap_or_default();
+    let mut words = arguments.iter().flat_map(|argument| argument.split('='));
+    if words.next() != Some("server") {
+        return false;
+    }
+    let mut flag = "";
+    for word in words {
+        let off = matches!(flag, "--disable" | "--no-deploy") && word.split(',').any(|name| name.trim() == "servicelb");
+        if off || (word == "--disable-cloud-controller") {
+            return false;
+        }
+        flag = word;
+    }
+    true
+}
+
 /// A Node.
 pub fn node(object: NodeObject) -> Node {
     let meta = object.metadata;
@@ -134,6 +158,7 @@ pub fn node(object: NodeObject) -> Node {
         name: NodeName::new(&text(meta.name)),
         uid: Uid(text(meta.uid).into()),
         excluded: labels.contains_key(EXCLUDE_LABEL),
+        servicelb: meta.annotations.and_then(|mut annotations| annotations.remove(K3S_ARGUMENTS)).is_some_and(|text| has_servicelb(&text)),
         labels,
         addresses: addresses
             .into_iter()
@@ -191,6 +216,30 @@ mod tests {
         assert!(slice(serde_json::json!({"ready": false, "serving": true, "terminating": true})).nodes.contains("n1"));
         let unready = slice(serde_json::json!({"ready": false, "serving": false}));
         assert!(unready.any && !unready.serving && unready.nodes.is_empty());
+    }
+
+    #[test]
+    fn a_k3s_server_runs_servicelb_unless_its_arguments_say_otherwise() {
+        let table = [
+            (r#"["server"]"#, true),
+            (r#"["server","--disable","traefik"]"#, true),
+            (r#"["server","--disable",""]"#, true),
+            (r#"["server","--disable","traefik","--disable","servicelb"]"#, false),
+            (r#"["server","--disable=traefik,servicelb"]"#, false),
+            (r#"["server","--disable","servicelb,traefik"]"#, false),
+            (r#"["server","--no-deploy","servicelb"]"#, false),
+            (r#"["server","--disable-cloud-controller"]"#, false),
+            (r#"["server","--disable-cloud-controller","true"]"#, false),
+            (r#"["server","--servicelb-namespace","servicelb"]"#, true),
+            (r#"["agent","--node-label","a=b"]"#, false),
+            ("[]", false),
+            ("no list", false),
+        ];
+        for (arguments, expected) in table {
+            assert_eq!(has_servicelb(arguments), expected, "{arguments}");
+            let json = serde_json::json!({"metadata": {"name": "n1", "annotations": {K3S_ARGUMENTS: arguments}}});
+            assert_eq!(node(parse(json)).servicelb, expected, "{arguments}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What an agent remembers over a restart: the last Snapshot and the configuration, in a directory in memory that outlives the
-//! container. It is used only when the API server cannot be reached at the start, so that what was announced is announced again.
+//! container. It is used when the API server cannot be reached at the start, so that what was announced is announced again. Beside
+//! that the last good configuration is in it, for a start that finds it broken.
 //!
 //! Each file is replaced as a whole, readable by its owner alone, and says which format it has and whose it is: one that is of
 //! another format, of another node or broken counts for nothing. It holds what the watches see; Secrets are not among that.
@@ -116,6 +117,11 @@ impl Memory {
         }
     }
 
+    /// What file `name` holds; nothing if it cannot be used.
+    pub fn recollect<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.open_envelope(&self.directory.join(name)).ok().flatten().map(|envelope| envelope.content)
+    }
+
     fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let path = self.directory.join(name);
         match self.open_envelope(&path) {
@@ -148,7 +154,7 @@ impl Memory {
     }
 
     /// Writes `content` to `name`; a failure is logged.
-    pub(super) fn write<T: Serialize>(&self, name: &str, content: T) {
+    pub fn write<T: Serialize>(&self, name: &str, content: T) {
         let path = self.directory.join(name);
         let envelope = Envelope { format: FORMAT, node: self.node.clone(), saved: Timestamp::now(), content };
         let written = serde_json::to_vec(&envelope).map_err(io::Error::from).and_then(|text| replace(&path, &text));

@@ -10,6 +10,7 @@ pub mod events;
 mod heartbeat;
 pub mod kube_proxy;
 pub mod lease;
+mod managed;
 pub mod memory;
 pub mod objects;
 pub mod patch;

@@ -11,6 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::convert::{self, CONDITION};
+use super::managed::MANAGER;
 use super::{Api, REQUEST_TIMEOUT, WriteError, bounded};
 use crate::facts::{AnnouncedCondition, Holder, Service};
 
@@ -52,7 +53,7 @@ impl Api {
     pub async fn patch_service_status(&self, service: &Service, status: &ServiceStatus) -> Result<Option<Service>, WriteError> {
         let services = kube::Api::<ServiceObject>::namespaced(self.client(), &service.key.namespace);
         let patch = Patch::Strategic(body(service, status));
-        let params = PatchParams::default();
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let written = self.write("patch", "services/status", services.patch_status(&service.key.name, &params, &patch)).await?;
         Ok(convert::service(written))
     }

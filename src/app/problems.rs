@@ -20,6 +20,7 @@ pub fn problems(report: &Report) -> Vec<Problem> {
             format!("give that machine another address, or take {} out of the pool", conflict.address),
         )
     }));
+    problems.extend(report.findings.iter().cloned());
     problems
 }
 

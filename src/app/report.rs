@@ -51,7 +51,9 @@ pub struct Report {
     pub links: Vec<LinkReport>,
     /// Addresses of pools that other machines of the LAN use: set aside.
     pub conflicts: Vec<ConflictReport>,
-    /// What a person may have to look at.
+    /// What the configuration and this host's links say that something is amiss, which nothing above shows.
+    pub findings: Vec<Problem>,
+    /// What a person may have to look at, the findings among it.
     pub problems: Vec<Problem>,
 }
 

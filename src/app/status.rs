@@ -8,17 +8,19 @@ use jiff::Timestamp;
 
 use super::Wires;
 use super::problems::problems;
-use super::report::{AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, Report, SessionReport};
+use super::report::{AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, Problem, Report, SessionReport};
 use crate::addr::{Family, MacAddr};
 use crate::api::watch::Contact;
 use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{SessionStatus, State as SessionState};
 use crate::config::Pool;
-use crate::facts::{Evidence, LinkName, Living, Member, NodeName, ServiceKey, Snapshot};
+use crate::facts::{Evidence, LinkName, Living, Member, NodeName, ObjectsSeen, ServiceKey, Snapshot};
 use crate::l2::status::LinkStatus;
+use crate::leader::warnings::{self, Sources, Warning};
 use crate::membership::judge::State;
 use crate::membership::task::Status;
 use crate::plan::GroupPlan;
+use crate::plan::kernel::{self, answered_by_kernel};
 use crate::telemetry::metrics::{Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels};
 
 /// Brings every figure up to date.
@@ -28,6 +30,7 @@ pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     figures.config_loaded = config.is_some();
     figures.config_stale = *wires.config_problems.borrow() > 0;
     figures.config_problems = *wires.config_problems.borrow();
+    figures.config_unmatched = idle(wires).len() as u64;
     figures.leader = *wires.leading.borrow();
     figures.members = wires.living.borrow().members.len() as u64;
     figures.api_reachable = matches!(wires.api.borrow().contact, Contact::Reachable { .. });
@@ -41,6 +44,22 @@ pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     layer2(figures, wires, node);
     figures.others = others(&wires.membership.borrow());
     figures.sessions = wires.bfd.borrow().sessions.iter().map(|(key, status)| session_figures(key, status)).collect();
+}
+
+/// What of the configuration has nothing to work on, as this agent sees it.
+fn idle(wires: &Wires) -> Vec<Warning> {
+    let (config, snapshot, living) = (wires.config.borrow().clone(), wires.snapshot.borrow().clone(), wires.living.borrow().clone());
+    let objects = if let ObjectsSeen::Present(objects) = &*wires.objects.borrow() { objects.clone() } else { Arc::default() };
+    let sources = Sources { text: None, objects: Some(&objects) };
+    config.zip(snapshot).map(|(config, snapshot)| warnings::idle(&config, &snapshot, &living, &sources)).unwrap_or_default()
+}
+
+/// What the configuration and this host's links say that something is amiss.
+fn findings(wires: &Wires, snapshot: &Snapshot, node: &NodeName) -> Vec<Problem> {
+    let idle = idle(wires).into_iter().map(|it| (it.what, it.action));
+    let kernel = answered_by_kernel(snapshot, &wires.links.borrow());
+    let kernel = kernel.into_iter().map(|(link, addresses)| kernel::told(node, &link, &addresses));
+    idle.chain(kernel).map(|(what, action)| Problem { what, action }).collect()
 }
 
 fn others(status: &Status) -> MemberFigures {
@@ -111,6 +130,7 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         groups: wires.plan.borrow().groups.values().map(|plan| group(plan)).collect(),
         links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
         conflicts: conflicts(&snapshot, &l2.conflicts, node),
+        findings: findings(wires, &snapshot, node),
         ..Report::default()
     };
     contact(&mut report, &api.contact);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::answer::{Output, exit, write_report};
 use super::cluster::{Cluster, Origins};
 use super::r#move::{announcer, not_found};
-use super::report::{ServiceReport, Settled};
+use super::report::{ServiceReport, Settled, others_at_work};
 use super::table::{row, table};
 use crate::config::Config;
 use crate::facts::{LinkName, Node, NodeName, Service, ServiceKey};
@@ -132,6 +132,7 @@ impl Explain {
 fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     let (key, living) = (&service.key, cluster.living());
     let serving = is_served(&cluster.config, service);
+    let others = others_at_work(&cluster.config, &cluster.snapshot, &living).remove(key).unwrap_or_default();
     let recorded = plan(&cluster.config, &cluster.snapshot, &living).group_of(key).is_some();
     if !recorded {
         cluster.snapshot = settle(&cluster.config, &cluster.snapshot, &living);
@@ -145,6 +146,7 @@ fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     let assignment = assign(&config, &snapshot, &living).remove(key).unwrap_or_default();
     let group = plan.group_of(key);
     let mut of_service = ServiceReport::of(&settled, key, &assignment, group);
+    of_service.problems.extend(others);
     match serving {
         Serving::Ours => {}
         Serving::Deleting => of_service.problems.push("it is being deleted, so its addresses are withdrawn".to_owned()),

@@ -72,6 +72,7 @@ impl Plan {
         let cluster = self.origins.read(input)?;
         let living = cluster.living();
         let Cluster { config, mut snapshot, mut notes, .. } = cluster;
+        let seen = snapshot.clone();
         let (mut before, mut homeless) = (State::recorded(&config, &snapshot), BTreeSet::new());
         let against = if self.against.is_empty() { None } else { Some(configuration(&self.against, input)?) };
         if against.is_some() || self.drain.is_some() {
@@ -85,6 +86,7 @@ impl Plan {
         let after = rest(&config, &snapshot, &living);
         let settled = Settled { config: &config, snapshot: &after, living: &living, homeless: &homeless };
         let mut report = PlanReport::of(&settled);
+        report.tell_others(&config, &seen, &living);
         report.changes = changes(&before, &snapshot, &settled);
         notes.append(&mut report.notes);
         report.notes = notes;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::facts::{LinkName, Living, NodeName, ServiceKey, Snapshot};
 use crate::leader::assign::{Assignment, assign};
+use crate::leader::others::{all_overwritten, at_work, marked, servicelb, two_balancers};
 use crate::leader::paper::UNKNOWN_LINK;
 use crate::leader::tell::contested_text;
 use crate::plan::survey::survey;
@@ -134,6 +135,22 @@ impl PlanReport {
         Self { services, addresses, changes: Vec::new(), problems, notes: notes.collect() }
     }
 
+    /// Adds what other load balancers do to the cluster as it was seen.
+    pub fn tell_others(&mut self, config: &Config, seen: &Snapshot, living: &Living) {
+        for (key, texts) in others_at_work(config, seen, living) {
+            let is_it = |service: &&mut ServiceReport| *service.namespace == *key.namespace && *service.name == *key.name;
+            if let Some(service) = self.services.iter_mut().find(is_it) {
+                service.problems.extend(texts);
+            }
+        }
+        let ours = seen.services.values().find(|service| is_served(config, service) == Serving::Ours);
+        let (servers, ours) = (servicelb(seen), ours.map(|service| &service.key));
+        self.problems.extend(ours.filter(|_| !servers.is_empty()).map(|service| {
+            let (what, action) = two_balancers(servers, service);
+            format!("{what}; {action}")
+        }));
+    }
+
     /// Whether there is nothing to look at.
     pub fn is_well(&self) -> bool {
         self.problems.is_empty() && self.services.iter().all(|service| service.problems.is_empty())
@@ -152,6 +169,21 @@ impl ServiceReport {
         problems.extend(group.filter(|_| !addresses.is_empty()).and_then(|group| silent(settled, group)));
         Self { namespace: key.namespace.to_string(), name: key.name.to_string(), addresses: addresses.clone(), pool, problems }
     }
+}
+
+/// What other load balancers do to Services, as far as it can be seen.
+pub fn others_at_work(config: &Config, seen: &Snapshot, living: &Living) -> BTreeMap<ServiceKey, Vec<String>> {
+    let mut told: BTreeMap<ServiceKey, Vec<String>> = BTreeMap::new();
+    for (service, text) in all_overwritten(config, seen, living) {
+        told.entry(service).or_default().push(text);
+    }
+    for (other, services) in marked(config, seen) {
+        for service in services {
+            let text = format!("{}; {}", at_work(&other, &[service.clone()].into()), other.action(&service));
+            told.entry(service).or_default().push(text);
+        }
+    }
+    told
 }
 
 /// What of the group nobody announces, and why.

@@ -8,10 +8,12 @@
 //! ```
 //!
 //! What cannot be read or accepted never replaces what is in force; neither does a ConfigMap or a file that vanishes, because a
-//! configuration is re-applied or moved more often than it is meant to go away. While nothing was ever in force, an absent source is
+//! configuration is re-applied or moved more often than it is meant to go away. It is remembered over a restart of the container, for an
+//! agent that starts anew beside a mistake must not take away what the others announce. While nothing was ever in force, an absent source is
 //! a configuration without pools. Custom resources are added to the one text there is, each judged by itself (see `objects`); one
 //! that is deleted is meant to go.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use notify::{EventKind, RecursiveMode, Watcher};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +29,8 @@ use super::objects::{Gathered, gather};
 pub use super::texts::Texts;
 use super::tree::LARGEST;
 use super::{Accepted, Config, Place, Problem, Problems, Source};
-use crate::facts::{ConfigMapSeen, Objects, ObjectsSeen, Subject};
+use crate::api::memory::Memory;
+use crate::facts::{ConfigMapSeen, Object, ObjectKey, Objects, ObjectsSeen, Subject};
 
 /// Quiet time after a change before it is read: an editor needs several steps to save.
 const QUIET: Duration = Duration::from_millis(100);
@@ -61,6 +65,19 @@ pub struct Outlet {
     pub config: watch::Sender<Option<Arc<Config>>>,
     /// A report of every edit. A queue, because no report may be lost; people edit slowly.
     pub reports: mpsc::UnboundedSender<Report>,
+    /// Where it is remembered what is in force.
+    pub memory: Option<Memory>,
+}
+
+/// Where the last good version of everything is remembered.
+const GOOD: &str = "good.json";
+
+/// The last good version of everything: what an agent that is started again keeps in force where it finds it broken.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Good {
+    /// Of a ConfigMap: what it is called, and its keys. A file has no last good version but in a running agent.
+    keys: Option<(String, BTreeMap<String, String>)>,
+    objects: Vec<(ObjectKey, Object)>,
 }
 
 /// Follows the ConfigMap `namespace/name`, and `objects` if they are a source too. Ends when `cancel` does.
@@ -180,11 +197,33 @@ struct Keeper {
     judged: Option<Arc<Objects>>,
     /// What came of it.
     gathered: Option<Gathered>,
+    /// What is remembered as good.
+    remembered: Good,
 }
 
 impl Keeper {
     fn new(source: String, objects: Option<watch::Receiver<ObjectsSeen>>, outlet: Outlet) -> Self {
-        Self { source, outlet, objects, texts: None, good: None, edit: None, judged: None, gathered: None }
+        let remembered: Good = outlet.memory.as_ref().and_then(|memory| memory.recollect(GOOD)).unwrap_or_default();
+        let keys = remembered.keys.clone().filter(|(called, _)| *called == source);
+        let good = keys.map(|(called, data)| Texts::Keys(called, data));
+        Self { source, outlet, objects, texts: None, good, edit: None, judged: None, gathered: None, remembered }
+    }
+
+    /// The objects of the configuration in force, or of that of an earlier life.
+    fn used(&self) -> Objects {
+        let remembered = || self.remembered.objects.iter().map(|(key, object)| (key.clone(), Arc::new(object.clone()))).collect();
+        self.gathered.as_ref().map_or_else(remembered, |gathered| gathered.used.clone())
+    }
+
+    fn remember(&mut self, used: &Objects) {
+        let Some(memory) = &self.outlet.memory else { return };
+        let keys = if let Some(Texts::Keys(called, data)) = &self.good { Some((called.clone(), data.clone())) } else { None };
+        let objects = used.iter().map(|(key, object)| (key.clone(), Object::clone(object))).collect();
+        let good = Good { keys, objects };
+        if self.remembered != good {
+            memory.write(GOOD, &good);
+            self.remembered = good;
+        }
     }
 
     /// Waits for an edit of an object.
@@ -221,7 +260,7 @@ impl Keeper {
         if self.edit.is_none() && self.judged.as_ref().is_some_and(|judged| same_texts(judged, &objects)) {
             return;
         }
-        let used = self.gathered.as_ref().map(|gathered| gathered.used.clone()).unwrap_or_default();
+        let used = self.used();
         let mut outcome = texts.as_ref().map_err(Clone::clone).and_then(|texts| gather(texts, &objects, &used));
         let wrong = match (&outcome, texts) {
             (Ok(_), Ok(texts)) => {
@@ -236,6 +275,7 @@ impl Keeper {
         let gathered = outcome.ok();
         if let Some(gathered) = &gathered {
             self.publish(&gathered.accepted.config);
+            self.remember(&gathered.used);
         }
         self.report(wrong, gathered, objects);
     }

@@ -134,4 +134,7 @@ pub struct Links {
     pub links: BTreeMap<LinkName, Link>,
     /// Next hops of default routes.
     pub gateways: BTreeSet<IpAddr>,
+    /// The kernel answers ARP on some announcing link for every IPv4 address of this host, on whatever link that is: `arp_ignore` is 0
+    /// there, the kernel's default.
+    pub answers_for_all: bool,
 }

@@ -25,6 +25,6 @@ pub use node::{Node, NodeName};
 pub use object::{Counters, OBJECT_KINDS, Object, ObjectKey, Objects, ObjectsSeen};
 pub use question::{Answer, Answers, Question, Questions};
 pub use selector::{Labels, Operator, Requirement, Selector};
-pub use service::{AnnouncedCondition, Endpoints, FamilyPolicy, Protocol, Service, ServiceKey, ServicePort, TrafficPolicy, Uid};
+pub use service::{AnnouncedCondition, Endpoints, FamilyPolicy, Protocol, Service, ServiceKey, ServicePort, Traces, TrafficPolicy, Uid};
 pub use snapshot::{LeaderRecord, Snapshot};
 pub use version::is_at_least;

@@ -83,4 +83,7 @@ pub struct Node {
     pub out_of_service: bool,
     /// Labelled `node.kubernetes.io/exclude-from-external-load-balancers`.
     pub excluded: bool,
+    /// A k3s server that does not say in its arguments that its ServiceLB is off (annotation `k3s.io/node-args`).
+    #[serde(default)]
+    pub servicelb: bool,
 }

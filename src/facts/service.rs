@@ -187,6 +187,18 @@ pub struct Service {
     pub foreign_ingress: bool,
     /// Our condition.
     pub condition: Option<AnnouncedCondition>,
+    /// What others wrote; `None`: nothing that is known. Rare, so it is boxed.
+    #[serde(default)]
+    pub traces: Option<Box<Traces>>,
+}
+
+/// Traces of other load balancers on a Service.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Traces {
+    /// The field manager that wrote `status.loadBalancer.ingress` as it is, if that is somebody else.
+    pub ingress_by: Option<String>,
+    /// An annotation or condition by which another load balancer marks what it serves, if it was written after our last write.
+    pub later_mark: Option<String>,
 }
 
 impl Service {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::assign::{Assignment, assign};
 use super::moves::{Move, moves};
+use super::others;
 use super::place::place;
 use super::share;
 use super::tell::{Now, POOL, Publish, RELEASED, events, farewell, publish};
@@ -163,7 +164,8 @@ impl<'a> Decider<'a> {
         let owner = owner.and_then(|owner| reached(self.snapshot, service, &owner).map(|()| owner));
         let mut publish = publish(self.config, service, assignment, &owner, self.now);
         let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
-        let told = events(self.config, service, assignment, &owner, &publish, repair, moved.as_ref());
+        let repaired = repair.then(|| others::overwritten(self.snapshot, service, &assignment.addresses));
+        let told = events(self.config, service, assignment, &owner, &publish, repaired, moved.as_ref());
         take.extend(again);
         let release: Vec<Claim> = given_up.iter().map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
         if let Some(claim) = release.first() {

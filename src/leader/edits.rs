@@ -31,11 +31,15 @@ pub struct Edit {
 pub struct Edits {
     last: VecDeque<Arc<Edit>>,
     count: u64,
+    text: Option<Subject>,
 }
 
 impl Edits {
     /// One more.
     pub fn push(&mut self, edit: Edit) {
+        if matches!(edit.subject, Subject::ConfigMap(..)) {
+            self.text = Some(edit.subject.clone());
+        }
         self.last.push_back(Arc::new(edit));
         if self.last.len() > MOST {
             self.last.pop_front();
@@ -46,6 +50,11 @@ impl Edits {
     /// How many there ever were.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The ConfigMap, if there is one.
+    pub fn text(&self) -> Option<&Subject> {
+        self.text.as_ref()
     }
 
     /// Those after the first `told` that are not too old to be told at `now`.

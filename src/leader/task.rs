@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::blocked::{self, Blocked};
+use super::blocked;
 use super::decide::{Decision, Tend, Work, decide};
 use super::edits::Edits;
 use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
@@ -25,6 +25,7 @@ use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
 use super::tally::{Moves, Tally};
 use super::tell::Now;
+use super::told::Told;
 use crate::api::events::Recorder;
 use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
@@ -134,7 +135,7 @@ pub async fn run(
         planner: Planner::default(),
         decide_after: Instant::default(),
         quiet: Quiet::default(),
-        blocked: Blocked::default(),
+        blocked: Told::default(),
         tally: Tally::default(),
     };
     loop {
@@ -226,7 +227,7 @@ struct Leader {
     decide_after: Instant,
     /// For `rebalance: true`.
     quiet: Quiet,
-    blocked: Blocked,
+    blocked: Told<NodeName>,
     tally: Tally,
 }
 

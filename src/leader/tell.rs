@@ -148,7 +148,7 @@ pub fn events(
     assignment: &Assignment,
     owner: &Result<Owner, NotAnnounced>,
     publish: &Publish,
-    repair: bool,
+    repaired: Option<String>,
     moved: Option<&Moved>,
 ) -> Vec<Event> {
     let event =
@@ -163,13 +163,8 @@ pub fn events(
         && service.annotations.get(ANNOUNCED) == publish.annotations.get(ANNOUNCED).and_then(Option::as_ref);
     let known = |text: &String| before.is_some_and(|before| before.message.contains(text));
     let mut events = Vec::new();
-    if repair {
-        let message = format!(
-            "something else changed the status; {} written back (is another load balancer at work on this Service?)",
-            list(&assignment.addresses)
-        );
-        events.push(event(EventKind::Warning, "StatusOverwritten", message));
-    }
+    let repair = repaired.is_some();
+    events.extend(repaired.map(|message| event(EventKind::Warning, "StatusOverwritten", message)));
     let mut taken = Vec::new();
     for (address, why) in &assignment.lost {
         if let Lost::Reserved(Reserved::Conflict(mac)) = why {

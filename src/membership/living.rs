@@ -54,6 +54,7 @@ mod tests {
             unschedulable: false,
             out_of_service,
             excluded: false,
+            servicelb: false,
         };
         let member = |name: &str, instance: Option<&str>| Member {
             node: name.into(),

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An event is only a reason to look again: the kernel does not announce everything (routes that vanish with their link) and loses
-//! events when its buffer overruns, so the state is always read whole. Nothing is polled.
+//! events when its buffer overruns, so the state is always read whole. Nothing is polled but `arp_ignore`, and that in IPVS mode only.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "enums of the kernel, of which we want a few variants")]
 
@@ -35,6 +35,9 @@ use crate::facts::{Link, LinkName, Links, Medium, Role};
 
 /// Shortest time between two dumps: a burst of events is one change.
 const COALESCE: Duration = Duration::from_millis(10);
+
+/// Between two looks at `arp_ignore` where it matters.
+const SYSCTL: Duration = Duration::from_secs(30);
 
 type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
@@ -66,11 +69,18 @@ pub async fn run(links: watch::Sender<Arc<Links>>, shutdown: CancellationToken) 
             }
             Err(error) => tracing::warn!("cannot read links: {error}"),
         }
+        let answers = has_ipvs(&links.borrow());
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(SYSCTL), if answers => {}
             closed = something_changed(&mut events) => closed?,
         }
     }
+}
+
+/// kube-proxy in IPVS mode sets `arp_ignore` if it is told to, and nothing tells of that.
+fn has_ipvs(links: &Links) -> bool {
+    links.answers_for_all && links.links.contains_key("kube-ipvs0")
 }
 
 /// Returns once links, addresses or default routes may have changed, and not sooner than [`COALESCE`] after the call.
@@ -112,7 +122,17 @@ async fn dump(handle: &Handle) -> Result<Links, rtnetlink::Error> {
             gateways.extend(default_gateways(&route));
         }
     }
-    Ok(Links { links: links.into_values().map(|link| (link.name.clone(), link)).collect(), gateways })
+    let answers_for_all = answers_for_all(links.values());
+    Ok(Links { links: links.into_values().map(|link| (link.name.clone(), link)).collect(), gateways, answers_for_all })
+}
+
+/// Of a link's own `arp_ignore` and that of `all` the larger one counts.
+fn answers_for_all<'l>(links: impl Iterator<Item = &'l Link>) -> bool {
+    let ignores = |name: &str| {
+        let file = format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore");
+        std::fs::read_to_string(file).is_ok_and(|text| text.trim() != "0")
+    };
+    !ignores("all") && links.filter(|link| link.role == Role::Own && link.up).any(|link| !ignores(link.name.as_str()))
 }
 
 fn link(message: &LinkMessage) -> Option<(u32, Link)> {

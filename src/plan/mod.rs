@@ -7,6 +7,7 @@ pub mod departure;
 pub mod eligible;
 pub mod group;
 pub mod heirs;
+pub mod kernel;
 mod layer2;
 pub mod obstacle;
 pub mod owner;

@@ -7,7 +7,7 @@ use std::fmt;
 use super::eligible::is_excluded;
 use crate::addr::{Family, Prefix, Range};
 use crate::config::{Config, L2Advertisement, Pool, PoolName};
-use crate::facts::{Labels, LinkName, Living, LivingMember, MemberLink, Node, Requirement, Selector, Snapshot};
+use crate::facts::{Labels, LinkName, Living, LivingMember, MemberLink, Node, NodeName, Requirement, Selector, Snapshot};
 
 /// What has nothing to work on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +59,13 @@ pub enum Missing {
         /// What is asked for.
         wanted: Selector,
     },
+    /// Nodes match it on which no agent is a member.
+    Agent {
+        /// What is asked for.
+        wanted: Selector,
+        /// Those nodes.
+        nodes: BTreeSet<NodeName>,
+    },
 }
 
 impl Unmatched {
@@ -79,7 +86,7 @@ pub fn survey(config: &Config, snapshot: &Snapshot, living: &Living) -> Vec<Unma
     if members.is_empty() {
         return Vec::new();
     }
-    let of_advertisements = config.l2_advertisements.iter().flat_map(|advertisement| unmatched(advertisement, &members));
+    let of_advertisements = config.l2_advertisements.iter().flat_map(|advertisement| unmatched(advertisement, snapshot, &members));
     of_advertisements.chain(config.pools.iter().filter_map(|pool| unannounced(config, pool, &members))).collect()
 }
 
@@ -102,12 +109,20 @@ fn reaches(advertisement: &L2Advertisement, labels: &Labels) -> bool {
     selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
 }
 
-fn unmatched(advertisement: &L2Advertisement, members: &[(&Node, &LivingMember)]) -> Vec<Unmatched> {
+fn unmatched(advertisement: &L2Advertisement, snapshot: &Snapshot, members: &[(&Node, &LivingMember)]) -> Vec<Unmatched> {
     let called = || advertisement.name.clone().unwrap_or_else(|| "without a name".to_owned());
     let reached: Vec<_> = members.iter().filter(|(node, _)| reaches(advertisement, &node.labels)).collect();
     if reached.is_empty() {
         let labels: Vec<&Labels> = members.iter().map(|(node, _)| &node.labels).collect();
-        let missing = advertisement.node_selectors.iter().filter_map(|selector| missing(selector, &labels)).collect();
+        let without_agent = |selector: &Selector| {
+            let nodes = snapshot.nodes.values().filter(|node| selector.matches(&node.labels)).map(|node| node.name.clone());
+            Some(nodes.collect::<BTreeSet<_>>()).filter(|nodes| !nodes.is_empty())
+        };
+        let missing = advertisement.node_selectors.iter().filter_map(|selector| match without_agent(selector) {
+            Some(nodes) => Some(Missing::Agent { wanted: selector.clone(), nodes }),
+            None => missing(selector, &labels),
+        });
+        let missing = missing.collect();
         return vec![Unmatched::NoNode { advertisement: called(), missing }];
     }
     let there: BTreeSet<LinkName> = reached.iter().flat_map(|(_, member)| &member.links).map(|link| link.name.clone()).collect();
@@ -154,6 +169,48 @@ impl fmt::Display for Missing {
                 write!(f, "no node has the label {wanted} (of {} there is {})", wanted.key, list(there, ", "))
             }
             Self::Together { wanted } => write!(f, "no node has {wanted} together"),
+            Self::Agent { wanted, nodes } => write!(f, "no agent runs on {}, which has {wanted}", list(nodes, ", ")),
+        }
+    }
+}
+
+impl Unmatched {
+    /// What is wrong.
+    pub fn what(&self) -> String {
+        match self {
+            Self::NoNode { advertisement, missing } => {
+                format!("L2Advertisement {advertisement} matches no node: {}", list(missing, "; "))
+            }
+            Self::NoInterface { advertisement, interface, there } => format!(
+                "L2Advertisement {advertisement} names interface {interface}, which no node that it matches has (there is {})",
+                list(there, ", ")
+            ),
+            Self::NoAdvertisement { pool } => format!("nobody can announce pool {pool}: no advertisement reaches it"),
+            Self::NoNetwork { pool, ranges, prefixes } if prefixes.is_empty() => {
+                format!(
+                    "nobody can announce pool {pool}: the nodes have no network of the family of {} (excludeInterfaces aside)",
+                    list(ranges, ", ")
+                )
+            }
+            Self::NoNetwork { pool, ranges, prefixes } => {
+                format!("nobody can announce pool {pool}: {} is on no node's network ({})", list(ranges, ", "), list(prefixes, ", "))
+            }
+        }
+    }
+
+    /// What to do.
+    pub fn action(&self) -> String {
+        match self {
+            Self::NoNode { missing, .. } if missing.iter().all(|it| matches!(it, Missing::Agent { .. })) => {
+                "see why: kubectl get pods -n lanlord -o wide".to_owned()
+            }
+            Self::NoNode { .. } => "label a node or change its nodeSelectors".to_owned(),
+            Self::NoInterface { .. } => "correct `interfaces`".to_owned(),
+            Self::NoAdvertisement { .. } => "add an L2Advertisement that names it".to_owned(),
+            Self::NoNetwork { prefixes, .. } if prefixes.is_empty() => {
+                "give them one, or name `interfaces` in an L2Advertisement".to_owned()
+            }
+            Self::NoNetwork { .. } => "use addresses of one of them, or name `interfaces` in an L2Advertisement".to_owned(),
         }
     }
 }
@@ -161,35 +218,6 @@ impl fmt::Display for Missing {
 /// What is wrong and what to do.
 impl fmt::Display for Unmatched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoNode { advertisement, missing } => {
-                write!(
-                    f,
-                    "L2Advertisement {advertisement} matches no node: {}; label a node or change its nodeSelectors",
-                    list(missing, "; ")
-                )
-            }
-            Self::NoInterface { advertisement, interface, there } => write!(
-                f,
-                "L2Advertisement {advertisement} names interface {interface}, which no node that it matches has (there is {}); correct `interfaces`",
-                list(there, ", ")
-            ),
-            Self::NoAdvertisement { pool } => {
-                write!(f, "nobody can announce pool {pool}: no advertisement reaches it; add an L2Advertisement that names it")
-            }
-            Self::NoNetwork { pool, ranges, prefixes } if prefixes.is_empty() => {
-                write!(
-                    f,
-                    "nobody can announce pool {pool}: the nodes have no network of the family of {} (excludeInterfaces aside); give them one, or name `interfaces` in an L2Advertisement",
-                    list(ranges, ", ")
-                )
-            }
-            Self::NoNetwork { pool, ranges, prefixes } => write!(
-                f,
-                "nobody can announce pool {pool}: {} is on no node's network ({}); use addresses of one of them, or name `interfaces` in an L2Advertisement",
-                list(ranges, ", "),
-                list(prefixes, ", ")
-            ),
-        }
+        write!(f, "{}; {}", self.what(), self.action())
     }
 }

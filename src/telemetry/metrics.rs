@@ -114,6 +114,8 @@ pub struct Figures {
     pub config_stale: bool,
     /// Problems of the newest configuration.
     pub config_problems: u64,
+    /// Advertisements, interfaces and pools of the configuration in force that have nothing to work on in this cluster.
+    pub config_unmatched: u64,
     /// This instance is the leader.
     pub leader: bool,
     /// Living members.
@@ -289,6 +291,11 @@ impl Figures {
         rows.bool("metallb_k8s_client_config_loaded_bool", "1 if a valid configuration was read at least once", self.config_loaded)?;
         rows.bool("metallb_k8s_client_config_stale_bool", "1 if the newest configuration is not valid", self.config_stale)?;
         rows.gauge("lanlord_config_problems", "Problems of the newest configuration", self.config_problems as f64)?;
+        rows.gauge(
+            "lanlord_config_unmatched",
+            "Advertisements that match no node or interface, and pools that nobody can announce",
+            self.config_unmatched as f64,
+        )?;
         rows.bool("lanlord_leader", "1 if this instance is the leader", self.leader)?;
         rows.gauge("lanlord_members", "Living members", self.members as f64)?;
         rows.gauge("lanlord_services_assigned", "Services with an address", self.services_assigned as f64)?;

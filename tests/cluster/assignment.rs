@@ -249,6 +249,14 @@ fn wishes_classes_and_what_others_wrote_are_respected() {
     cluster.wait_until(10, "that is told", || cluster.told("by-field", &["Warning StatusOverwritten", "10.77.0.221"]));
     assert_eq!(cluster.events("default", "Service", "by-field").matches("StatusOverwritten").count(), 1);
 
+    // Who overwrites one is known by the API server's managed fields.
+    let other = r#"{"status":{"loadBalancer":{"ingress":[{"ip":"10.9.9.9"}]}}}"#;
+    let by = "--field-manager=cloud-provider-kind";
+    cluster.kubectl(&["patch", "service", "auto-1", "--subresource=status", "--type=merge", by, "-p", other]);
+    cluster.wait_until(10, "the other is named", || {
+        cluster.told("auto-1", &["Warning StatusOverwritten", "cloud-provider-kind changed the status to 10.9.9.9", "written back"])
+    });
+
     assert_eq!(untouched(), before, "not even a condition");
     for name in ["other-class", "ignored"] {
         assert_eq!(cluster.events("default", "Service", name), "");

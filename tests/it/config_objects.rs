@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanlord::api::memory::Memory;
 use lanlord::config::Config;
 use lanlord::config::objects::{Gathered, gather};
 use lanlord::config::task::{Outlet, Report, run_configmap, run_objects};
@@ -163,11 +164,15 @@ struct Followed {
 
 /// `beside`: a ConfigMap is a source too.
 fn follow(beside: bool) -> Followed {
+    follow_with(beside, None)
+}
+
+fn follow_with(beside: bool, memory: Option<Memory>) -> Followed {
     let (config, seen) = watch::channel(None);
     let (reports, reported) = mpsc::unbounded_channel();
     let (objects, watched) = watch::channel(ObjectsSeen::NotYet);
     let (config_map, text) = watch::channel(ConfigMapSeen::NotYet);
-    let (outlet, cancel) = (Outlet { config, reports }, CancellationToken::new());
+    let (outlet, cancel) = (Outlet { config, reports, memory }, CancellationToken::new());
     tokio::spawn(async move {
         if beside {
             run_configmap("lanlord", "lanlord", text, Some(watched), outlet, cancel).await
@@ -242,4 +247,33 @@ async fn nothing_is_in_force_before_both_sources_were_seen_and_a_broken_configma
     assert!(followed.report().await.outcome.unwrap_err().to_string().contains("it is gone"));
     followed.objects([]);
     followed.pools(&["default"]).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_starts_anew_and_finds_broken_what_was_good_keeps_the_last_good_version_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = |node: &str| Some(Memory::open(directory.path(), &node.into()).unwrap());
+    let good = pool("a", 1, "10.0.1.1-10.0.1.9");
+    let mut before = follow_with(true, memory("n1"));
+    before.text("10.0.0.1-10.0.0.5");
+    before.objects([good.clone(), pool("gone", 2, "10.0.2.1-10.0.2.9")]);
+    before.pools(&["default", "a", "gone"]).await;
+    before.report().await;
+    drop(before);
+
+    let mut again = follow_with(true, memory("n1"));
+    again.text("10.0.0.5-1");
+    again.objects([pool("a", 1, "10.0.1.1-x"), pool("never", 3, "y")]);
+    again.pools(&["default", "a"]).await;
+    let sizes: Vec<u128> = again.config.borrow().as_ref().unwrap().pools.iter().map(|pool| pool.addresses.len()).collect();
+    assert_eq!(sizes, [5, 9], "what went meanwhile is gone, what is broken is as it was");
+    let kept: Vec<(String, bool)> =
+        [again.report().await, again.report().await, again.report().await].map(|it| (it.source, it.kept)).into();
+    let expected = [("ConfigMap lanlord/lanlord", true), ("IPAddressPool lanlord/a", true), ("IPAddressPool lanlord/never", false)];
+    assert_eq!(kept, expected.map(|(source, kept)| (source.to_owned(), kept)));
+
+    let mut stranger = follow_with(true, memory("n2"));
+    stranger.text("10.0.0.1");
+    stranger.objects([pool("a", 1, "10.0.1.1-x")]);
+    stranger.pools(&["default"]).await;
 }

@@ -28,7 +28,7 @@ struct Followed {
 fn outlet() -> (Outlet, watch::Receiver<Option<Arc<Config>>>, mpsc::UnboundedReceiver<Report>) {
     let (config, seen) = watch::channel(None);
     let (reports, reported) = mpsc::unbounded_channel();
-    (Outlet { config, reports }, seen, reported)
+    (Outlet { config, reports, memory: None }, seen, reported)
 }
 
 fn follow(path: &Path) -> Followed {

@@ -13,7 +13,7 @@ struct Cli {
     explain: Explain,
 }
 
-fn run(args: &[String]) -> Outcome {
+pub(crate) fn run(args: &[String]) -> Outcome {
     let words = std::iter::once("lanlord explain".to_owned()).chain(args.iter().cloned());
     let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
     let (mut out, mut err) = (Vec::new(), Vec::new());

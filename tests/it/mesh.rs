@@ -23,7 +23,7 @@ pub(crate) fn links(world: &World, me: &str, down: &str) -> Links {
         (name.clone(), Link { index, name, mac, up, role: Role::Own, medium, addresses })
     };
     let links = (2..).zip(&world.snapshot.members[me].links).map(link).collect();
-    Links { links, gateways: [ip("192.168.1.1"), ip("10.9.9.9")].into() }
+    Links { links, gateways: [ip("192.168.1.1"), ip("10.9.9.9")].into(), ..Links::default() }
 }
 
 /// What `of` sees of the mesh as `me`.

@@ -339,7 +339,7 @@ fn a_node_desires_only_what_it_owns_and_only_on_links_that_exist_and_are_up() {
         let link = Link { index, name: name.into(), mac, up, role: Role::Own, medium: Medium::Wired, addresses: Default::default() };
         (link.name.clone(), link)
     };
-    let with = |links: Vec<_>| Links { links: links.into_iter().collect(), gateways: Default::default() };
+    let with = |links: Vec<_>| Links { links: links.into_iter().collect(), ..Links::default() };
     let desired = |links: &Links, me: &NodeName| l2_desired(&world.config, &world.snapshot, &world.living(), &plan, links, me);
     let links = with(vec![host("eth0", true, 7), host("eth1", true, 8)]);
     let mine = desired(&links, &owner);
@@ -360,7 +360,7 @@ fn own_links(world: &World, me: &str) -> Links {
     let told = &world.snapshot.members[me].links[0];
     let (name, mac, addresses) = (told.name.clone(), told.mac, told.addresses.clone());
     let link = Link { index: 7, name: name.clone(), mac, up: true, role: Role::Own, medium: Medium::Wired, addresses };
-    Links { links: [(name, link)].into(), gateways: Default::default() }
+    Links { links: [(name, link)].into(), ..Links::default() }
 }
 
 /// What `me` has to do on `eth0`; `None`: nothing at all.

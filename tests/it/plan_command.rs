@@ -25,7 +25,7 @@ pub(crate) struct Outcome {
     pub(crate) err: String,
 }
 
-fn run(args: &[&str], input: &str) -> Outcome {
+pub(crate) fn run(args: &[&str], input: &str) -> Outcome {
     let cli = Cli::try_parse_from(std::iter::once("lanlord plan").chain(args.iter().copied())).unwrap_or_else(|error| panic!("{error}"));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = cli.plan.run_on(&mut input.as_bytes(), &mut out, &mut err).unwrap();

@@ -87,6 +87,7 @@ impl World {
             unschedulable: false,
             out_of_service: false,
             excluded: false,
+            servicelb: false,
         };
         let addresses = [format!("192.168.1.{}/24", 10 + number), format!("fd00::{}/64", 10 + number)];
         let link = MemberLink {
@@ -174,6 +175,7 @@ impl World {
             ingress: Vec::new(),
             foreign_ingress: false,
             condition: None,
+            traces: None,
         };
         edit(&mut service);
         self.endpoints(name, &["n1"]);

@@ -147,6 +147,7 @@ impl MembershipSubject {
                     unschedulable: false,
                     out_of_service: rng.u8(..8) == 0,
                     excluded: false,
+                    servicelb: false,
                 };
                 Arc::make_mut(&mut snapshot.nodes).insert(name.clone(), Arc::new(node));
             }
@@ -184,7 +185,7 @@ impl Subject for MembershipSubject {
         };
         let gateways = (rng.u8(..3) > 0).then(|| host(9)).into_iter().collect();
         let restart_hold = Duration::from_millis([0, 5000][rng.usize(..2)]);
-        let links = Arc::new(Links { links: [(own.name.clone(), own)].into(), gateways });
+        let links = Arc::new(Links { links: [(own.name.clone(), own)].into(), gateways, ..Links::default() });
         machine::Desired { own: own_lease, links, timers: Timers::default(), restart_hold, heirs: Arc::default() }
     }
 

@@ -111,7 +111,7 @@ impl Agent {
             name: NodeName::new(&format!("n{}", node + 1)),
             instance: u32::try_from(seed % 1000).expect("small"),
             config: Arc::new(config),
-            links: Arc::new(Links { links: BTreeMap::from([(name, link)]), gateways: [super::address(1)].into() }),
+            links: Arc::new(Links { links: BTreeMap::from([(name, link)]), gateways: [super::address(1)].into(), ..Links::default() }),
             process: None,
             running: false,
             hangs: false,
