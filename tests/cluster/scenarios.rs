@@ -1,6 +1,8 @@
 //! MetalLB's own end-to-end scenarios (reference §7.1) as its users write them: custom resources and Services on a real API server, one
 //! after the other in one cluster. Those of single nodes and links stand in `journey`, `links` and `moves`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::crds::{agents_start, cluster, counters, object};
@@ -230,7 +232,10 @@ fn both_protocols(cluster: &Cluster) {
     cluster.wait_owner("mixed", "it is announced", |_| true);
     let address = cluster.addresses_of("mixed")[0];
     cluster.wait_served(10, address);
-    let report = cluster.meter(address).stop();
+    let meter = cluster.meter(address);
+    // How long it measures.
+    std::thread::sleep(Duration::from_millis(500));
+    let report = meter.stop();
     report.print("TCP and UDP on one address");
     assert!(report.sent > report.lost, "{report:?}");
 }
