@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::heirs::heirs;
+use super::heirs::Inheritance;
 use super::{Plan, Planner, l2_desired};
 use crate::config::Config;
 use crate::facts::{Heirs, Links, Living, NodeName, Snapshot};
@@ -46,8 +46,14 @@ pub struct Outputs {
     pub heirs: watch::Sender<Arc<Heirs>>,
 }
 
-/// What the heirs were computed from last: a suspicion changes neither, and must not wait for them.
-type Recorded = Option<(Arc<Config>, Arc<Snapshot>)>;
+/// What is kept from one time to the next.
+#[derive(Default)]
+struct Known {
+    planner: Planner,
+    inheritance: Inheritance,
+    /// What the heirs were computed from last: a suspicion changes neither, and must not wait for them.
+    recorded: Option<(Arc<Config>, Arc<Snapshot>)>,
+}
 
 /// Plans anew whenever an input changes, until `shutdown`; after that the last plan stays published, so that nothing is withdrawn
 /// before the others have taken over.
@@ -58,10 +64,10 @@ type Recorded = Option<(Arc<Config>, Arc<Snapshot>)>;
 /// # Errors
 /// Only if an input ends, which none does.
 pub async fn run(me: NodeName, mut inputs: Inputs, outputs: Outputs, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let (mut planner, mut recorded) = (Planner::default(), None);
+    let mut known = Known::default();
     loop {
         let begun = tokio::time::Instant::now();
-        publish(&me, &mut inputs, &outputs, &mut planner, &mut recorded);
+        publish(&me, &mut inputs, &outputs, &mut known);
         // A burst of changes costs at most a twentieth of one core, however large the cluster; a single change does not wait, nor does
         // the loss of a member.
         let rest = begun.elapsed().saturating_mul(19).min(Duration::from_secs(1));
@@ -88,13 +94,13 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
     }
 }
 
-fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, planner: &mut Planner, recorded: &mut Recorded) {
+fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, known: &mut Known) {
     let config = inputs.config.borrow_and_update().clone();
     let snapshot = inputs.snapshot.borrow_and_update().clone();
     let living = inputs.living.borrow_and_update().clone();
     let links = inputs.links.borrow_and_update().clone();
     let (Some(config), Some(snapshot)) = (config, snapshot) else { return };
-    let plan = planner.plan(&config, &snapshot, &living);
+    let plan = known.planner.plan(&config, &snapshot, &living);
     let desired = if *inputs.superseded.borrow_and_update() {
         Desired::default()
     } else {
@@ -108,9 +114,9 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, planner: &mut 
         }
     });
     let same = |(before, seen): &(Arc<Config>, Arc<Snapshot>)| Arc::ptr_eq(before, &config) && Arc::ptr_eq(seen, &snapshot);
-    if !recorded.as_ref().is_some_and(same) {
-        set_if_changed(&outputs.heirs, heirs(&config, &snapshot));
-        *recorded = Some((config, snapshot));
+    if !known.recorded.as_ref().is_some_and(same) {
+        set_if_changed(&outputs.heirs, known.inheritance.heirs(&config, &snapshot));
+        known.recorded = Some((config, snapshot));
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lanlord::leader::decide::decide;
 use lanlord::leader::tell::Now;
 use lanlord::net::clock;
-use lanlord::plan::heirs::heirs;
+use lanlord::plan::heirs::Inheritance;
 use lanlord::plan::{Planner, plan};
 
 use crate::world::{World, config, pool};
@@ -18,7 +18,10 @@ const TIMES: usize = 11;
 #[test]
 #[ignore = "a benchmark: scripts/bench-plan.sh"]
 fn a_change_costs() {
-    println!("{:>6} {:>9} | {:>10} {:>14} {:>14} {:>10}", "nodes", "Services", "plan, all", "one endpoint", "decide then", "heirs");
+    println!(
+        "{:>6} {:>9} | {:>10} {:>14} {:>14} {:>10} {:>14}",
+        "nodes", "Services", "plan, all", "one endpoint", "decide then", "heirs, all", "one endpoint"
+    );
     for (nodes, services) in [(3, 100), (3, 1_000), (3, 10_000), (100, 1_000), (200, 1_000), (200, 10_000)] {
         let mut world = large(nodes, services);
         let living = std::sync::Arc::new(world.living());
@@ -42,10 +45,15 @@ fn a_change_costs() {
                 black_box(decide(&config, &world.snapshot, &living, &plan, &Now::default()));
             }));
         }
-        let after = median(|| {
-            black_box(heirs(&world.config, &world.snapshot));
+        let mut inheritance = Inheritance::default();
+        let first = timed(|| {
+            black_box(inheritance.heirs(&config, &world.snapshot));
         });
-        println!("{nodes:>6} {services:>9} | {whole:>10.2?} {:>14.2?} {:>14.2?} {after:>10.2?}", middle(one), middle(then));
+        world.endpoints("s7", &["n3"]);
+        let after = timed(|| {
+            black_box(inheritance.heirs(&config, &world.snapshot));
+        });
+        println!("{nodes:>6} {services:>9} | {whole:>10.2?} {:>14.2?} {:>14.2?} {first:>10.2?} {after:>14.2?}", middle(one), middle(then));
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use lanlord::addr::Family;
 use lanlord::bfd::status::{SessionStatus, State as SessionState, Status};
-use lanlord::facts::{Answer, Answers, Evidence, FamilyPolicy, Heirs, Member, NodeName, TrafficPolicy};
+use lanlord::config::Config;
+use lanlord::facts::{Answer, Answers, Evidence, FamilyPolicy, Heirs, Member, NodeName, Snapshot, TrafficPolicy};
 use lanlord::machine::{Instant, Machine};
 use lanlord::membership::living::{Senses, living};
 use lanlord::membership::machine::{Desired, Event, Membership};
 use lanlord::membership::mesh::Timers;
 use lanlord::membership::own;
-use lanlord::plan::heirs::heirs;
+use lanlord::plan::heirs::Inheritance;
 use lanlord::plan::plan;
 
 use crate::mesh::{Ends, all_ends, assert_both_ends_agree, lead, links, world};
@@ -158,6 +159,29 @@ fn the_heirs_of_a_member_are_those_who_own_its_groups_when_it_is_lost() {
         }
     }
     assert!(inherited > 50);
+}
+
+fn heirs(config: &Config, snapshot: &Snapshot) -> Heirs {
+    Inheritance::default().heirs(&Arc::new(config.clone()), snapshot)
+}
+
+#[test]
+fn heirs_that_are_found_anew_where_something_changed_are_those_found_anew_everywhere() {
+    let rng = &mut fastrand::Rng::with_seed(7);
+    let mut world = large(rng);
+    let (config, mut inheritance) = (Arc::new(world.config.clone()), Inheritance::default());
+    let services: Vec<String> = world.snapshot.services.keys().map(ToString::to_string).collect();
+    for step in 0..60 {
+        let (service, node) = (services[rng.usize(..services.len())].clone(), format!("n{}", rng.u8(1..=33)));
+        match rng.u8(0..8) {
+            0 => world.leave(&node),
+            1 => world.node(&node, |node| node.ready = !node.ready),
+            2 => world.node(&node, |node| node.excluded = !node.excluded),
+            3 => drop(world.settle()),
+            _ => world.endpoints(&service, &[node.as_str()]),
+        }
+        assert_eq!(inheritance.heirs(&config, &world.snapshot), heirs(&config, &world.snapshot), "step {step}");
+    }
 }
 
 #[test]
