@@ -7,6 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZero;
+use std::process::Child;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -360,5 +363,44 @@ fn losses_in_a_cluster_of_one_node() {
     cluster.wait_until(10, "it is announced again", || cluster.client.owner_of(address).is_some());
     println!("one node: announced {:.1} s after the API server answered and the agent started", begun.elapsed().as_secs_f64());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    wait_alone(&cluster, address, "n1");
+}
+
+/// Processes that want a core each, killed when this goes.
+struct Load(Vec<Child>);
+
+impl Load {
+    fn start() -> Self {
+        let cores = thread::available_parallelism().map_or(2, NonZero::get);
+        let spin = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("sh runs");
+        Self((0..2 * cores).map(|_| spin()).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // They run until then.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The short form of `scripts/bench-failover.sh --busy`.
+#[test]
+fn with_all_cores_busy_nobody_is_taken_for_lost() {
+    let (cluster, address) = lab(&Options::default());
+    let (before, claims) = (members(&cluster), cluster.claims());
+    let load = Load::start();
+    let meter = cluster.meter(address);
+    thread::sleep(Duration::from_secs(30));
+    meter.stop().print("30 s with all cores busy");
+    drop(load);
+    for node in cluster.nodes() {
+        assert!(!node.log().contains("msg=\"member lost"), "{} took another for lost", node.name);
+    }
+    assert_eq!(members(&cluster), before);
+    assert_eq!(cluster.claims(), claims);
     wait_alone(&cluster, address, "n1");
 }
