@@ -6,7 +6,8 @@
 //! another format, of another node or broken counts for nothing. It holds what the watches see; Secrets are not among that.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,8 +51,37 @@ struct Envelope<T> {
     content: T,
 }
 
-/// A [`Snapshot`] as it is written: JSON has no keys but texts.
-#[derive(Serialize, Deserialize)]
+/// A [`Snapshot`] as it is written: JSON has no keys but texts. Nothing is copied for it: that would be the most memory an agent ever
+/// takes.
+#[derive(Serialize)]
+struct Written<'a> {
+    services: Vec<&'a Service>,
+    endpoints: Vec<(&'a ServiceKey, &'a Endpoints)>,
+    nodes: Vec<&'a Node>,
+    namespaces: BTreeMap<&'a str, &'a Labels>,
+    members: Vec<&'a Member>,
+    claims: Vec<&'a Claim>,
+    leader: Option<&'a LeaderRecord>,
+}
+
+impl<'a> Written<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        // Most Services with endpoints are no LoadBalancer.
+        let endpoints = snapshot.endpoints.iter().filter(|(service, _)| snapshot.services.contains_key(*service));
+        Self {
+            services: snapshot.services.values().map(AsRef::as_ref).collect(),
+            endpoints: endpoints.map(|(service, endpoints)| (service, endpoints.as_ref())).collect(),
+            nodes: snapshot.nodes.values().map(AsRef::as_ref).collect(),
+            namespaces: snapshot.namespaces.iter().map(|(name, labels)| (&**name, labels)).collect(),
+            members: snapshot.members.values().map(AsRef::as_ref).collect(),
+            claims: snapshot.claims.values().map(AsRef::as_ref).collect(),
+            leader: snapshot.leader.as_ref(),
+        }
+    }
+}
+
+/// The same as it is read.
+#[derive(Deserialize)]
 struct Content {
     services: Vec<Service>,
     endpoints: Vec<(ServiceKey, Endpoints)>,
@@ -63,20 +93,6 @@ struct Content {
 }
 
 impl Content {
-    fn of(snapshot: &Snapshot) -> Self {
-        // Most Services with endpoints are no LoadBalancer.
-        let endpoints = snapshot.endpoints.iter().filter(|(service, _)| snapshot.services.contains_key(*service));
-        Self {
-            services: snapshot.services.values().map(|service| Service::clone(service)).collect(),
-            endpoints: endpoints.map(|(service, endpoints)| (service.clone(), Endpoints::clone(endpoints))).collect(),
-            nodes: snapshot.nodes.values().map(|node| Node::clone(node)).collect(),
-            namespaces: snapshot.namespaces.iter().map(|(name, labels)| (name.to_string(), labels.clone())).collect(),
-            members: snapshot.members.values().map(|member| Member::clone(member)).collect(),
-            claims: snapshot.claims.values().map(|claim| Claim::clone(claim)).collect(),
-            leader: snapshot.leader.clone(),
-        }
-    }
-
     fn snapshot(self) -> Snapshot {
         fn keyed<K: Ord, V>(values: Vec<V>, key: impl Fn(&V) -> K) -> Arc<BTreeMap<K, Arc<V>>> {
             Arc::new(values.into_iter().map(|value| (key(&value), Arc::new(value))).collect())
@@ -157,8 +173,7 @@ impl Memory {
     pub fn write<T: Serialize>(&self, name: &str, content: T) {
         let path = self.directory.join(name);
         let envelope = Envelope { format: FORMAT, node: self.node.clone(), saved: Timestamp::now(), content };
-        let written = serde_json::to_vec(&envelope).map_err(io::Error::from).and_then(|text| replace(&path, &text));
-        if let Err(error) = written {
+        if let Err(error) = replace(&path, &envelope) {
             tracing::warn!(path = %path.display(), %error, "the memory of this agent cannot be written");
             // What is there is older than what is announced.
             self.remove(name);
@@ -167,13 +182,30 @@ impl Memory {
 }
 
 /// Nobody ever reads half a file, and two instances that run side by side do not write into one.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    if text.len() > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{} bytes are more than {LARGEST}", text.len())));
-    }
+fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let beside = path.with_extension(std::process::id().to_string());
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(text).and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file = BufWriter::new(Bounded { file, left: LARGEST });
+    let written = serde_json::to_writer(&mut file, content).map_err(io::Error::from).and_then(|()| file.flush());
+    written.and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+}
+
+/// A file that does not grow above [`LARGEST`].
+struct Bounded {
+    file: File,
+    left: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left.checked_sub(bytes.len());
+        self.left = left.ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, format!("it is more than {LARGEST} bytes")))?;
+        self.file.write(bytes).inspect(|written| self.left += bytes.len() - written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// What file `name` of the memory holds, once the API server turns out to be unreachable; never returns if that is nothing.
@@ -204,7 +236,7 @@ pub async fn keep(memory: Memory, mut seen: watch::Receiver<Option<Arc<Snapshot>
         let snapshot = seen.borrow_and_update().clone();
         if let Some(snapshot) = snapshot.filter(|snapshot| !snapshot.remembered) {
             let memory = memory.clone();
-            tokio::task::spawn_blocking(move || memory.write(SNAPSHOT, Content::of(&snapshot))).await?;
+            tokio::task::spawn_blocking(move || memory.write(SNAPSHOT, Written::of(&snapshot))).await?;
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(PERIOD) => {}
