@@ -3,9 +3,8 @@
 //! ```text
 //!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own)
 //!   membership ─questions─► l2 ─answers, conflicts─► membership
-//!   api::watch ─snapshot─┬─► membership ─living─┬─►  │
-//!   config ─config───────┴──────────────────────┴─► leader ─► api ─► API server ─► api::watch
-//!   plan ─heirs─► membership
+//!   api::watch ─snapshot─┬─► membership ─living─┬─►  │ ─heirs─► membership
+//!   config ─config───────┴──────────────────────┘    └─planned─► leader ─► api ─► API server ─► api::watch
 //!   every task ─status─► telemetry
 //! ```
 //!
@@ -42,7 +41,7 @@ use crate::membership::mesh::Timers;
 use crate::membership::own::State as MemberState;
 use crate::net;
 use crate::plan;
-use crate::plan::Plan;
+use crate::plan::Planned;
 use crate::plan::eligible::may_announce;
 use crate::telemetry;
 use crate::telemetry::health::{Health, Heartbeat, Part};
@@ -88,7 +87,7 @@ struct Wires {
     bfd: watch::Sender<Arc<bfd::status::Status>>,
     questions: watch::Sender<Arc<Questions>>,
     answers: watch::Sender<Arc<Answers>>,
-    plan: watch::Sender<Arc<Plan>>,
+    planned: watch::Sender<Option<Arc<Planned>>>,
     l2: watch::Sender<Arc<l2::desired::Desired>>,
     l2_status: watch::Sender<Arc<l2::status::Status>>,
     heirs: watch::Sender<Arc<Heirs>>,
@@ -114,7 +113,7 @@ impl Default for Wires {
             bfd: watch::Sender::default(),
             questions: watch::Sender::default(),
             answers: watch::Sender::default(),
-            plan: watch::Sender::default(),
+            planned: watch::Sender::default(),
             l2: watch::Sender::default(),
             l2_status: watch::Sender::default(),
             heirs: watch::Sender::default(),
@@ -380,6 +379,7 @@ fn start_leader(
         config: wires.config.subscribe(),
         snapshot: wires.snapshot.subscribe(),
         living: wires.living.subscribe(),
+        planned: wires.planned.subscribe(),
         stand,
         edits: wires.edits.subscribe(),
         blocked,
@@ -427,7 +427,7 @@ fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phas
         living: wires.living.subscribe(),
         links: wires.links.subscribe(),
     };
-    let outputs = plan::task::Outputs { plan: wires.plan.clone(), l2: wires.l2.clone(), heirs: wires.heirs.clone() };
+    let outputs = plan::task::Outputs { planned: wires.planned.clone(), l2: wires.l2.clone(), heirs: wires.heirs.clone() };
     let (node, planning) = (options.node.clone(), phases.planning.clone());
     tasks.spawn(async move { ("plan", plan::task::run(node, inputs, outputs, planning).await) });
 }

@@ -127,7 +127,7 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         members: members(&snapshot, &membership, &wires.living.borrow(), node),
         counts: CountsReport { suspicions: membership.suspicions, refutations: membership.refutations, evictions: membership.evictions },
         sessions: wires.bfd.borrow().sessions.iter().map(|(key, status)| session(&snapshot, key, status)).collect(),
-        groups: wires.plan.borrow().groups.values().map(|plan| group(plan)).collect(),
+        groups: wires.planned.borrow().iter().flat_map(|planned| planned.plan.groups.values().map(|plan| group(plan))).collect(),
         links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
         conflicts: conflicts(&snapshot, &l2.conflicts, node),
         findings: findings(wires, &snapshot, node),

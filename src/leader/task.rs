@@ -1,8 +1,8 @@
 //! Stands for election and, while leading, writes what `decide` says.
 //!
 //! ```text
-//!  Config, Snapshot, Living ─► decide ─► ≤ 16 writes in flight ─► API server ─► api::watch ─► Snapshot
-//!                                             └── answers ─► api::watch (read your writes)
+//!  Planned ─► decide ─► ≤ 16 writes in flight ─► API server ─► api::watch ─► Snapshot ─► plan
+//!                              └── answers ─► api::watch (read your writes)
 //! ```
 //!
 //! One Service is never worked on twice at a time, nor again before the Snapshot has what was written last.
@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::facts::{Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, is_at_least};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
-use crate::plan::Planner;
+use crate::plan::Planned;
 
 /// Writes in flight at once: enough to keep an API server busy, few enough to be polite.
 const IN_FLIGHT: usize = 16;
@@ -54,6 +54,8 @@ pub struct Inputs {
     pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
     /// Who may own addresses.
     pub living: watch::Receiver<Arc<Living>>,
+    /// The plan, and the facts it was made from: what is decided rests on these, not on newer ones.
+    pub planned: watch::Receiver<Option<Arc<Planned>>>,
     /// Whether this agent is a member: only members lead.
     pub stand: watch::Receiver<bool>,
     /// Edits of the configuration, to be told as Events on what was edited.
@@ -132,7 +134,6 @@ pub async fn run(
         repairs: Backoff::new(REPAIR),
         told: 0,
         queue: Decision::default(),
-        planner: Planner::default(),
         decide_after: Instant::default(),
         quiet: Quiet::default(),
         blocked: Told::default(),
@@ -165,6 +166,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
         changed = inputs.config.changed() => changed,
         changed = inputs.snapshot.changed() => changed,
         changed = inputs.living.changed() => changed,
+        changed = inputs.planned.changed() => changed,
         changed = inputs.stand.changed() => changed,
         changed = inputs.edits.changed() => changed,
         changed = inputs.blocked.changed() => changed,
@@ -176,6 +178,7 @@ struct World {
     config: Option<Arc<Config>>,
     snapshot: Option<Arc<Snapshot>>,
     living: Arc<Living>,
+    planned: Option<Arc<Planned>>,
     stand: bool,
     edits: Edits,
     blocked: BTreeSet<NodeName>,
@@ -187,6 +190,7 @@ impl World {
             config: inputs.config.borrow_and_update().clone(),
             snapshot: inputs.snapshot.borrow_and_update().clone(),
             living: inputs.living.borrow_and_update().clone(),
+            planned: inputs.planned.borrow_and_update().clone(),
             stand: *inputs.stand.borrow_and_update(),
             edits: inputs.edits.borrow_and_update().clone(),
             blocked: inputs.blocked.borrow_and_update().clone(),
@@ -222,7 +226,6 @@ struct Leader {
     told: u64,
     /// What was decided and not begun yet, in reverse order.
     queue: Decision,
-    planner: Planner,
     /// A burst of changes costs at most a tenth of one core.
     decide_after: Instant,
     /// For `rebalance: true`.
@@ -258,15 +261,14 @@ impl Leader {
     /// Starts what is to be done; returns when to look again even if nothing happens.
     fn lead(&mut self, world: &World) -> Option<Instant> {
         let now = clock::now();
-        let (true, Some(snapshot)) = (self.elector.machine().leads(), &world.snapshot) else {
+        let (true, Some(planned)) = (self.elector.machine().leads(), &world.planned) else {
             // What a former term decided was decided on older facts.
             self.queue = Decision::default();
-            self.planner = Planner::default();
             self.tally.pause();
             return None;
         };
-        self.tell_edits(&world.edits, world.config.as_deref(), snapshot, now);
-        let config = world.config.as_ref()?;
+        let Planned { config, snapshot, living, plan } = &**planned;
+        self.tell_edits(&world.edits, config, snapshot, now);
         self.tell_blocked(&world.blocked, config, snapshot, now);
         if let Some(moves) = self.tally.observe(snapshot) {
             self.outputs.moves.send_replace(moves.clone());
@@ -278,10 +280,9 @@ impl Leader {
             if now < self.decide_after {
                 return Some(self.decide_after);
             }
-            let quiet = self.quiet.observe(snapshot, &world.living, now) && config.settings.rebalance;
+            let quiet = self.quiet.observe(snapshot, living, now) && config.settings.rebalance;
             let under_way = self.busy.keys().map(|service| (service.clone(), self.given.get(service).cloned())).collect();
-            let plan = self.planner.plan(config, snapshot, &world.living);
-            self.queue = decide(config, snapshot, &world.living, &plan, &moment(quiet, under_way));
+            self.queue = decide(config, snapshot, living, plan, &moment(quiet, under_way));
             self.queue.work.reverse();
             self.queue.tend.reverse();
             if quiet && self.queue.tend.iter().any(|tend| evened_out(tend.claim())) {
@@ -392,10 +393,10 @@ impl Leader {
     }
 
     /// Confirms or refuses edits of the configuration with an Event on what was edited.
-    fn tell_edits(&mut self, edits: &Edits, config: Option<&Config>, snapshot: &Snapshot, now: Instant) {
+    fn tell_edits(&mut self, edits: &Edits, config: &Config, snapshot: &Snapshot, now: Instant) {
         for edit in edits.since(self.told, now) {
             let mut message = edit.message.clone();
-            if let (EventKind::Normal, Some(config)) = (edit.kind, config) {
+            if edit.kind == EventKind::Normal {
                 let left: Vec<String> =
                     left_out(config, &reserved(snapshot)).iter().take(8).map(|(address, why)| format!("{address} {why}")).collect();
                 if !left.is_empty() {

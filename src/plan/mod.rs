@@ -39,6 +39,19 @@ pub struct Plan {
     pub groups: BTreeMap<ServiceKey, Arc<GroupPlan>>,
 }
 
+/// A plan, and the facts it was made from.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// What the API server says.
+    pub snapshot: Arc<Snapshot>,
+    /// Who may own addresses.
+    pub living: Arc<Living>,
+    /// What follows from them.
+    pub plan: Arc<Plan>,
+}
+
 /// One group and its owner.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupPlan {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Config ─┐
-//!  Snapshot ┼─► plan ─► Arc<Plan>          (leader, status, metrics)
+//!  Snapshot ┼─► plan ─► Arc<Planned>       (leader, status)
 //!  Living ─┤       ├──► Arc<l2::Desired>   (l2, on its own thread)
 //!  Links ──┘       └──► Arc<Heirs>         (membership)
 //! ```
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::heirs::Inheritance;
-use super::{Plan, Planner, l2_desired};
+use super::{Planned, Planner, l2_desired};
 use crate::config::Config;
 use crate::facts::{Heirs, Links, Living, NodeName, Snapshot};
 use crate::l2::desired::Desired;
@@ -38,8 +38,8 @@ pub struct Inputs {
 /// Where the plan goes.
 #[derive(Debug)]
 pub struct Outputs {
-    /// The whole plan.
-    pub plan: watch::Sender<Arc<Plan>>,
+    /// The whole plan, for every change of what it was made from.
+    pub planned: watch::Sender<Option<Arc<Planned>>>,
     /// This node's part on layer 2.
     pub l2: watch::Sender<Arc<Desired>>,
     /// Who would inherit the addresses of whom.
@@ -107,12 +107,7 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, known: &mut Kn
         l2_desired(&config, &snapshot, &living, &plan, &links, me)
     };
     set_if_changed(&outputs.l2, desired);
-    outputs.plan.send_if_modified(|current| {
-        !Arc::ptr_eq(current, &plan) && {
-            *current = plan;
-            true
-        }
-    });
+    outputs.planned.send_replace(Some(Arc::new(Planned { config: config.clone(), snapshot: snapshot.clone(), living, plan })));
     let same = |(before, seen): &(Arc<Config>, Arc<Snapshot>)| Arc::ptr_eq(before, &config) && Arc::ptr_eq(seen, &snapshot);
     if !known.recorded.as_ref().is_some_and(same) {
         set_if_changed(&outputs.heirs, known.inheritance.heirs(&config, &snapshot));
