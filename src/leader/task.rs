@@ -134,6 +134,7 @@ pub async fn run(
         repairs: Backoff::new(REPAIR),
         told: 0,
         queue: Decision::default(),
+        decided: None,
         decide_after: Instant::default(),
         quiet: Quiet::default(),
         blocked: Told::default(),
@@ -154,7 +155,7 @@ pub async fn run(
             }
             changed = changed(&mut inputs) => changed?,
             () = clock::sleep_until_boottime(leader.elector.poll_timeout()) => {}
-            () = clock::sleep_until(wake) => {}
+            () = clock::sleep_until(wake) => leader.decided = None,
         }
     }
     leader.resign().await;
@@ -226,6 +227,8 @@ struct Leader {
     told: u64,
     /// What was decided and not begun yet, in reverse order.
     queue: Decision,
+    /// What was decided on last; `None`: to be decided again, also on the same facts.
+    decided: Option<Arc<Planned>>,
     /// A burst of changes costs at most a tenth of one core.
     decide_after: Instant,
     /// For `rebalance: true`.
@@ -261,14 +264,17 @@ impl Leader {
     /// Starts what is to be done; returns when to look again even if nothing happens.
     fn lead(&mut self, world: &World) -> Option<Instant> {
         let now = clock::now();
-        let (true, Some(planned)) = (self.elector.machine().leads(), &world.planned) else {
+        let (true, Some(snapshot)) = (self.elector.machine().leads(), &world.snapshot) else {
             // What a former term decided was decided on older facts.
             self.queue = Decision::default();
+            self.decided = None;
             self.tally.pause();
             return None;
         };
+        // Also those that left everybody without a configuration, and so without a plan.
+        self.tell_edits(&world.edits, world.config.as_deref(), snapshot, now);
+        let planned = world.planned.as_ref()?;
         let Planned { config, snapshot, living, plan } = &**planned;
-        self.tell_edits(&world.edits, config, snapshot, now);
         self.tell_blocked(&world.blocked, config, snapshot, now);
         if let Some(moves) = self.tally.observe(snapshot) {
             self.outputs.moves.send_replace(moves.clone());
@@ -276,7 +282,8 @@ impl Leader {
         self.busy.retain(|_, busy| is_busy(busy, snapshot, now));
         self.addresses.retain(|_, busy| is_busy(busy, snapshot, now));
         self.given.retain(|service, _| self.busy.contains_key(service));
-        if self.queue == Decision::default() {
+        let decided = self.decided.as_ref().is_some_and(|decided| Arc::ptr_eq(decided, planned));
+        if self.queue == Decision::default() && !decided {
             if now < self.decide_after {
                 return Some(self.decide_after);
             }
@@ -288,6 +295,7 @@ impl Leader {
             if quiet && self.queue.tend.iter().any(|tend| evened_out(tend.claim())) {
                 self.quiet.moving(now);
             }
+            self.decided = Some(planned.clone());
             self.decide_after = now + clock::now().since(now) * 9;
         }
         self.start(now);
@@ -350,6 +358,7 @@ impl Leader {
 
     fn finished(&mut self, done: Done) {
         let now = clock::now();
+        self.decided = None;
         match done {
             Done::Told => {}
             Done::Leader(Ok(record)) => {
@@ -393,10 +402,10 @@ impl Leader {
     }
 
     /// Confirms or refuses edits of the configuration with an Event on what was edited.
-    fn tell_edits(&mut self, edits: &Edits, config: &Config, snapshot: &Snapshot, now: Instant) {
+    fn tell_edits(&mut self, edits: &Edits, config: Option<&Config>, snapshot: &Snapshot, now: Instant) {
         for edit in edits.since(self.told, now) {
             let mut message = edit.message.clone();
-            if edit.kind == EventKind::Normal {
+            if let (EventKind::Normal, Some(config)) = (edit.kind, config) {
                 let left: Vec<String> =
                     left_out(config, &reserved(snapshot)).iter().take(8).map(|(address, why)| format!("{address} {why}")).collect();
                 if !left.is_empty() {

@@ -47,6 +47,11 @@ fn owned(cluster: &Cluster) -> BTreeMap<String, Option<String>> {
     cluster.addresses().into_values().flatten().map(|address| (address.clone(), owner(cluster, &address))).collect()
 }
 
+/// The memory of an agent goes with its Pod.
+fn forget(cluster: &Cluster, node: &str) {
+    fs::remove_dir_all(cluster.path(&format!("agent/{node}/run/lanlord"))).expect("it is there");
+}
+
 #[test]
 fn edits_of_the_configmap_take_effect_at_once_and_broken_ones_not_at_all() {
     let cluster = Cluster::start(&Options::default());
@@ -94,9 +99,15 @@ fn edits_of_the_configmap_take_effect_at_once_and_broken_ones_not_at_all() {
     cluster.wait_until(5, "its end is seen", || cluster.node("n1").log().contains("it is gone, and the last configuration stays in force"));
     assert_eq!(cluster.addresses(), before.0);
     assert_untouched(&cluster, &before.1);
-    // An agent that starts now has no configuration at all: the others take over what it cannot announce.
+    // Nor with its container: what was good is remembered.
     cluster.configure("pools.yaml", broken);
     cluster.node("n1").agent_kill();
+    cluster.node("n1").agent_start("configmap:lanlord/lanlord");
+    cluster.wait_until(20, "it takes part again", || cluster.leader().is_some());
+    assert_untouched(&cluster, &before.1);
+    // An agent of a new Pod has no configuration at all: the others take over what it cannot announce.
+    cluster.node("n1").agent_kill();
+    forget(&cluster, "n1");
     cluster.node("n1").agent_start("configmap:lanlord/lanlord");
     cluster.wait_until(10, "all addresses answer from n2 and n3", || {
         owned(&cluster).values().all(|owner| owner.as_deref().is_some_and(|owner| owner != "n1"))
@@ -125,6 +136,7 @@ fn edits_of_the_configmap_take_effect_at_once_and_broken_ones_not_at_all() {
     let rejected = || cluster.events("lanlord", "ConfigMap", "lanlord").matches("ConfigRejected").count();
     for node in cluster.nodes() {
         node.agent_kill();
+        forget(&cluster, node.name);
     }
     cluster.configure("pools.yaml", broken);
     let told_before = rejected();
