@@ -9,6 +9,7 @@ mod assignment_laws;
 mod bench_plan;
 mod bfd;
 mod bfd_pairs;
+mod bgp_wire;
 mod config;
 mod config_any;
 mod config_bgp;
