@@ -173,8 +173,10 @@ fn every_error_of_header_and_open_has_its_notification() {
     };
     let plain = |parameters: &[u8]| with_header(1, &[&[4, 0xfc, 0, 0, 90, 192, 0, 2, 1][..], parameters].concat());
     let extended = Codec { takes_extended: true, ..MODERN };
+    /// Name, message, codec, code, data.
+    type Case<'a> = (&'a str, Vec<u8>, Codec, Code, &'a [u8]);
     #[rustfmt::skip]
-    let cases: &[(&str, Vec<u8>, Codec, Code, &[u8])] = &[
+    let cases: &[Case<'_>] = &[
         ("§6.1 marker", edited(7, &[0]), MODERN, Code::CONNECTION_NOT_SYNCHRONIZED, &[]),
         ("§6.1 length below 19", edited(16, &[0, 18]), MODERN, Code::BAD_MESSAGE_LENGTH, &[0, 18]),
         ("§6.1 length above 4096", edited(16, &[0x10, 1]), MODERN, Code::BAD_MESSAGE_LENGTH, &[0x10, 1]),

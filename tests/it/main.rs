@@ -9,6 +9,8 @@ mod assignment_laws;
 mod bench_plan;
 mod bfd;
 mod bfd_pairs;
+mod bgp_pairs;
+mod bgp_session;
 mod bgp_wire;
 mod config;
 mod config_any;
