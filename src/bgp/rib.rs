@@ -27,6 +27,8 @@ pub(super) struct AdjRibOut {
     begin: BTreeSet<Family>,
     /// And the end.
     refreshing: BTreeSet<Family>,
+    /// Families that were asked for before their End-of-RIB: "MUST NOT send a BoRR … before it sends the EoR" (RFC 7313 §4.1).
+    asked_early: BTreeSet<Family>,
     too_long: BTreeSet<Prefix>,
 }
 
@@ -104,6 +106,10 @@ impl AdjRibOut {
 
     /// The peer asks for all routes of a family again (RFC 2918 §4); `enhanced`: it wants to see where they begin and end (RFC 7313 §4.1).
     pub(super) fn refresh(&mut self, of: Family, enhanced: bool) {
+        if enhanced && self.end_of_rib.contains(&of) {
+            self.asked_early.insert(of);
+            return;
+        }
         let wanted = &self.wanted;
         self.told.retain(|prefix, _| family(*prefix) != of || !wanted.contains_key(prefix));
         if enhanced {
@@ -123,6 +129,9 @@ impl AdjRibOut {
         }
         // Nothing is left to be told, of no family.
         if let Some(family) = self.end_of_rib.pop_first() {
+            if self.asked_early.remove(&family) {
+                self.refresh(family, true);
+            }
             return Some((Message::Update(Update::end_of_rib(family)), 30));
         }
         self.refreshing.pop_first().map(|family| mark(family, RefreshSubtype::End))

@@ -7,117 +7,24 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::desired::{Desired, Ending, Routes, SessionDesired, Transport};
+use super::desired::{Desired, Ending, Routes, SessionDesired};
+pub use super::event::{Action, Event};
 use super::open::{self, Negotiated};
 use super::rib::AdjRibOut;
-use super::status::{Counters, Failure, Reason, SessionStatus, State};
+use super::status::{Agreed, Counters, Failure, Reason, SessionStatus, State};
+use super::timers::{Due, Timers};
 use super::update::Context;
 pub use super::update::NextHops;
 use crate::machine::{Instant, Machine, earliest};
-use crate::wire::bgp::{Code, Codec, DecodeError, Fault, Message, Notification, Open, Received, RefreshSubtype, RouteRefresh};
+use crate::wire::bgp::{Code, Codec, DecodeError, Message, Notification, Open, Received, RefreshSubtype, RouteRefresh};
 
-/// First wait before another attempt.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// Longest one.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// ConnectRetryTime is at least this where nothing is configured: TCP repeats its SYN after 1, 3 and 7 seconds.
-const SHORTEST_CONNECT: Duration = Duration::from_secs(10);
-/// Hold time while the peer's OPEN is waited for (§8.2.2, "a HoldTimer value of 4 minutes is suggested").
-const LARGE_HOLD_TIME: Duration = Duration::from_secs(240);
-/// SendHoldTime is at least this (RFC 9687 §4).
-const SEND_HOLD_TIME: Duration = Duration::from_secs(480);
 /// Octets of UPDATEs that may wait to be written.
 const SEND_BUDGET: usize = 64 << 10;
-
-/// What the world tells.
-#[expect(clippy::large_enum_variant, reason = "the large one is the frequent one, and events are not kept")]
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// The connection is made (events 16 and 17).
-    Connected {
-        /// Which.
-        connection: u64,
-        /// Our addresses there.
-        next_hops: NextHops,
-    },
-    /// It could not be made (event 18).
-    Failed {
-        /// Which.
-        connection: u64,
-        /// In words.
-        reason: String,
-    },
-    /// It is gone: the peer closed it, or the kernel gave it up (event 18).
-    Closed {
-        /// Which.
-        connection: u64,
-        /// In words.
-        reason: String,
-    },
-    /// A message came (events 19 and 24 to 27).
-    Received {
-        /// Through which connection.
-        connection: u64,
-        /// The message, read with [`Session::codec`].
-        received: Received,
-    },
-    /// What came is no message (events 21, 22 and 28).
-    Malformed {
-        /// Through which connection.
-        connection: u64,
-        /// What is wrong.
-        error: DecodeError,
-    },
-    /// Everything to be sent has been handed to the kernel.
-    Writable {
-        /// Of which connection.
-        connection: u64,
-    },
-    /// BFD has lost the peer (AutomaticStop, event 8; RFC 5882 §4.3).
-    BfdDown,
-}
-
-/// What the owner has to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Dial. What becomes of it is told under this number.
-    Connect {
-        /// A number that was never used before.
-        connection: u64,
-        /// Whom, and how.
-        transport: Transport,
-    },
-    /// Send through the connection, in order; after all that is at hand is written, tell [`Event::Writable`].
-    Send {
-        /// Which.
-        connection: u64,
-        /// What; write it with [`Session::codec`].
-        message: Message,
-    },
-    /// Close the connection, or give up dialling. What was sent before is written first, as far as the peer takes it at once.
-    Close {
-        /// Which.
-        connection: u64,
-    },
-    /// For the log, the metrics and the status.
-    StateChanged {
-        /// Before.
-        from: State,
-        /// Now.
-        to: State,
-        /// Why.
-        reason: Reason,
-    },
-    /// An error in an UPDATE that the session survives (RFC 7606), for the log.
-    FaultFound(Fault),
-}
 
 /// The machine of one peer.
 #[derive(Debug)]
 pub struct Session {
-    rng: fastrand::Rng,
     desired: Option<SessionDesired>,
     routes: Arc<Routes>,
     graceful_shutdown: bool,
@@ -129,15 +36,7 @@ pub struct Session {
     // §8: the session attributes.
     state: State,
     connect_retry_counter: u32,
-    connect_retry_timer: Option<Instant>,
-    hold_timer: Option<Instant>,
-    keepalive_timer: Option<Instant>,
-    /// IdleHoldTimer (§8.1.1, DampPeerOscillations).
-    idle_hold_timer: Option<Instant>,
-    /// SendHoldTimer (RFC 9687 §3).
-    send_hold_timer: Option<Instant>,
-    /// The next wait, before jitter.
-    wait: Duration,
+    timers: Timers,
 
     connections: u64,
     connection: Option<u64>,
@@ -157,7 +56,6 @@ impl Session {
     /// use (RFC 4724: the first OPEN says so).
     pub fn new(seed: u64, restarting: bool) -> Self {
         Self {
-            rng: fastrand::Rng::with_seed(seed),
             desired: None,
             routes: Arc::default(),
             graceful_shutdown: false,
@@ -165,12 +63,7 @@ impl Session {
             left_out: BTreeSet::new(),
             state: State::Idle,
             connect_retry_counter: 0,
-            connect_retry_timer: None,
-            hold_timer: None,
-            keepalive_timer: None,
-            idle_hold_timer: None,
-            send_hold_timer: None,
-            wait: FIRST_WAIT,
+            timers: Timers::new(seed),
             connections: 0,
             connection: None,
             next_hops: NextHops::default(),
@@ -202,9 +95,9 @@ impl Session {
         SessionStatus {
             state: self.state,
             connect_retry_counter: self.connect_retry_counter,
-            retry_in: until(earliest([self.idle_hold_timer, self.connect_retry_timer])),
-            hold_in: until(self.hold_timer),
-            keepalive_in: until(self.keepalive_timer),
+            retry_in: until(earliest([self.timers.idle_hold_timer, self.timers.connect_retry_timer])),
+            hold_in: until(self.timers.hold_timer),
+            keepalive_in: until(self.timers.keepalive_timer),
             announced: self.rib.told(),
             pending: self.rib.pending(),
             without_next_hop: families
@@ -227,35 +120,6 @@ impl Session {
         })
     }
 
-    // Timers.
-
-    /// §10: three quarters to the whole of it.
-    fn jitter(&mut self, time: Duration) -> Duration {
-        time.mul_f64(0.75 + self.rng.f64() / 4.0)
-    }
-
-    /// How long to wait before another attempt; longer each time.
-    fn next_wait(&mut self) -> Duration {
-        let configured = self.desired.as_ref().and_then(|desired| desired.connect_retry_time).map(seconds);
-        let wait = configured.unwrap_or(self.wait);
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
-        self.jitter(wait)
-    }
-
-    /// §4.4, §10; `None` without hold time. Never more often than once a second.
-    fn restart_keepalive_timer(&mut self, now: Instant) {
-        let Some(agreed) = self.negotiated.as_ref().map(|negotiated| &negotiated.agreed).filter(|agreed| agreed.hold_time.is_some()) else {
-            return;
-        };
-        let time = agreed.keepalive_time;
-        self.keepalive_timer = Some(now + self.jitter(time).max(Duration::from_secs(1)));
-    }
-
-    fn restart_hold_timer(&mut self, now: Instant) {
-        let hold_time = self.negotiated.as_ref().and_then(|negotiated| negotiated.agreed.hold_time);
-        self.hold_timer = hold_time.map(|time| now + time);
-    }
-
     // What several states do.
 
     fn enter(&mut self, to: State, reason: Reason, out: &mut Vec<Action>) {
@@ -275,15 +139,12 @@ impl Session {
     /// "Releases all BGP resources" and "drops the TCP connection".
     fn release(&mut self, now: Instant, out: &mut Vec<Action>) {
         out.extend(self.connection.take().map(|connection| Action::Close { connection }));
-        (self.connect_retry_timer, self.hold_timer, self.keepalive_timer) = (None, None, None);
-        (self.idle_hold_timer, self.send_hold_timer) = (None, None);
+        self.timers.stop();
         (self.sent_open, self.negotiated, self.awaits_writable) = (None, None, false);
         self.rib = AdjRibOut::default();
         if let Some(since) = self.established_at.take() {
             // What worked may work again at once, and with everything it has.
-            if now.since(since) >= self.wait {
-                self.wait = FIRST_WAIT;
-            }
+            self.timers.was_up_for(now.since(since));
             self.left_out.clear();
         }
     }
@@ -291,12 +152,10 @@ impl Session {
     /// An initiated connection, in Connect.
     fn connect(&mut self, reason: Reason, now: Instant, out: &mut Vec<Action>) {
         let Some(desired) = &self.desired else { return };
-        let (transport, configured) = (desired.transport.clone(), desired.connect_retry_time.map(seconds));
         self.connections += 1;
         self.connection = Some(self.connections);
-        let time = configured.unwrap_or(self.wait.max(SHORTEST_CONNECT));
-        self.connect_retry_timer = Some(now + self.jitter(time));
-        out.push(Action::Connect { connection: self.connections, transport });
+        self.timers.start_connect_retry(desired, now);
+        out.push(Action::Connect { connection: self.connections, transport: desired.transport.clone() });
         self.enter(State::Connect, reason, out);
     }
 
@@ -304,11 +163,10 @@ impl Session {
         let Some(connection) = self.connection else { return };
         count(&mut self.status.sent, &message);
         if matches!(message, Message::Keepalive | Message::Update(_)) {
-            self.restart_keepalive_timer(now);
+            self.timers.restart_keepalive(agreed(&self.negotiated), now);
         }
-        if self.state == State::Established && self.send_hold_timer.is_none() {
-            let hold_time = self.negotiated.as_ref().and_then(|negotiated| negotiated.agreed.hold_time).unwrap_or_default();
-            self.send_hold_timer = Some(now + SEND_HOLD_TIME.max(hold_time * 2));
+        if self.state == State::Established {
+            self.timers.start_send_hold(agreed(&self.negotiated), now);
         }
         out.push(Action::Send { connection, message });
     }
@@ -326,8 +184,7 @@ impl Session {
         }
         self.release(now, out);
         self.enter(State::Idle, Reason::Failed(failure), out);
-        let wait = self.next_wait();
-        self.idle_hold_timer = Some(now + wait);
+        self.timers.idle_hold_timer = Some(self.timers.after_wait(self.desired.as_ref(), now));
     }
 
     fn refuse(&mut self, notification: impl Into<Notification>, why: &str, now: Instant, out: &mut Vec<Action>) {
@@ -344,7 +201,8 @@ impl Session {
             self.send(Message::Notification(notification), now, out);
         }
         self.release(now, out);
-        (self.connect_retry_counter, self.wait) = (0, FIRST_WAIT);
+        self.connect_retry_counter = 0;
+        self.timers.forget_waits();
         self.left_out.clear();
         self.enter(State::Idle, Reason::Unwanted, out);
     }
@@ -382,8 +240,8 @@ impl Session {
         let Some(desired) = &self.desired else { return };
         let open = open::ours(desired, self.restarting, &self.left_out);
         (self.next_hops, self.sent_open) = (next_hops, Some(open.clone()));
-        self.connect_retry_timer = None;
-        self.hold_timer = Some(now + LARGE_HOLD_TIME);
+        self.timers.connect_retry_timer = None;
+        self.timers.start_large_hold(now);
         self.send(Message::Open(open), now, out);
         self.enter(State::OpenSent, Reason::Connected, out);
     }
@@ -397,8 +255,7 @@ impl Session {
             State::Connect | State::OpenConfirm | State::Established => self.fail(failure, now, out),
             State::OpenSent => {
                 self.release(now, out);
-                let wait = self.next_wait();
-                self.connect_retry_timer = Some(now + wait);
+                self.timers.connect_retry_timer = Some(self.timers.after_wait(self.desired.as_ref(), now));
                 self.enter(State::Active, Reason::Failed(failure), out);
             }
         }
@@ -426,9 +283,9 @@ impl Session {
                 }
             },
             State::Established => match message {
-                Message::Keepalive => self.restart_hold_timer(now),
+                Message::Keepalive => self.timers.restart_hold(agreed(&self.negotiated), now),
                 Message::Update(_) => {
-                    self.restart_hold_timer(now);
+                    self.timers.restart_hold(agreed(&self.negotiated), now);
                     self.status.faults += faults.len() as u64;
                     out.extend(faults.into_iter().map(Action::FaultFound));
                 }
@@ -447,14 +304,14 @@ impl Session {
             Ok(negotiated) => self.negotiated = Some(negotiated),
             Err(refusal) => return self.refuse(refusal.notification, &refusal.why, now, out),
         }
-        self.restart_hold_timer(now);
+        self.timers.restart_hold(agreed(&self.negotiated), now);
         self.send(Message::Keepalive, now, out);
         self.enter(State::OpenConfirm, Reason::OpenAccepted, out);
     }
 
     /// Event 26, in OpenConfirm.
     fn establish(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.restart_hold_timer(now);
+        self.timers.restart_hold(agreed(&self.negotiated), now);
         self.enter(State::Established, Reason::Confirmed, out);
         self.status.established += 1;
         (self.established_at, self.restarting) = (Some(now), false);
@@ -582,7 +439,7 @@ impl Machine for Session {
             Event::Received { received, .. } => self.received(received, now, out),
             Event::Malformed { error, .. } => self.malformed(error, now, out),
             Event::Writable { .. } => {
-                (self.awaits_writable, self.send_hold_timer) = (false, None);
+                (self.awaits_writable, self.timers.send_hold_timer) = (false, None);
                 self.flush(now, out);
             }
             Event::BfdDown => self.automatic_stop(now, out),
@@ -590,47 +447,44 @@ impl Machine for Session {
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let due = |timer: Option<Instant>| timer.is_some_and(|due| due <= now);
-        if due(self.hold_timer) {
+        match self.timers.due(now) {
+            None => {}
             // Event 10.
-            let time = match self.state {
-                State::OpenSent => "no OPEN came in four minutes",
-                State::Idle | State::Connect | State::Active | State::OpenConfirm | State::Established => {
-                    "nothing came within the hold time"
-                }
-            };
-            self.refuse(Code::HOLD_TIMER_EXPIRED, time, now, out);
-        } else if due(self.send_hold_timer) {
-            // RFC 9687 §4, event 29.
-            self.refuse(Code::SEND_HOLD_TIMER_EXPIRED, "the peer reads nothing any more", now, out);
-        } else if due(self.keepalive_timer) {
-            // Event 11.
-            self.send(Message::Keepalive, now, out);
-        } else if due(self.connect_retry_timer) {
-            // Event 9.
-            let unanswered = self.connection.is_some();
-            self.release(now, out);
-            if unanswered {
-                self.connect_retry_counter += 1;
-                self.wait = (self.wait * 2).min(LONGEST_WAIT);
-                self.status.last_failure = Some(Failure::Connection("nobody answered in time".to_owned()));
+            Some(Due::Hold) => {
+                let opened = self.negotiated.is_some();
+                let why = if opened { "nothing came within the hold time" } else { "no OPEN came in four minutes" };
+                self.refuse(Code::HOLD_TIMER_EXPIRED, why, now, out);
             }
-            self.connect(Reason::Retry, now, out);
-        } else if due(self.idle_hold_timer) {
+            // RFC 9687 §4, event 29.
+            Some(Due::SendHold) => self.refuse(Code::SEND_HOLD_TIMER_EXPIRED, "the peer reads nothing any more", now, out),
+            // Event 11.
+            Some(Due::Keepalive) => self.send(Message::Keepalive, now, out),
+            // Event 9.
+            Some(Due::ConnectRetry) => {
+                if self.connection.is_some() {
+                    self.connect_retry_counter += 1;
+                    self.timers.wait_longer();
+                    self.status.last_failure = Some(Failure::Connection("nobody answered in time".to_owned()));
+                }
+                self.release(now, out);
+                self.connect(Reason::Retry, now, out);
+            }
             // Event 13, and with it AutomaticStart (event 3).
-            self.idle_hold_timer = None;
-            self.connect(Reason::Retry, now, out);
+            Some(Due::IdleHold) => {
+                self.timers.idle_hold_timer = None;
+                self.connect(Reason::Retry, now, out);
+            }
         }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let connection = [self.connect_retry_timer, self.hold_timer, self.keepalive_timer];
-        earliest(connection.into_iter().chain([self.idle_hold_timer, self.send_hold_timer]))
+        self.timers.next()
     }
 }
 
-fn seconds(seconds: u16) -> Duration {
-    Duration::from_secs(seconds.max(1).into())
+/// What both OPENs agreed on, for borrowers of other fields.
+fn agreed(negotiated: &Option<Negotiated>) -> Option<&Agreed> {
+    negotiated.as_ref().map(|negotiated| &negotiated.agreed)
 }
 
 fn count(counters: &mut Counters, message: &Message) {

@@ -12,8 +12,8 @@ use lanlord::bgp::status::State::{self, Active, Connect, Established, Idle, Open
 use lanlord::bgp::status::{Failure, SessionStatus};
 use lanlord::machine::{Instant, Machine};
 use lanlord::wire::bgp::{
-    Capability, Code, Codec, DecodeError, ExtendedNextHop, GRACEFUL_SHUTDOWN, Message, NextHop, Nlri, Notification, Open, Received,
-    RefreshSubtype, RestartFamily, Update,
+    Capability, Code, Codec, DecodeError, ExtendedNextHop, Message, Nlri, Notification, Open, Received, RefreshSubtype, RestartFamily,
+    Update,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub(crate) fn parameters() -> SessionDesired {
     }
 }
 
-fn desired(session: SessionDesired) -> Desired {
+pub(crate) fn desired(session: SessionDesired) -> Desired {
     Desired { session: Some(session), ..Desired::default() }
 }
 
@@ -54,17 +54,17 @@ pub(crate) fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
 }
 
-fn routes<'a>(routes: impl IntoIterator<Item = (&'a str, Route)>) -> Arc<Routes> {
+pub(crate) fn routes<'a>(routes: impl IntoIterator<Item = (&'a str, Route)>) -> Arc<Routes> {
     Arc::new(routes.into_iter().map(|(text, route)| (prefix(text), Arc::new(route))).collect())
 }
 
-fn many(count: u32, route: &Route) -> Arc<Routes> {
+pub(crate) fn many(count: u32, route: &Route) -> Arc<Routes> {
     let net = |n: u32| Prefix::new(ipnet::IpNet::new(Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 32).unwrap());
     let route = Arc::new(route.clone());
     Arc::new((0..count).map(|n| (net(n), Arc::clone(&route))).collect())
 }
 
-fn capabilities() -> Vec<Capability> {
+pub(crate) fn capabilities() -> Vec<Capability> {
     vec![
         Capability::Multiprotocol(Family::V4.into()),
         Capability::Multiprotocol(Family::V6.into()),
@@ -74,48 +74,48 @@ fn capabilities() -> Vec<Capability> {
     ]
 }
 
-fn their_open() -> Open {
+pub(crate) fn their_open() -> Open {
     Open { my_as: 64512, hold_time: 90, identifier: Ipv4Addr::new(192, 0, 2, 1), capabilities: capabilities() }
 }
 
-fn restart(notification: bool) -> Capability {
+pub(crate) fn restart(notification: bool) -> Capability {
     let families = vec![RestartFamily { family: Family::V4.into(), forwarding: true }];
     Capability::GracefulRestart { restarting: false, notification, restart_time: 120, families }
 }
 
 /// A session and its surroundings.
-struct World {
-    session: Session,
-    now: Instant,
-    connection: u64,
-    desired: Desired,
-    out: Vec<Action>,
+pub(crate) struct World {
+    pub(crate) session: Session,
+    pub(crate) now: Instant,
+    pub(crate) connection: u64,
+    pub(crate) desired: Desired,
+    pub(crate) out: Vec<Action>,
 }
 
 impl World {
-    fn with(session: Session, desired: Desired) -> Self {
+    pub(crate) fn with(session: Session, desired: Desired) -> Self {
         let mut world = Self { session, now: start(), connection: 0, desired, out: Vec::new() };
         world.set(|_| {});
         world
     }
 
-    fn new(desired: Desired) -> Self {
+    pub(crate) fn new(desired: Desired) -> Self {
         Self::with(Session::new(1, false), desired)
     }
 
     /// Brought to a state, everything up to there forgotten.
-    fn at(state: State, desired: Desired) -> Self {
+    pub(crate) fn at(state: State, desired: Desired) -> Self {
         Self::brought(state, desired, their_open())
     }
 
-    fn brought(state: State, desired: Desired, open: Open) -> Self {
+    pub(crate) fn brought(state: State, desired: Desired, open: Open) -> Self {
         let mut world = Self::new(desired);
         world.bring(state, open);
         world.out.clear();
         world
     }
 
-    fn bring(&mut self, state: State, open: Open) {
+    pub(crate) fn bring(&mut self, state: State, open: Open) {
         match state {
             Connect => {}
             Idle => self.fails("connection refused"),
@@ -136,18 +136,18 @@ impl World {
         assert_eq!(self.session.state(), state);
     }
 
-    fn set(&mut self, edit: impl FnOnce(&mut Desired)) {
+    pub(crate) fn set(&mut self, edit: impl FnOnce(&mut Desired)) {
         edit(&mut self.desired);
         self.session.set(Arc::new(self.desired.clone()), self.now, &mut self.out);
         self.note_connection();
     }
 
-    fn handle(&mut self, event: Event) {
+    pub(crate) fn handle(&mut self, event: Event) {
         self.session.handle(event, self.now, &mut self.out);
         self.note_connection();
     }
 
-    fn note_connection(&mut self) {
+    pub(crate) fn note_connection(&mut self) {
         for action in &self.out {
             if let Action::Connect { connection, .. } = action {
                 self.connection = self.connection.max(*connection);
@@ -155,34 +155,34 @@ impl World {
         }
     }
 
-    fn connects(&mut self) {
+    pub(crate) fn connects(&mut self) {
         let next_hops = NextHops { v4: Some(Ipv4Addr::new(192, 0, 2, 11)), ..NextHops::default() };
         self.connects_with(next_hops);
     }
 
-    fn connects_with(&mut self, next_hops: NextHops) {
+    pub(crate) fn connects_with(&mut self, next_hops: NextHops) {
         self.handle(Event::Connected { connection: self.connection, next_hops });
     }
 
-    fn fails(&mut self, reason: &str) {
+    pub(crate) fn fails(&mut self, reason: &str) {
         self.handle(Event::Failed { connection: self.connection, reason: reason.to_owned() });
     }
 
-    fn receives(&mut self, message: Message) {
+    pub(crate) fn receives(&mut self, message: Message) {
         self.handle(Event::Received { connection: self.connection, received: message.into() });
     }
 
-    fn malformed(&mut self, code: Code) {
+    pub(crate) fn malformed(&mut self, code: Code) {
         let error = DecodeError { notification: code.into(), what: "wrong" };
         self.handle(Event::Malformed { connection: self.connection, error });
     }
 
-    fn writable(&mut self) {
+    pub(crate) fn writable(&mut self) {
         self.handle(Event::Writable { connection: self.connection });
     }
 
     /// Lets time pass until `timer`; false if it does not run. Everything is written meanwhile, unless that is what the timer is for.
-    fn expires(&mut self, timer: impl Fn(&SessionStatus) -> Option<Duration>) -> bool {
+    pub(crate) fn expires(&mut self, timer: impl Fn(&SessionStatus) -> Option<Duration>) -> bool {
         let Some(time) = timer(&self.session.status(self.now)) else { return false };
         let end = self.now + time;
         while let Some(due) = self.session.poll_timeout().filter(|due| *due <= end) {
@@ -194,7 +194,7 @@ impl World {
         true
     }
 
-    fn passes(&mut self, time: Duration) {
+    pub(crate) fn passes(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(due) = self.session.poll_timeout().filter(|due| *due <= end) {
             self.now = due;
@@ -203,12 +203,12 @@ impl World {
         self.now = end;
     }
 
-    fn status(&self) -> SessionStatus {
+    pub(crate) fn status(&self) -> SessionStatus {
         self.session.status(self.now)
     }
 
     /// What was done, in a few words; and forgets it.
-    fn done(&mut self) -> String {
+    pub(crate) fn done(&mut self) -> String {
         let words = self.out.drain(..).map(|action| match action {
             Action::Connect { .. } => "connect".to_owned(),
             Action::Close { .. } => "close".to_owned(),
@@ -225,7 +225,7 @@ impl World {
         words.collect::<Vec<_>>().join(", ")
     }
 
-    fn messages(&mut self) -> Vec<Message> {
+    pub(crate) fn messages(&mut self) -> Vec<Message> {
         let message = |action| match action {
             Action::Send { message, .. } => Some(message),
             Action::Connect { .. } | Action::Close { .. } | Action::StateChanged { .. } | Action::FaultFound(_) => None,
@@ -233,7 +233,7 @@ impl World {
         self.out.drain(..).filter_map(message).collect()
     }
 
-    fn updates(&mut self) -> Vec<Update> {
+    pub(crate) fn updates(&mut self) -> Vec<Update> {
         let update = |message| match message {
             Message::Update(update) => Some(update),
             Message::Open(_) | Message::Keepalive | Message::Notification(_) | Message::RouteRefresh(_) => None,
@@ -241,7 +241,7 @@ impl World {
         self.messages().into_iter().filter_map(update).collect()
     }
 
-    fn our_open(&mut self) -> Open {
+    pub(crate) fn our_open(&mut self) -> Open {
         let open = |message| match message {
             Message::Open(open) => Some(open),
             Message::Update(_) | Message::Keepalive | Message::Notification(_) | Message::RouteRefresh(_) => None,
@@ -444,7 +444,7 @@ fn happens(world: &mut World, event: E) -> bool {
     true
 }
 
-fn request(family: Family) -> lanlord::wire::bgp::RouteRefresh {
+pub(crate) fn request(family: Family) -> lanlord::wire::bgp::RouteRefresh {
     lanlord::wire::bgp::RouteRefresh { family: family.into(), subtype: RefreshSubtype::Request }
 }
 
@@ -756,261 +756,6 @@ fn another_configuration_begins_the_session_anew_but_not_what_only_the_next_one_
     world.set(|desired| desired.session.as_mut().unwrap().hold_time = 30);
     assert_eq!(world.done(), "NOTIFICATION 6/6, close, → Idle, connect, → Connect");
     assert_eq!(world.connection, 2);
-}
-
-// Routes.
-
-fn plain() -> Route {
-    Route::default()
-}
-
-fn marked() -> Route {
-    Route { communities: [0xffff_ff01].into(), med: Some(5), ..Route::default() }
-}
-
-#[test]
-fn equal_routes_share_an_update_and_withdrawals_go_first() {
-    let routes_1 = routes([("203.0.113.1/32", plain()), ("203.0.113.2/32", marked()), ("203.0.113.3/32", plain())]);
-    let mut world = World::at(OpenConfirm, Desired { routes: routes_1, ..desired(parameters()) });
-    world.receives(Message::Keepalive);
-    let updates = world.updates();
-    let nlri = |update: &Update| update.nlri.iter().map(|net| net.addr().octets()[3]).collect::<Vec<_>>();
-    assert_eq!(updates.iter().map(nlri).collect::<Vec<_>>(), [vec![1, 3], vec![2]]);
-    let first = &updates[0].attributes;
-    assert_eq!((first.next_hop, first.local_pref, first.med), (Some(Ipv4Addr::new(192, 0, 2, 11)), None, None));
-    assert_eq!(first.as_path.as_ref().unwrap()[0].asns, [64600]);
-    assert_eq!((updates[1].attributes.med, &updates[1].attributes.communities[..]), (Some(5), &[0xffff_ff01][..]));
-    assert_eq!((world.status().announced, world.status().pending), (3, 0));
-    world.writable();
-    // One changes, one goes, one comes, one stays.
-    let routes_2 = routes([("203.0.113.1/32", plain()), ("203.0.113.2/32", plain()), ("203.0.113.4/32", plain())]);
-    world.set(|desired| desired.routes = routes_2);
-    let updates = world.updates();
-    assert_eq!(updates.len(), 2);
-    assert_eq!(updates[0], Update { withdrawn: vec!["203.0.113.3/32".parse().unwrap()], ..Update::default() });
-    assert_eq!(nlri(&updates[1]), [2, 4]);
-    world.writable();
-    world.set(|_| {});
-    assert_eq!(world.done(), "");
-}
-
-#[test]
-fn attributes_are_those_of_the_peers_as() {
-    let route = Route { local_pref: Some(200), prepend: 2, large_communities: [(1, 2, 3)].into(), ..marked() };
-    let attributes = |local_as: u32, graceful_shutdown: bool, route: &Route| {
-        let session = SessionDesired { local_as, ..parameters() };
-        let routes = routes([("203.0.113.1/32", route.clone())]);
-        let mut world = World::at(OpenConfirm, Desired { routes, graceful_shutdown, ..desired(session) });
-        world.receives(Message::Keepalive);
-        world.updates().remove(0).attributes
-    };
-    let external = attributes(64600, false, &route);
-    assert_eq!((external.local_pref, external.med), (None, Some(5)));
-    assert_eq!(external.as_path.unwrap()[0].asns, [64600; 3]);
-    assert_eq!(external.large_communities, [(1, 2, 3)]);
-    let internal = attributes(64512, false, &route);
-    assert_eq!((internal.local_pref, internal.med, internal.as_path), (Some(200), Some(5), Some(vec![])));
-    assert_eq!(attributes(64512, false, &plain()).local_pref, Some(100));
-    // RFC 8326 §4.2.
-    let leaving = attributes(64512, true, &route);
-    assert_eq!((leaving.local_pref, &leaving.communities[..]), (Some(0), &[GRACEFUL_SHUTDOWN, 0xffff_ff01][..]));
-    assert!(attributes(64600, true, &plain()).communities.contains(&GRACEFUL_SHUTDOWN));
-}
-
-#[test]
-fn leaving_marks_every_route_again() {
-    let mut world = World::at(Established, Desired { routes: many(5, &plain()), ..desired(parameters()) });
-    world.writable();
-    world.set(|desired| desired.graceful_shutdown = true);
-    let updates = world.updates();
-    assert_eq!((updates.len(), updates[0].nlri.len()), (1, 5));
-    assert_eq!(updates[0].attributes.communities, [GRACEFUL_SHUTDOWN]);
-}
-
-#[test]
-fn updates_are_packed_and_never_above_the_limit() {
-    for extended in [false, true] {
-        let more = extended.then_some(Capability::ExtendedMessage);
-        let open = Open { capabilities: capabilities().into_iter().chain(more).collect(), ..their_open() };
-        let mut world = World::brought(OpenConfirm, Desired { routes: many(30_000, &marked()), ..desired(parameters()) }, open);
-        world.receives(Message::Keepalive);
-        let (mut told, mut updates) = (0, 0);
-        loop {
-            let sent = world.updates();
-            if sent.is_empty() {
-                break;
-            }
-            let codec = world.session.codec();
-            let lengths: Vec<usize> = sent.iter().map(|update| Message::Update(update.clone()).encode(&codec).unwrap().len()).collect();
-            assert!(lengths.iter().sum::<usize>() < 130 << 10, "at most the budget and one message are on their way");
-            told += sent.iter().map(|update| update.nlri.len()).sum::<usize>();
-            updates += sent.len();
-            // Nothing more before that is written.
-            world.set(|desired| desired.graceful_shutdown ^= false);
-            world.receives(Message::Keepalive);
-            assert!(world.updates().is_empty());
-            world.writable();
-        }
-        assert_eq!(told, 30_000);
-        assert_eq!(updates, if extended { 3 } else { 38 });
-        world.set(|desired| desired.routes = Arc::default());
-        let mut withdrawn = 0;
-        while world.status().pending > 0 || !world.out.is_empty() {
-            withdrawn += world.updates().iter().map(|update| update.withdrawn.len()).sum::<usize>();
-            world.writable();
-        }
-        assert_eq!((withdrawn, world.status().announced), (30_000, 0));
-    }
-}
-
-#[test]
-fn changes_that_wait_behind_a_slow_peer_become_one() {
-    let mut world = World::at(Established, Desired { routes: many(1, &plain()), ..desired(parameters()) });
-    world.writable();
-    world.set(|desired| desired.routes = many(2, &plain()));
-    assert_eq!(world.updates().len(), 1);
-    // Not written yet: ten thousand come, change and go.
-    world.set(|desired| desired.routes = many(10_000, &plain()));
-    world.set(|desired| desired.routes = many(10_000, &marked()));
-    world.set(|desired| desired.routes = many(1, &plain()));
-    assert_eq!((world.updates().len(), world.status().pending), (0, 1));
-    world.writable();
-    let updates = world.updates();
-    assert_eq!((updates.len(), updates[0].withdrawn.len()), (1, 1));
-}
-
-#[test]
-fn a_peer_that_does_not_read_is_dropped_after_the_send_hold_time() {
-    let mut world = World::at(Established, Desired { routes: many(1, &plain()), ..desired(parameters()) });
-    for _ in 0..47 {
-        world.passes(SECOND * 10);
-        world.receives(Message::Keepalive);
-    }
-    assert_eq!(world.session.state(), Established);
-    world.out.clear();
-    world.passes(SECOND * 11);
-    assert_eq!(world.status().last_failure.unwrap().to_string(), "the peer reads nothing any more: sent Send Hold Timer Expired");
-}
-
-#[test]
-fn a_route_that_fits_into_no_message_is_left_out_and_shown() {
-    let communities: BTreeSet<u32> = (0..1100).collect();
-    let long = Route { communities: communities.clone(), ..plain() };
-    let mut world = World::at(Established, Desired { routes: routes([("203.0.113.1/32", plain())]), ..desired(parameters()) });
-    world.writable();
-    world.set(|desired| desired.routes = routes([("203.0.113.1/32", long.clone()), ("203.0.113.2/32", plain())]));
-    let updates = world.updates();
-    assert_eq!(updates[0].withdrawn.len(), 1, "what was told before is not true any more");
-    assert_eq!((updates.len(), updates[1].nlri.len()), (2, 1));
-    assert_eq!(world.status().too_long, [prefix("203.0.113.1/32")].into());
-    let fits = Route { communities: communities.into_iter().take(950).collect(), ..plain() };
-    world.writable();
-    world.set(|desired| desired.routes = routes([("203.0.113.1/32", fits)]));
-    assert!(world.status().too_long.is_empty());
-}
-
-fn refresh_of(family: Family, subtype: RefreshSubtype) -> Message {
-    Message::RouteRefresh(lanlord::wire::bgp::RouteRefresh { family: family.into(), subtype })
-}
-
-#[test]
-fn a_route_refresh_tells_everything_again_between_its_marks() {
-    let mut world = World::at(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) });
-    world.writable();
-    world.receives(Message::RouteRefresh(request(Family::V4)));
-    let messages = world.messages();
-    assert_eq!(messages.len(), 3);
-    assert_eq!(messages[0], refresh_of(Family::V4, RefreshSubtype::Begin));
-    assert!(matches!(&messages[1], Message::Update(update) if update.nlri.len() == 3));
-    assert_eq!(messages[2], refresh_of(Family::V4, RefreshSubtype::End));
-    world.writable();
-    // Of a family that was not agreed on, and what no router should send us: nothing.
-    world.receives(Message::RouteRefresh(request(Family::V6)));
-    for subtype in [RefreshSubtype::Begin, RefreshSubtype::End, RefreshSubtype::Unknown(9)] {
-        world.receives(refresh_of(Family::V4, subtype));
-    }
-    assert_eq!(world.done(), "");
-    // Without the enhancement there are no marks; without the capability nobody asks, but who does is answered.
-    let open = Open { capabilities: vec![Capability::RouteRefresh], ..their_open() };
-    let mut world = World::brought(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) }, open);
-    world.writable();
-    world.receives(Message::RouteRefresh(request(Family::V4)));
-    assert_eq!(world.done(), "UPDATE");
-}
-
-#[test]
-fn a_refresh_does_not_forget_what_is_still_to_be_withdrawn() {
-    let mut world = World::at(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) });
-    // Still unwritten: two go, and the peer asks for all.
-    world.set(|desired| desired.routes = many(1, &plain()));
-    world.receives(Message::RouteRefresh(request(Family::V4)));
-    world.out.clear();
-    world.writable();
-    let updates = world.updates();
-    assert_eq!((updates[0].withdrawn.len(), updates[1].nlri.len()), (2, 1));
-}
-
-#[test]
-fn end_of_rib_is_sent_after_all_routes_to_whoever_knows_it() {
-    let graceful = || {
-        let session = SessionDesired {
-            graceful_restart: Some(GracefulRestart { restart_time: 120, forwarding: true }),
-            families: [Family::V4, Family::V6].into(),
-            ..parameters()
-        };
-        Desired { routes: many(2, &plain()), ..desired(session) }
-    };
-    let with = |capability: Option<Capability>| {
-        let open = Open { capabilities: capabilities().into_iter().chain(capability).collect(), ..their_open() };
-        let mut world = World::brought(OpenConfirm, graceful(), open);
-        world.receives(Message::Keepalive);
-        world.updates()
-    };
-    let updates = with(Some(restart(true)));
-    assert_eq!(updates.len(), 3);
-    assert_eq!(updates[0].nlri.len(), 2);
-    assert_eq!([updates[1].is_end_of_rib(), updates[2].is_end_of_rib()], [Some(Family::V4), Some(Family::V6)]);
-    assert_eq!(with(None).len(), 1);
-}
-
-#[test]
-fn next_hops_are_of_the_connection_and_cross_families_only_by_agreement() {
-    let (global, link_local) = ("2001:db8::11".parse().unwrap(), "fe80::11".parse().unwrap());
-    let both = routes([("203.0.113.1/32", plain()), ("2001:db8:1::1/128", plain())]);
-    let crossing = Capability::ExtendedNextHop(vec![ExtendedNextHop { afi: 1, safi: 1, next_hop_afi: 2 }]);
-    let told = |next_hops: NextHops, capability: Option<&Capability>| {
-        let session = SessionDesired { families: [Family::V4, Family::V6].into(), ..parameters() };
-        let mut world = World::new(Desired { routes: Arc::clone(&both), ..desired(session) });
-        world.connects_with(next_hops);
-        let open = Open { capabilities: capabilities().into_iter().chain(capability.cloned()).collect(), ..their_open() };
-        world.receives(Message::Open(open));
-        world.out.clear();
-        world.receives(Message::Keepalive);
-        let updates = world.updates();
-        let plain = updates.iter().find_map(|update| update.attributes.next_hop);
-        let of = |family| {
-            let reachable = updates.iter().filter_map(|update| update.reachable.as_ref());
-            reachable.filter(|reachable| reachable.nlri.family() == family).map(|reachable| reachable.next_hop).next()
-        };
-        world.writable();
-        world.set(|desired| desired.routes = Arc::default());
-        let withdrawn = world.updates();
-        assert_eq!(withdrawn.len(), updates.len());
-        let multiprotocol = |family| withdrawn.iter().any(|update| update.unreachable.as_ref().is_some_and(|nlri| nlri.family() == family));
-        assert_eq!(multiprotocol(Family::V4), of(Family::V4).is_some(), "withdrawn as it was announced");
-        (plain, of(Family::V4), of(Family::V6), world.status().without_next_hop)
-    };
-    let v4 = Ipv4Addr::new(192, 0, 2, 11);
-    let none = BTreeSet::new();
-    let dual = NextHops { v4: Some(v4), v6: Some(global), v6_link_local: Some(link_local) };
-    assert_eq!(told(dual, Some(&crossing)), (Some(v4), None, Some(NextHop::V6LinkLocal(global, link_local)), none.clone()));
-    let v6_only = NextHops { v6: Some(global), ..NextHops::default() };
-    assert_eq!(told(v6_only, Some(&crossing)), (None, Some(NextHop::V6(global)), Some(NextHop::V6(global)), none.clone()));
-    assert_eq!(told(v6_only, None), (None, None, Some(NextHop::V6(global)), [Family::V4].into()));
-    let local = NextHops { v6: Some(link_local), v6_link_local: Some(link_local), ..NextHops::default() };
-    assert_eq!(told(local, None).2, Some(NextHop::V6(link_local)));
-    let v4_only = NextHops { v4: Some(v4), ..NextHops::default() };
-    assert_eq!(told(v4_only, None), (Some(v4), None, None, [Family::V6].into()));
 }
 
 #[test]

@@ -402,6 +402,39 @@ fn netgauze_reads_and_writes_the_same_bytes() {
     assert!(failures.is_empty(), "{} of 3000:\n{}", failures.len(), failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n\n"));
 }
 
+/// Mutated messages that netgauze still takes strictly are taken here too, unless an RFC that it leaves out speaks against it.
+#[test]
+fn what_netgauze_takes_is_refused_here_only_for_a_reason() {
+    const REASONS: [&str; 4] = [
+        "AS 0 (RFC 7607)",
+        // RFC 7606 §5.2
+        "a malformed attribute and no route that it belongs to",
+        // RFC 8950, not negotiated
+        "a malformed MP_REACH_NLRI or MP_UNREACH_NLRI",
+        // RFC 4271 §6.3
+        "an unknown attribute that is not optional",
+    ];
+    let mut rng = fastrand::Rng::with_seed(11);
+    let mut any = Any::new(12);
+    let mut taken = 0;
+    for _ in 0..30_000 {
+        let codec = Codec { takes_extended: false, sends_extended: false, ..any.codec() };
+        let mut bytes = any.plain_message(&codec).encode(&codec).unwrap();
+        for _ in 0..rng.usize(1..4) {
+            let position = rng.usize(18..bytes.len());
+            bytes[position] = if rng.bool() { rng.u8(..) } else { rng.u8(..6) };
+        }
+        if netgauze::parse(&bytes, codec.four_octet_as).is_err() {
+            continue;
+        }
+        taken += 1;
+        if let Err(error) = Message::decode(&bytes, &codec) {
+            assert!(REASONS.contains(&error.what), "{error}: {bytes:02x?}");
+        }
+    }
+    assert!(taken > 10_000, "only {taken}");
+}
+
 /// Theirs: what netgauze makes of its own values is read here.
 #[test]
 fn what_netgauze_writes_is_read_here() {
