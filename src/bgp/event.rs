@@ -3,7 +3,7 @@
 use super::desired::Transport;
 use super::status::{Reason, State};
 use super::update::NextHops;
-use crate::wire::bgp::{DecodeError, Fault, Message, Received};
+use crate::wire::bgp::{Codec, DecodeError, Fault, Message, Received};
 
 /// What the world tells.
 #[expect(clippy::large_enum_variant, reason = "the large one is the frequent one, and events are not kept")]
@@ -67,10 +67,13 @@ pub enum Action {
     Send {
         /// Which.
         connection: u64,
-        /// What; write it with [`Session::codec`](super::session::Session::codec).
+        /// What.
         message: Message,
+        /// How to write it; it fits.
+        codec: Codec,
     },
-    /// Close the connection, or give up dialling. What was sent before is written first, as far as the peer takes it at once.
+    /// Close the connection, or give up dialling. What was sent before is written first, as far as the peer takes it at once. A connection
+    /// that [`Event::Failed`] or [`Event::Closed`] told of is closed already.
     Close {
         /// Which.
         connection: u64,

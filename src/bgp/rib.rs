@@ -2,7 +2,8 @@
 //!
 //! The difference is worked out anew from the whole wanted set whenever that changes; [`AdjRibOut::next`] gives one message at a time, so
 //! a peer that reads slowly costs no memory. Withdrawals come first, then announcements grouped by equal attributes, then the marks that
-//! everything of a family has been told: End-of-RIB (RFC 4724 §2) and EoRR (RFC 7313 §4).
+//! everything of a family has been told: End-of-RIB (RFC 4724 §2) and EoRR (RFC 7313 §4). Nothing waits for a
+//! MinRouteAdvertisementInterval (RFC 4271 §9.2.1.1): a failover cannot, and routers of our kind set it to 0.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use super::desired::{Route, Routes};
 use super::update::Context;
 use crate::addr::{Family, Prefix};
-use crate::wire::bgp::{Attributes, Message, RefreshSubtype, RouteRefresh, Update};
+use crate::wire::bgp::{Attributes, Message, Nlri, RefreshSubtype, RouteRefresh, Update};
 
 /// The routes of one session.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct AdjRibOut {
     withdraw: BTreeSet<Prefix>,
     /// Wanted and not told, or told with other attributes.
     announce: BTreeMap<(Family, Arc<Attributes>), BTreeSet<Prefix>>,
+    /// Told, and to be told again because the peer asked.
+    again: BTreeSet<Prefix>,
     /// Families whose End-of-RIB is owed.
     end_of_rib: BTreeSet<Family>,
     /// Families that were asked for again by a peer that wants to see the beginning.
@@ -98,7 +101,7 @@ impl AdjRibOut {
         self.withdraw = self.told.keys().filter(|prefix| !self.wanted.contains_key(prefix)).copied().collect();
         self.announce.clear();
         for (prefix, attributes) in &self.wanted {
-            if self.told.get(prefix) != Some(attributes) {
+            if self.told.get(prefix) != Some(attributes) || self.again.contains(prefix) {
                 self.announce.entry((family(*prefix), Arc::clone(attributes))).or_default().insert(*prefix);
             }
         }
@@ -110,8 +113,7 @@ impl AdjRibOut {
             self.asked_early.insert(of);
             return;
         }
-        let wanted = &self.wanted;
-        self.told.retain(|prefix, _| family(*prefix) != of || !wanted.contains_key(prefix));
+        self.again.extend(self.told.keys().filter(|prefix| family(**prefix) == of));
         if enhanced {
             self.begin.insert(of);
             self.refreshing.insert(of);
@@ -143,6 +145,7 @@ impl AdjRibOut {
         for prefix in withdrawn(&update) {
             self.withdraw.remove(&prefix);
             self.told.remove(&prefix);
+            self.again.remove(&prefix);
         }
         Some((update, length))
     }
@@ -153,6 +156,7 @@ impl AdjRibOut {
         let (update, length) = context.announce(family, &attributes, entry.get().iter().copied())?;
         for prefix in announced(&update) {
             entry.get_mut().remove(&prefix);
+            self.again.remove(&prefix);
             self.told.insert(prefix, Arc::clone(&attributes));
         }
         if entry.get().is_empty() {
@@ -169,7 +173,7 @@ fn mark(family: Family, subtype: RefreshSubtype) -> (Message, usize) {
 
 fn withdrawn(update: &Update) -> Vec<Prefix> {
     let plain = update.withdrawn.iter().map(|net| Prefix::new((*net).into()));
-    plain.chain(update.unreachable.iter().flat_map(crate::wire::bgp::Nlri::prefixes)).collect()
+    plain.chain(update.unreachable.iter().flat_map(Nlri::prefixes)).collect()
 }
 
 fn announced(update: &Update) -> Vec<Prefix> {

@@ -76,7 +76,7 @@ impl Session {
         }
     }
 
-    /// How to read and write messages of the current connection now. Ask before each message: an OPEN changes it.
+    /// How to read messages of the current connection now. Ask before each message: an OPEN changes it.
     pub fn codec(&self) -> Codec {
         self.negotiated.as_ref().map(|negotiated| negotiated.codec).unwrap_or_default()
     }
@@ -168,7 +168,7 @@ impl Session {
         if self.state == State::Established {
             self.timers.start_send_hold(agreed(&self.negotiated), now);
         }
-        out.push(Action::Send { connection, message });
+        out.push(Action::Send { connection, message, codec: self.codec() });
     }
 
     /// To Idle because of an error, and from there to another attempt: "increments the ConnectRetryCounter by 1" and
@@ -387,22 +387,20 @@ impl Session {
 
     /// Starts a session that is wanted, ends one that is not, begins one anew that is wanted in another way.
     fn desire(&mut self, desired: &Desired, now: Instant, out: &mut Vec<Action>) {
-        let reason = match (&self.desired, &desired.session) {
-            (None, None) => return,
-            (Some(now), Some(then)) if now.goes_on_as(then) => None,
-            (Some(_), Some(_)) => Some(Some(Code::OTHER_CONFIGURATION_CHANGE.into())),
-            (Some(_), None) => Some(self.farewell(&desired.ending)),
-            (None, Some(_)) => Some(None),
+        let goes_on = match (&self.desired, &desired.session) {
+            (None, None) => true,
+            (Some(is), Some(wanted)) => is.goes_on_as(wanted),
+            (None, Some(_)) | (Some(_), None) => false,
         };
-        let was_wanted = self.desired.is_some();
-        if let Some(notification) = reason {
-            if was_wanted {
-                self.stop(notification, now, out);
-            }
-            self.desired.clone_from(&desired.session);
-            self.connect(Reason::Wanted, now, out);
+        if !goes_on && self.desired.is_some() {
+            let changed = || Some(Code::OTHER_CONFIGURATION_CHANGE.into());
+            let notification = if desired.session.is_some() { changed() } else { self.farewell(&desired.ending) };
+            self.stop(notification, now, out);
         }
         self.desired.clone_from(&desired.session);
+        if !goes_on {
+            self.connect(Reason::Wanted, now, out);
+        }
     }
 }
 

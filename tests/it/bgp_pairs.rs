@@ -173,10 +173,10 @@ impl Pair {
                     assert_eq!(self.sides[side].connection, Some(connection));
                     self.drop_connection(side, true);
                 }
-                Action::Send { connection, message } => {
+                Action::Send { connection, message, codec } => {
                     let this = &mut self.sides[side];
                     assert!(this.connected && this.connection == Some(connection), "{message:?} without connection");
-                    let octets = message.encode(&this.session.codec()).unwrap();
+                    let octets = message.encode(&codec).unwrap();
                     this.unwritten = Some(self.now + Duration::from_micros(self.rng.u64(10..20_000)));
                     self.carry(1 - side, Packet::Octets(octets));
                 }

@@ -225,6 +225,21 @@ fn end_of_rib_is_sent_after_all_routes_to_whoever_knows_it() {
     assert_eq!(with(None).len(), 1);
 }
 
+#[test]
+fn what_is_to_be_told_again_and_goes_before_that_is_withdrawn() {
+    let open = Open { capabilities: vec![Capability::RouteRefresh], ..their_open() };
+    let mut world = World::brought(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) }, open);
+    // Nothing is written yet; the peer has no marks to notice by what it was not told again.
+    world.receives(Message::RouteRefresh(request(Family::V4)));
+    world.set(|desired| desired.routes = many(1, &plain()));
+    world.out.clear();
+    world.writable();
+    let updates = world.updates();
+    assert_eq!((updates.len(), updates[0].withdrawn.len(), updates[1].nlri.len()), (2, 2, 1));
+    world.writable();
+    assert_eq!(world.done(), "");
+}
+
 /// RFC 7313 §4.1. The peer asks while the first 64 KiB are on their way.
 #[test]
 fn who_asks_before_the_end_of_rib_is_answered_after_it() {
