@@ -182,6 +182,10 @@ fn a_route_refresh_tells_everything_again_between_its_marks() {
         world.receives(refresh_of(Family::V4, subtype));
     }
     assert_eq!(world.done(), "");
+    // It was told again, and that is that.
+    world.set(|desired| desired.routes = many(4, &plain()));
+    let updates = world.updates();
+    assert_eq!((updates.len(), updates[0].nlri.len()), (1, 1));
     // Without the enhancement there are no marks; without the capability nobody asks, but who does is answered.
     let open = Open { capabilities: vec![Capability::RouteRefresh], ..their_open() };
     let mut world = World::brought(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) }, open);

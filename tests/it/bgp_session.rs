@@ -706,6 +706,14 @@ fn what_the_peer_cannot_bear_is_left_out_next_time_and_offered_again_after_that(
     assert_eq!(offered(&mut world), [1, 2, 5, 65]);
     refused(&mut world, Code::BAD_PEER_AS, &[]);
     assert_eq!(offered(&mut world), [1, 2, 5, 6, 65, 70], "another reason: everything again");
+    // A session that came up without them and is lost: the router may be a newer one now.
+    refused(&mut world, Code::UNSUPPORTED_OPTIONAL_PARAMETER, &[]);
+    assert_eq!(offered(&mut world), [0; 0]);
+    world.receives(Message::Open(Open { capabilities: vec![], ..their_open() }));
+    world.receives(Message::Keepalive);
+    assert_eq!(world.session.state(), Established);
+    world.fails("closed by the peer");
+    assert_eq!(offered(&mut world), [1, 2, 5, 6, 65, 70]);
     let mut v6 = World::at(OpenSent, desired(SessionDesired { families: [Family::V6].into(), ..parameters() }));
     refused(&mut v6, Code::UNSUPPORTED_OPTIONAL_PARAMETER, &[]);
     assert_eq!(offered(&mut v6), [1], "IPv6 needs it");
@@ -783,4 +791,8 @@ fn the_codec_follows_the_opens() {
     assert_eq!(world.session.codec(), codec, "we take long messages from whoever was told so (RFC 8654 §4)");
     world.fails("closed by the peer");
     assert_eq!(world.session.codec(), Codec::default());
+    // RFC 6793 §4.2.2: an old peer gets two octets.
+    let mut world = World::at(OpenSent, desired(SessionDesired { local_as: 4_200_000_000, ..parameters() }));
+    world.receives(Message::Open(Open { capabilities: vec![], ..their_open() }));
+    assert_eq!(world.session.codec(), Codec { takes_extended: true, ..Codec::default() });
 }
