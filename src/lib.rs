@@ -22,6 +22,7 @@ pub mod addr;
 pub mod api;
 pub mod app;
 pub mod bfd;
+pub mod bgp;
 pub mod cli;
 pub mod config;
 pub mod facts;

@@ -8,10 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanlord::addr::{MacAddr, solicited_node};
+use lanlord::addr::{Family, MacAddr, solicited_node};
 use lanlord::bfd;
 use lanlord::bfd::desired::{SessionDesired, SessionKey};
 use lanlord::bfd::sessions::Sessions;
+use lanlord::bgp;
+use lanlord::bgp::desired::SessionDesired as SessionParameters;
+use lanlord::bgp::session::{NextHops, Session};
 use lanlord::facts::{Answer, LeaderRecord, LinkName, Member, Question, Questions};
 use lanlord::l2::arp::{self, Arp};
 use lanlord::l2::asker::{self, Asker};
@@ -23,6 +26,7 @@ use lanlord::leader::election::{self, Elector};
 use lanlord::machine::{Instant, Machine};
 use lanlord::membership::own::{self, OwnLease};
 use lanlord::wire;
+use lanlord::wire::bgp::{Capability, Code, Message, Notification, Open, RefreshSubtype, RouteRefresh, Update};
 
 /// A machine under the laws, and how to make scripts for it.
 pub(crate) trait Subject {
@@ -328,6 +332,167 @@ impl Subject for BfdSubject {
     fn nothing() -> Option<bfd::desired::Desired> {
         Some(bfd::desired::Desired::default())
     }
+}
+
+struct BgpSubject;
+
+/// A session whose scripts cannot know the numbers of connections: 0 stands for the last one.
+struct LastConnection(Session, u64);
+
+impl Machine for LastConnection {
+    type Desired = bgp::desired::Desired;
+    type Event = bgp::session::Event;
+    type Action = bgp::session::Action;
+
+    fn set(&mut self, desired: Arc<Self::Desired>, now: Instant, out: &mut Vec<Self::Action>) {
+        self.0.set(desired, now, out);
+        self.note(out);
+    }
+
+    fn handle(&mut self, mut event: Self::Event, now: Instant, out: &mut Vec<Self::Action>) {
+        use bgp::session::Event;
+        match &mut event {
+            Event::Connected { connection, .. }
+            | Event::Failed { connection, .. }
+            | Event::Closed { connection, .. }
+            | Event::Received { connection, .. }
+            | Event::Malformed { connection, .. }
+            | Event::Writable { connection } => *connection = if *connection == 0 { self.1 } else { *connection },
+            Event::BfdDown => {}
+        }
+        self.0.handle(event, now, out);
+        self.note(out);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Self::Action>) {
+        self.0.handle_timeout(now, out);
+        self.note(out);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.0.poll_timeout()
+    }
+}
+
+impl LastConnection {
+    fn note(&mut self, out: &[bgp::session::Action]) {
+        let dialled = out.iter().rev().find_map(|action| match action {
+            bgp::session::Action::Connect { connection, .. } => Some(*connection),
+            bgp::session::Action::Send { .. }
+            | bgp::session::Action::Close { .. }
+            | bgp::session::Action::StateChanged { .. }
+            | bgp::session::Action::FaultFound(_) => None,
+        });
+        self.1 = dialled.unwrap_or(self.1);
+    }
+}
+
+impl BgpSubject {
+    fn open(rng: &mut fastrand::Rng) -> Open {
+        let restart = Capability::GracefulRestart { restarting: rng.bool(), notification: rng.bool(), restart_time: 120, families: vec![] };
+        let all = [
+            Capability::Multiprotocol(Family::V4.into()),
+            Capability::Multiprotocol(Family::V6.into()),
+            Capability::RouteRefresh,
+            Capability::EnhancedRouteRefresh,
+            Capability::ExtendedMessage,
+            Capability::FourOctetAs(64512),
+            restart,
+        ];
+        let capabilities = all.into_iter().filter(|_| rng.u8(..4) > 0).collect();
+        let my_as = if rng.u8(..8) == 0 { 64513 } else { 64512 };
+        Open { my_as, hold_time: [0, 3, 90][rng.usize(..3)], identifier: Ipv4Addr::new(10, 0, 0, rng.u8(1..4)), capabilities }
+    }
+
+    fn message(rng: &mut fastrand::Rng) -> Message {
+        match rng.u8(..8) {
+            0..2 => Message::Open(Self::open(rng)),
+            2 => Message::Update(Update::default()),
+            3 if rng.u8(..3) == 0 => {
+                let code = Code::ALL[rng.usize(..Code::ALL.len())];
+                Message::Notification(Notification { code, data: vec![6, 0] })
+            }
+            4 => {
+                let subtype = [RefreshSubtype::Request, RefreshSubtype::Begin][rng.usize(..2)];
+                Message::RouteRefresh(RouteRefresh { family: Family::V4.into(), subtype })
+            }
+            _ => Message::Keepalive,
+        }
+    }
+}
+
+impl Subject for BgpSubject {
+    type Machine = LastConnection;
+
+    fn machine(seed: u64) -> LastConnection {
+        LastConnection(Session::new(seed, seed.is_multiple_of(2)), 0)
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> bgp::desired::Desired {
+        let families = [Family::V4, Family::V6].into_iter().filter(|family| *family == Family::V4 || rng.bool()).collect();
+        let restart = bgp::desired::GracefulRestart { restart_time: 120, forwarding: rng.bool() };
+        let session = SessionParameters {
+            hold_time: [0, 1, 3, 90][rng.usize(..4)],
+            keepalive_time: [0, 1, 30][rng.usize(..3)],
+            connect_retry_time: [None, Some(0), Some(5)][rng.usize(..3)],
+            families,
+            graceful_restart: rng.bool().then_some(restart),
+            ..crate::bgp_session::parameters()
+        };
+        let prefixes = ["10.0.0.1/32", "10.0.0.2/32", "10.0.0.0/24", "fd00::1/128"];
+        let mut routes = bgp::desired::Routes::new();
+        for prefix in prefixes {
+            let route = bgp::desired::Route { med: rng.bool().then_some(1), ..Default::default() };
+            routes.extend(rng.bool().then(|| (prefix.parse().unwrap(), Arc::new(route))));
+        }
+        bgp::desired::Desired {
+            routes: Arc::new(routes),
+            // Mostly the same, else no session comes far.
+            session: match rng.u8(..4) {
+                0 => None,
+                1 => Some(session),
+                _ => Some(crate::bgp_session::parameters()),
+            },
+            graceful_shutdown: rng.bool(),
+            ending: [bgp::desired::Ending::Silent, bgp::desired::Ending::Deconfigured][rng.usize(..2)].clone(),
+        }
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> bgp::session::Event {
+        use bgp::session::Event;
+        let connection = if rng.u8(..8) == 0 { rng.u64(1..8) } else { 0 };
+        let next_hops = NextHops { v4: Some(Ipv4Addr::new(10, 0, 0, 9)), ..NextHops::default() };
+        match rng.u8(..16) {
+            0..4 => Event::Connected { connection, next_hops },
+            4 => Event::Failed { connection, reason: String::new() },
+            5 if rng.u8(..3) == 0 => Event::BfdDown,
+            5 => Event::Closed { connection, reason: String::new() },
+            6 if rng.u8(..3) == 0 => {
+                let notification = Code::ALL[rng.usize(..Code::ALL.len())].into();
+                Event::Malformed { connection, error: wire::bgp::DecodeError { notification, what: "wrong" } }
+            }
+            6..9 => Event::Writable { connection },
+            _ => Event::Received { connection, received: Self::message(rng).into() },
+        }
+    }
+
+    fn nothing() -> Option<bgp::desired::Desired> {
+        Some(bgp::desired::Desired::default())
+    }
+}
+
+#[test]
+fn bgp_obeys_the_laws_and_comes_to_every_state() {
+    obeys_the_laws::<BgpSubject>();
+    let mut reached = BTreeSet::new();
+    for seed in 0..SEEDS {
+        for action in play::<BgpSubject>(seed).2 {
+            if let bgp::session::Action::StateChanged { to, .. } = action {
+                reached.insert(to);
+            }
+        }
+    }
+    assert_eq!(reached.len(), 6, "only {reached:?}");
 }
 
 /// A version that is sometimes older than another.

@@ -1,0 +1,173 @@
+//! What BGP shows of one session.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::addr::{Family, Prefix};
+use crate::wire::bgp::Notification;
+
+/// The states of RFC 4271 §8.2.2.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum State {
+    /// No connection, and none is being made: not wanted, or waiting before another attempt.
+    #[default]
+    Idle,
+    /// TCP connects.
+    Connect,
+    /// The connection was lost before the peer said anything; waiting before another attempt.
+    Active,
+    /// Connected, our OPEN is sent.
+    OpenSent,
+    /// The peer's OPEN is accepted, its KEEPALIVE is missing.
+    OpenConfirm,
+    /// Routes are exchanged.
+    Established,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What went wrong.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Failure {
+    /// There is no connection, or it is lost.
+    #[error("{0}")]
+    Connection(String),
+    /// The peer said why it closes.
+    #[error("the peer sent {0}")]
+    Received(Notification),
+    /// We refused what the peer did.
+    #[error("{why}: sent {notification}")]
+    Sent {
+        /// What it was told.
+        notification: Notification,
+        /// In words.
+        why: String,
+    },
+}
+
+/// Why a state changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// The session is wanted (ManualStart).
+    Wanted,
+    /// The wait is over (AutomaticStart, or ConnectRetryTimer_Expires).
+    Retry,
+    /// TCP has connected.
+    Connected,
+    /// The peer's OPEN is acceptable.
+    OpenAccepted,
+    /// The peer accepted ours.
+    Confirmed,
+    /// The session is not wanted any more, or wanted in another way (ManualStop).
+    Unwanted,
+    /// Something went wrong.
+    Failed(Failure),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wanted => f.write_str("wanted"),
+            Self::Retry => f.write_str("the wait is over"),
+            Self::Connected => f.write_str("connected"),
+            Self::OpenAccepted => f.write_str("the peer's OPEN is accepted"),
+            Self::Confirmed => f.write_str("the peer accepted our OPEN"),
+            Self::Unwanted => f.write_str("not wanted any more in this way"),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+/// Messages of each type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// OPEN
+    pub opens: u64,
+    /// UPDATE
+    pub updates: u64,
+    /// NOTIFICATION
+    pub notifications: u64,
+    /// KEEPALIVE
+    pub keepalives: u64,
+    /// ROUTE-REFRESH
+    pub route_refreshes: u64,
+}
+
+impl Counters {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.opens + self.updates + self.notifications + self.keepalives + self.route_refreshes
+    }
+}
+
+/// What both OPENs agreed on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Agreed {
+    /// The peer's AS.
+    pub remote_as: u32,
+    /// Its BGP Identifier.
+    pub identifier: Ipv4Addr,
+    /// It is of our AS.
+    pub internal: bool,
+    /// Hold time in force; `None`: neither KEEPALIVEs nor a hold timer.
+    pub hold_time: Option<Duration>,
+    /// Time between KEEPALIVEs, before jitter.
+    pub keepalive_time: Duration,
+    /// Families whose routes are exchanged.
+    pub families: BTreeSet<Family>,
+    /// How long the peer keeps our routes while we restart, as far as it helps: it announced Graceful Restart.
+    pub graceful_restart: bool,
+    /// NOTIFICATIONs leave routes in place unless they are Hard Resets (RFC 8538): both announced it.
+    pub graceful_notification: bool,
+    /// The peer may ask for all routes again (RFC 2918).
+    pub route_refresh: bool,
+    /// It is told where that begins and ends (RFC 7313).
+    pub enhanced_route_refresh: bool,
+    /// UPDATEs of up to 65535 octets may be sent (RFC 8654).
+    pub extended_messages: bool,
+    /// IPv4 routes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
+}
+
+/// One session.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SessionStatus {
+    /// Its state.
+    pub state: State,
+    /// From the peer's OPEN on.
+    pub agreed: Option<Agreed>,
+    /// ConnectRetryCounter: failures since the session is wanted.
+    pub connect_retry_counter: u32,
+    /// Until the next attempt.
+    pub retry_in: Option<Duration>,
+    /// Until the peer counts as lost.
+    pub hold_in: Option<Duration>,
+    /// Until our next KEEPALIVE.
+    pub keepalive_in: Option<Duration>,
+    /// Routes that the peer was told.
+    pub announced: usize,
+    /// Routes that it is still to be told, or to be told that they are gone.
+    pub pending: usize,
+    /// Families that were agreed on, but whose routes have no next hop here: no address of that family is on the connection's link.
+    pub without_next_hop: BTreeSet<Family>,
+    /// Routes whose attributes alone fill a message: never sent (RFC 4271 §9.2).
+    pub too_long: BTreeSet<Prefix>,
+    /// Messages sent.
+    pub sent: Counters,
+    /// Messages received.
+    pub received: Counters,
+    /// Errors in UPDATEs that the session survived (RFC 7606).
+    pub faults: u64,
+    /// Times it came to Established.
+    pub established: u64,
+    /// Times it left Established.
+    pub lost: u64,
+    /// What went wrong last, however long ago.
+    pub last_failure: Option<Failure>,
+}
