@@ -47,10 +47,12 @@ class Api:
 
     def call(self, verb, path, body=None, form="application/json"):
         """One request on this thread's own connection."""
-        if not hasattr(self.local, "connection"):
+        # The API server ends a connection that has been silent for a while.
+        if not hasattr(self.local, "connection") or time.monotonic() - self.local.used > 30:
             self.local.connection = self.connect()
         self.local.connection.request(verb, path, body and json.dumps(body), {"Content-Type": form})
         answer = self.local.connection.getresponse()
+        self.local.used = time.monotonic()
         text = answer.read()
         if answer.status >= 300 and not (verb == "DELETE" and answer.status == 404):
             raise RuntimeError(f"{verb} {path}: {answer.status} {text[:300]!r}")
