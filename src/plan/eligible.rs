@@ -10,6 +10,7 @@ use super::Owner;
 use super::departure::Departure;
 use super::group::Group;
 use super::reason::NotAnnounced;
+use super::routes::View;
 use crate::addr::Family;
 use crate::config::{Config, L2Advertisement, OnCordon, Pool, PoolName};
 use crate::facts::{
@@ -154,7 +155,7 @@ fn advertisements_of<'a>(config: &'a Config, services: &[&Service], claim: &'a C
 }
 
 /// The pool that holds the address now; the recorded one only while a reconfiguration is under way.
-fn pool_name(config: &Config, claim: &Claim) -> PoolName {
+pub(super) fn pool_name(config: &Config, claim: &Claim) -> PoolName {
     config.pool_of(claim.address).map_or_else(|| PoolName::new(&claim.pool), |pool: &Pool| pool.name.clone())
 }
 
@@ -202,7 +203,7 @@ pub fn may_announce(config: &Config, link: &Link) -> bool {
 }
 
 /// Whether traffic that arrives at `node` gets to an endpoint.
-fn in_reach(service: &Service, endpoints: &Endpoints, node: &NodeName) -> bool {
+pub(super) fn in_reach(service: &Service, endpoints: &Endpoints, node: &NodeName) -> bool {
     match service.traffic_policy {
         TrafficPolicy::Cluster => endpoints.serving,
         TrafficPolicy::Local => endpoints.nodes.contains(node),
@@ -262,7 +263,12 @@ fn why_no_candidate(config: &Config, snapshot: &Snapshot, living: &Living, servi
     let pool = pool_name(config, claim);
     let of_pool: Vec<&L2Advertisement> = config.l2_advertisements.iter().filter(|ad| ad.pools.contains(&pool)).collect();
     if of_pool.is_empty() {
-        return NotAnnounced::NoAdvertisement { pool };
+        let over_bgp = View { config, snapshot, living }.of_group(group).remove(&claim.address);
+        return match over_bgp {
+            None => NotAnnounced::NoAdvertisement { pool },
+            Some(Err(why)) => why,
+            Some(Ok(_)) => NotAnnounced::OverBgp { pool },
+        };
     }
     let of_service: Vec<&L2Advertisement> = advertisements_of(config, services, claim).collect();
     if of_service.is_empty() {

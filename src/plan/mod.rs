@@ -11,13 +11,16 @@ pub mod kernel;
 mod layer2;
 pub mod obstacle;
 pub mod owner;
+pub mod peers;
 mod planner;
 pub mod reason;
+pub mod routes;
 mod serve;
 pub mod survey;
 pub mod task;
+pub mod wishes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -27,6 +30,7 @@ pub use group::Group;
 pub use layer2::l2_desired;
 pub use planner::Planner;
 pub use reason::NotAnnounced;
+pub use routes::bgp_desired;
 pub use serve::{OWN_CLASS, Serving, is_served};
 
 use crate::config::Config;
@@ -59,9 +63,14 @@ pub struct GroupPlan {
     pub group: Group,
     /// The nodes that could announce it, serving endpoints or not.
     pub candidates: Candidates,
-    /// The node that announces it, or why none does.
+    /// The node that announces it on layer 2, or why none does.
     pub owner: Result<Owner, NotAnnounced>,
+    /// The nodes that announce each address over BGP, or why none does; empty where no BGPAdvertisement is.
+    pub bgp: OverBgp,
 }
+
+/// Who announces addresses over BGP, all at the same time.
+pub type OverBgp = BTreeMap<IpAddr, Result<BTreeSet<NodeName>, NotAnnounced>>;
 
 /// The node that announces a group.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,7 +93,21 @@ pub fn plan(config: &Config, snapshot: &Snapshot, living: &Living) -> Plan {
 fn planned(config: &Config, snapshot: &Snapshot, living: &Living, group: Group) -> GroupPlan {
     let candidates = eligible::candidates(config, snapshot, living, &group);
     let owner = owner::owner(&group, &candidates).map(|owner| owner::concede(owner, &group, &candidates, living));
-    GroupPlan { group, candidates, owner }
+    let bgp = routes::View { config, snapshot, living }.of_group(&group);
+    GroupPlan { group, candidates, owner, bgp }
+}
+
+impl GroupPlan {
+    /// The nodes that announce `address` over BGP; empty: none does.
+    pub fn over_bgp(&self, address: IpAddr) -> &BTreeSet<NodeName> {
+        const NONE: &BTreeSet<NodeName> = &BTreeSet::new();
+        self.bgp.get(&address).and_then(|nodes| nodes.as_ref().ok()).unwrap_or(NONE)
+    }
+
+    /// Whether anybody announces `address`.
+    pub fn is_announced(&self, address: IpAddr) -> bool {
+        !self.over_bgp(address).is_empty() || self.owner.as_ref().is_ok_and(|owner| owner.links.contains_key(&address))
+    }
 }
 
 impl Plan {
