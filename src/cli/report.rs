@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::peers::{PeerReport, peers};
 use crate::config::Config;
 use crate::facts::{LinkName, Living, NodeName, ServiceKey, Snapshot};
 use crate::leader::assign::{Assignment, assign};
@@ -12,6 +13,7 @@ use crate::leader::others::{all_overwritten, at_work, marked, servicelb, two_bal
 use crate::leader::paper::UNKNOWN_LINK;
 use crate::leader::tell::contested_text;
 use crate::plan::survey::survey;
+use crate::plan::wishes::mistakes;
 use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, plan};
 
 /// The whole answer.
@@ -21,6 +23,8 @@ pub struct PlanReport {
     pub services: Vec<ServiceReport>,
     /// Every address that a Service has, ascending, IPv4 first.
     pub addresses: Vec<AddressReport>,
+    /// What each node tells each of its BGP peers, by peer and node.
+    pub peers: Vec<PeerReport>,
     /// What becomes different, by address: from the cluster as it is; with `against` from that configuration, with `drain` from the
     /// cluster before.
     pub changes: Vec<Change>,
@@ -56,10 +60,12 @@ pub struct AddressReport {
     pub candidates: Vec<NodeName>,
     /// Those of them from which serving endpoints are in reach.
     pub eligible: Vec<NodeName>,
-    /// The node that announces it; `null`: none.
+    /// The node that announces it on layer 2; `null`: none.
     pub owner: Option<NodeName>,
     /// For each candidate the links on which it would announce it; none where they are not known.
     pub interfaces: BTreeMap<NodeName, Vec<LinkName>>,
+    /// The nodes that announce it over BGP, all at the same time.
+    pub bgp: Vec<NodeName>,
 }
 
 /// Something that becomes different.
@@ -132,7 +138,8 @@ impl PlanReport {
         let foreign = snapshot.services.values().filter(|service| is_served(config, service) == Serving::Foreign);
         let notes = foreign.map(|service| format!("{} is left alone (its class, or the annotation lanlord.dev/ignore)", service.key));
         let problems = survey(config, snapshot, living).iter().map(ToString::to_string).collect();
-        Self { services, addresses, changes: Vec::new(), problems, notes: notes.collect() }
+        let peers = peers(config, snapshot, living);
+        Self { services, addresses, peers, changes: Vec::new(), problems, notes: notes.collect() }
     }
 
     /// Adds what other load balancers do to the cluster as it was seen.
@@ -167,6 +174,7 @@ impl ServiceReport {
         let mut problems: Vec<String> = assignment.refusal.iter().map(ToString::to_string).collect();
         problems.extend(assignment.contested.iter().map(contested_text));
         problems.extend(group.filter(|_| !addresses.is_empty()).and_then(|group| silent(settled, group)));
+        problems.extend(settled.snapshot.services.get(key).into_iter().flat_map(|service| mistakes(settled.config, service)));
         Self { namespace: key.namespace.to_string(), name: key.name.to_string(), addresses: addresses.clone(), pool, problems }
     }
 }
@@ -188,10 +196,19 @@ pub fn others_at_work(config: &Config, seen: &Snapshot, living: &Living) -> BTre
 
 /// What of the group nobody announces, and why.
 fn silent(settled: &Settled<'_>, group: &GroupPlan) -> Option<String> {
-    let Ok(owner) = &group.owner else { return settled.why(group).map(|why| format!("not announced: {why}")) };
-    let silent: Vec<String> =
-        group.group.claims.keys().filter(|address| !owner.links.contains_key(address)).map(ToString::to_string).collect();
-    (!silent.is_empty()).then(|| format!("{} not announced: it is on none of the networks of {}", silent.join(" and "), owner.node))
+    let silent: Vec<&IpAddr> = group.group.claims.keys().filter(|address| !group.is_announced(**address)).collect();
+    let which = || silent.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    match &group.owner {
+        _ if silent.is_empty() => None,
+        Ok(owner) => Some(format!("{} not announced: it is on none of the networks of {}", which(), owner.node)),
+        // Of two pools one may be announced over BGP only.
+        Err(NotAnnounced::OverBgp { .. }) => {
+            let why = silent.iter().find_map(|address| group.bgp.get(*address)?.as_ref().err())?;
+            Some(format!("{} not announced: {why}", which()))
+        }
+        Err(_) if silent.len() < group.group.claims.len() => settled.why(group).map(|why| format!("{} not announced: {why}", which())),
+        Err(_) => settled.why(group).map(|why| format!("not announced: {why}")),
+    }
 }
 
 fn addresses(group: &GroupPlan) -> impl Iterator<Item = AddressReport> {
@@ -207,6 +224,7 @@ fn addresses(group: &GroupPlan) -> impl Iterator<Item = AddressReport> {
             eligible: candidates().filter(|(_, candidate)| candidate.eligible).map(|(node, _)| node.clone()).collect(),
             owner: owner(group, claim.address).cloned(),
             interfaces: candidates().map(|(node, candidate)| (node.clone(), known(&candidate.links[&claim.address]))).collect(),
+            bgp: group.over_bgp(claim.address).iter().cloned().collect(),
         }
     })
 }

@@ -40,6 +40,7 @@ mod plan_command;
 mod planner;
 mod pools;
 mod rules_assignment;
+mod rules_bgp;
 mod rules_config;
 mod rules_layer2;
 mod scenario;

@@ -73,9 +73,9 @@ fn the_json_form_says_the_same_field_by_field() {
     expect("plan/home/against.json", &outcome.out);
     let value: Value = serde_json::from_str(&outcome.out).unwrap();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&value), ["addresses", "changes", "notes", "problems", "services"]);
+    assert_eq!(keys(&value), ["addresses", "changes", "notes", "peers", "problems", "services"]);
     assert_eq!(keys(&value["services"][0]), ["addresses", "name", "namespace", "pool", "problems"]);
-    assert_eq!(keys(&value["addresses"][0]), ["address", "candidates", "eligible", "interfaces", "owner", "services"]);
+    assert_eq!(keys(&value["addresses"][0]), ["address", "bgp", "candidates", "eligible", "interfaces", "owner", "services"]);
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! What routers are told, as a value: `peers` of `lanlord plan -o json` is this, field by field, and the tables for people are printed from it.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::table::{row, table};
+use crate::addr::Family;
+use crate::config::{BgpPeer, Community, Config};
+use crate::facts::{Living, NodeName, Snapshot};
+use crate::plan::bgp_desired;
+use crate::plan::peers::next_hop;
+
+/// What one node tells one peer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PeerReport {
+    /// The peer's name.
+    pub name: String,
+    /// The node.
+    pub node: NodeName,
+    /// Every route, ascending; empty: the session is there, and has nothing to tell.
+    pub routes: Vec<RouteReport>,
+}
+
+/// One route, as this peer gets it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteReport {
+    /// What is announced.
+    pub prefix: String,
+    /// Where packets for it are sent: the node's address on the session, as far as the agents' Leases tell it; `null`: not known.
+    pub next_hop: Option<IpAddr>,
+    /// LOCAL_PREF; `null`: not sent, for the peer is of another AS.
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC; `null`: not sent.
+    pub med: Option<u32>,
+    /// Communities, large ones last.
+    pub communities: Vec<String>,
+    /// How many times more our AS stands in AS_PATH; always 0 within one AS.
+    pub prepend: u8,
+}
+
+/// LOCAL_PREF where none is set.
+const LOCAL_PREF: u32 = 100;
+
+/// Every session of every member, by peer and node.
+pub fn peers(config: &Config, snapshot: &Snapshot, living: &Living) -> Vec<PeerReport> {
+    let mut reports = Vec::new();
+    for (node, member) in &living.members {
+        let Some(object) = snapshot.nodes.get(node) else { continue };
+        for (name, peer) in bgp_desired(config, snapshot, living, node) {
+            let Some(configured) = config.bgp.peers.iter().find(|it| it.name == name) else { continue };
+            let routes = peer.desired.routes.iter().map(|(prefix, route)| {
+                let internal = configured.is_internal();
+                let standard = route.communities.iter().map(|it| Community::from(*it));
+                let large = route.large_communities.iter().map(|(a, b, c)| Community::Large(*a, *b, *c));
+                RouteReport {
+                    prefix: prefix.to_string(),
+                    next_hop: next_hop(configured, object, member, Family::of(prefix.first())),
+                    local_pref: internal.then(|| route.local_pref.unwrap_or(LOCAL_PREF)),
+                    med: route.med,
+                    communities: standard.chain(large).map(|it| it.to_string()).collect(),
+                    prepend: if internal { 0 } else { route.prepend },
+                }
+            });
+            reports.push(PeerReport { name, node: node.clone(), routes: routes.collect() });
+        }
+    }
+    reports.sort_by(|a, b| (&a.name, &a.node).cmp(&(&b.name, &b.node)));
+    reports
+}
+
+/// The table for people; `None`: there is no session.
+pub(super) fn text(peers: &[PeerReport]) -> Option<String> {
+    let mut rows = vec![row(["PEER", "NODE", "ROUTE", "NEXT HOP", "WITH"])];
+    for peer in peers {
+        if peer.routes.is_empty() {
+            rows.push(row([&peer.name, peer.node.as_str(), "none", "-", ""]));
+        }
+        for route in &peer.routes {
+            let next_hop = route.next_hop.map_or_else(|| "-".to_owned(), |it| it.to_string());
+            rows.push(row([&peer.name, peer.node.as_str(), &route.prefix, &next_hop, &attributes(route)]));
+        }
+    }
+    (rows.len() > 1).then(|| table(&rows))
+}
+
+/// `local preference 200, MED 50, communities 64512:1 65535:65281, AS prepended 2 times`
+fn attributes(route: &RouteReport) -> String {
+    let communities = (!route.communities.is_empty()).then(|| format!("communities {}", route.communities.join(" ")));
+    let prepend = (route.prepend > 0).then(|| format!("AS prepended {} times", route.prepend));
+    let local_pref = route.local_pref.map(|it| format!("local preference {it}"));
+    let med = route.med.map(|it| format!("MED {it}"));
+    [local_pref, med, communities, prepend].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// `router (192.168.1.1)`
+pub(super) fn called(peer: &BgpPeer) -> String {
+    format!("{} ({})", peer.name, peer.neighbor)
+}
