@@ -1,15 +1,19 @@
-//! What routers are told, as a value: `peers` of `lanlord plan -o json` is this, field by field, and the tables for people are printed from it.
+//! What routers are told, as a value: `peers` of `lanlord plan -o json` and of `lanlord explain -o json` are this, field by field, and the
+//! tables for people are printed from it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::table::{row, table};
 use crate::addr::Family;
 use crate::config::{BgpPeer, Community, Config};
-use crate::facts::{Living, NodeName, Snapshot};
-use crate::plan::bgp_desired;
+use crate::facts::{Claim, Living, NodeName, Service, Snapshot};
 use crate::plan::peers::next_hop;
+use crate::plan::routes::{bgp_desired, prefixes};
+use crate::plan::{GroupPlan, NotAnnounced, View};
 
 /// What one node tells one peer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -94,7 +98,66 @@ fn attributes(route: &RouteReport) -> String {
     [local_pref, med, communities, prepend].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// `router (192.168.1.1)`
-pub(super) fn called(peer: &BgpPeer) -> String {
-    format!("{} ({})", peer.name, peer.neighbor)
+/// What one peer is told of one Service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PeerRow {
+    /// The peer's name.
+    pub peer: String,
+    /// Its address.
+    pub address: String,
+    /// The Service's addresses as they are announced.
+    pub routes: Vec<String>,
+    /// The nodes that do, all at the same time.
+    pub nodes: Vec<NodeName>,
+    /// Why nobody does, or why not of every address, and what to do; `null`: nothing is in the way.
+    pub why: Option<String>,
+}
+
+/// A row for each peer.
+pub(super) fn of_service(view: View<'_>, group: &GroupPlan, service: &Service) -> Vec<PeerRow> {
+    let its: Vec<&Arc<Claim>> =
+        group.group.claims.values().filter(|claim| claim.holders.iter().any(|holder| holder.service == service.key)).collect();
+    let row = |peer: &BgpPeer| {
+        let (mut routes, mut nodes, mut why) = (BTreeSet::new(), BTreeSet::new(), None);
+        for claim in &its {
+            match view.announcers(claim, service, &[peer]) {
+                Ok(announcers) => {
+                    routes.extend(prefixes(view, claim, service, peer, &announcers.nodes));
+                    nodes.extend(announcers.nodes);
+                }
+                Err(reason) => why = why.or(Some(told(&reason))),
+            }
+        }
+        PeerRow {
+            peer: peer.name.clone(),
+            address: peer.neighbor.to_string(),
+            routes: routes.iter().map(ToString::to_string).collect(),
+            nodes: nodes.into_iter().collect(),
+            why,
+        }
+    };
+    view.config.bgp.peers.iter().map(row).collect()
+}
+
+/// Why one peer is not told.
+fn told(why: &NotAnnounced) -> String {
+    match why {
+        NotAnnounced::NoAdvertisement { pool } => format!("no BGPAdvertisement reaches pool {pool}"),
+        NotAnnounced::NoPeer { pool } => format!("the BGPAdvertisements of pool {pool} are for other peers (`peers`)"),
+        NotAnnounced::FamilyNotSpoken { address } => {
+            format!("its session carries no {}; set dualStackAddressFamily: true", Family::of(*address))
+        }
+        why => why.to_string(),
+    }
+}
+
+/// The table for people.
+pub(super) fn rows(peers: &[PeerRow]) -> String {
+    let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
+    let mut rows = vec![row(["PEER", "ADDRESS", "ROUTES", "FROM", "WHY NOT"])];
+    for peer in peers {
+        let nodes: Vec<String> = peer.nodes.iter().map(ToString::to_string).collect();
+        rows.push(row([&peer.peer, &peer.address, &list(&peer.routes), &list(&nodes), peer.why.as_deref().unwrap_or("")]));
+    }
+    table(&rows)
 }

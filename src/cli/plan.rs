@@ -180,15 +180,23 @@ fn changed(changes: &[Change]) -> String {
 }
 
 fn change_text(change: &Change) -> String {
-    let Change { address, services, what, from, to, why } = change;
+    let Change { address, services, what, from, to, bgp, why } = change;
     let services = services.join(" and ");
     let node = |node: &Option<NodeName>| node.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+    let over_bgp: Vec<&NodeName> = bgp.iter().collect();
+    let by = match (to, over_bgp.is_empty()) {
+        (None, false) => format!("{} over BGP", list(&over_bgp)),
+        (Some(to), false) => format!("{to}, and by {} over BGP", list(&over_bgp)),
+        (to, true) => node(to),
+    };
     let (from, to) = (node(from), node(to));
     let text = match what {
-        What::Assigned => format!("{address} is assigned to {services}, announced by {to}"),
+        What::Assigned => format!("{address} is assigned to {services}, announced by {by}"),
         What::Released => format!("{address} is released by {services}"),
         What::Moved => format!("{address} ({services}) moves from {from} to {to}"),
         What::Announced => format!("{address} ({services}) is announced, by {to}"),
+        What::Spread if bgp.is_empty() => format!("{address} ({services}) is announced over BGP by nobody any more"),
+        What::Spread => format!("{address} ({services}) is announced over BGP by {}", list(&over_bgp)),
         What::Withdrawn => format!("{address} ({services}) is withdrawn from {from}"),
     };
     why.as_ref().map_or_else(|| text.clone(), |why| format!("{text}: {why}"))

@@ -77,10 +77,12 @@ pub struct Change {
     pub services: Vec<String>,
     /// What happens to it.
     pub what: What,
-    /// The node that announced it before; `null`: none, or not known.
+    /// The node that announced it on layer 2 before; `null`: none, or not known.
     pub from: Option<NodeName>,
-    /// The node that announces it then; `null`: none.
+    /// The node that announces it on layer 2 then; `null`: none.
     pub to: Option<NodeName>,
+    /// The nodes that announce it over BGP then.
+    pub bgp: BTreeSet<NodeName>,
     /// Why, as the second half of a sentence; `null`: it is what was asked for.
     pub why: Option<String>,
 }
@@ -99,6 +101,8 @@ pub enum What {
     Announced,
     /// It is announced no more.
     Withdrawn,
+    /// Other nodes announce it over BGP.
+    Spread,
 }
 
 /// A cluster that has come to rest under a configuration.
@@ -224,7 +228,7 @@ fn addresses(group: &GroupPlan) -> impl Iterator<Item = AddressReport> {
             eligible: candidates().filter(|(_, candidate)| candidate.eligible).map(|(node, _)| node.clone()).collect(),
             owner: owner(group, claim.address).cloned(),
             interfaces: candidates().map(|(node, candidate)| (node.clone(), known(&candidate.links[&claim.address]))).collect(),
-            bgp: group.over_bgp(claim.address).iter().cloned().collect(),
+            bgp: group.over_bgp(claim.address).iter().flat_map(|it| &it.nodes).cloned().collect(),
         }
     })
 }
@@ -238,6 +242,8 @@ fn owner(group: &GroupPlan, address: IpAddr) -> Option<&NodeName> {
 pub struct State {
     services: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     owners: BTreeMap<IpAddr, NodeName>,
+    /// Who announces it over BGP.
+    bgp: BTreeMap<IpAddr, BTreeSet<NodeName>>,
     /// Owners are those that are recorded: an address without one may be announced all the same.
     recorded: bool,
 }
@@ -265,6 +271,7 @@ impl State {
                 let holders = claim.holders.iter().map(|holder| holder.service.clone());
                 state.services.insert(claim.address, holders.filter(|service| group.group.services.contains(service)).collect());
                 state.owners.extend(owner(group, claim.address).map(|owner| (claim.address, owner.clone())));
+                state.bgp.extend(group.over_bgp(claim.address).map(|it| (claim.address, it.nodes.clone())));
             }
         }
         state
@@ -285,7 +292,9 @@ pub fn changes(before: &State, begun: &Snapshot, after: &Settled<'_>) -> Vec<Cha
         let [had, has] = [before, &now].map(|state| state.services.get(address).unwrap_or(&none));
         let [from, to] = [before, &now].map(|state| state.owners.get(address).cloned());
         let names = |services: Vec<&ServiceKey>| services.into_iter().map(ToString::to_string).collect::<Vec<_>>();
-        let change = |services, what, why| Change { address: *address, services, what, from: from.clone(), to: to.clone(), why };
+        let [told, tell] = [before, &now].map(|state| state.bgp.get(address).cloned().unwrap_or_default());
+        let change =
+            |services, what, why| Change { address: *address, services, what, from: from.clone(), to: to.clone(), bgp: tell.clone(), why };
         let (lost, new) = (names(had.difference(has).collect()), names(has.difference(had).collect()));
         for service in had.difference(has) {
             let lost = first.get(service).and_then(|assignment| assignment.lost.iter().find(|(lost, _)| lost == address));
@@ -299,6 +308,7 @@ pub fn changes(before: &State, begun: &Snapshot, after: &Settled<'_>) -> Vec<Cha
                 (Some(from), Some(to)) if from != to => (What::Moved, moved(group, *address, from)),
                 (None, Some(_)) if !before.recorded => (What::Announced, None),
                 (Some(_), None) if !before.recorded => (What::Withdrawn, group.and_then(|group| after.why(group))),
+                (Some(_) | None, Some(_) | None) if !before.recorded && told != tell => (What::Spread, None),
                 (Some(_) | None, Some(_) | None) => continue,
             };
             changes.push(change(names(has.iter().collect()), what, why));

@@ -9,8 +9,8 @@ use std::vec::IntoIter;
 use crate::addr::{Family, Prefix, Range};
 use crate::config::{Config, Pool};
 use crate::facts::{Claim, Living, MemberLink, Snapshot};
+use crate::plan::View;
 use crate::plan::eligible::{is_excluded, matches_any};
-use crate::plan::routes::View;
 
 type Addresses = Box<dyn Iterator<Item = IpAddr>>;
 

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Owner;
+use super::announcers::View;
 use super::departure::Departure;
 use super::group::Group;
 use super::reason::NotAnnounced;
-use super::routes::View;
 use crate::addr::Family;
 use crate::config::{Config, L2Advertisement, OnCordon, Pool, PoolName};
 use crate::facts::{
@@ -257,18 +257,25 @@ fn mark_less_preferred(nodes: &mut BTreeMap<NodeName, Candidate>) {
     }
 }
 
-/// Walks the conditions in the order in which a person would fix them.
+/// Why nobody announces the group; if it goes over BGP, why it does not do that.
 fn why_no_candidate(config: &Config, snapshot: &Snapshot, living: &Living, services: &[&Service], group: &Group) -> NotAnnounced {
     let Some(claim) = group.claims.values().next() else { return NotAnnounced::NotPlaced };
+    let on_layer_2 = why_not_on_layer_2(config, snapshot, living, services, claim);
+    match ((View { config, snapshot, living }).of_group(group).remove(&claim.address), on_layer_2) {
+        (Some(Ok(_)), _) => NotAnnounced::OverBgp { pool: pool_name(config, claim) },
+        (None | Some(Err(NotAnnounced::NoAdvertisement { .. })), on_layer_2) => on_layer_2,
+        (Some(Err(over_bgp)), NotAnnounced::NoAdvertisement { .. }) => over_bgp,
+        (Some(Err(NotAnnounced::NoServiceMatch { .. })), on_layer_2) => on_layer_2,
+        (Some(Err(over_bgp)), _) => over_bgp,
+    }
+}
+
+/// Walks the conditions in the order in which a person would fix them.
+fn why_not_on_layer_2(config: &Config, snapshot: &Snapshot, living: &Living, services: &[&Service], claim: &Claim) -> NotAnnounced {
     let pool = pool_name(config, claim);
     let of_pool: Vec<&L2Advertisement> = config.l2_advertisements.iter().filter(|ad| ad.pools.contains(&pool)).collect();
     if of_pool.is_empty() {
-        let over_bgp = View { config, snapshot, living }.of_group(group).remove(&claim.address);
-        return match over_bgp {
-            None => NotAnnounced::NoAdvertisement { pool },
-            Some(Err(why)) => why,
-            Some(Ok(_)) => NotAnnounced::OverBgp { pool },
-        };
+        return NotAnnounced::NoAdvertisement { pool };
     }
     let of_service: Vec<&L2Advertisement> = advertisements_of(config, services, claim).collect();
     if of_service.is_empty() {

@@ -3,6 +3,7 @@
 //! Every agent computes the same [`Plan`] from the same facts; [`l2_desired`] cuts out what this node has to do. Ownership needs no
 //! agreement beyond the claims: see [`owner`].
 
+pub mod announcers;
 pub mod departure;
 pub mod eligible;
 pub mod group;
@@ -20,10 +21,11 @@ pub mod survey;
 pub mod task;
 pub mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use announcers::{Announcers, OverBgp, View};
 pub use departure::Departure;
 pub use eligible::{Candidate, Candidates};
 pub use group::Group;
@@ -65,12 +67,9 @@ pub struct GroupPlan {
     pub candidates: Candidates,
     /// The node that announces it on layer 2, or why none does.
     pub owner: Result<Owner, NotAnnounced>,
-    /// The nodes that announce each address over BGP, or why none does; empty where no BGPAdvertisement is.
+    /// Who announces each address over BGP, or why nobody does; empty where no BGPAdvertisement is.
     pub bgp: OverBgp,
 }
-
-/// Who announces addresses over BGP, all at the same time.
-pub type OverBgp = BTreeMap<IpAddr, Result<BTreeSet<NodeName>, NotAnnounced>>;
 
 /// The node that announces a group.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,20 +92,19 @@ pub fn plan(config: &Config, snapshot: &Snapshot, living: &Living) -> Plan {
 fn planned(config: &Config, snapshot: &Snapshot, living: &Living, group: Group) -> GroupPlan {
     let candidates = eligible::candidates(config, snapshot, living, &group);
     let owner = owner::owner(&group, &candidates).map(|owner| owner::concede(owner, &group, &candidates, living));
-    let bgp = routes::View { config, snapshot, living }.of_group(&group);
+    let bgp = View { config, snapshot, living }.of_group(&group);
     GroupPlan { group, candidates, owner, bgp }
 }
 
 impl GroupPlan {
-    /// The nodes that announce `address` over BGP; empty: none does.
-    pub fn over_bgp(&self, address: IpAddr) -> &BTreeSet<NodeName> {
-        const NONE: &BTreeSet<NodeName> = &BTreeSet::new();
-        self.bgp.get(&address).and_then(|nodes| nodes.as_ref().ok()).unwrap_or(NONE)
+    /// Who announces `address` over BGP.
+    pub fn over_bgp(&self, address: IpAddr) -> Option<&Announcers> {
+        self.bgp.get(&address)?.as_ref().ok()
     }
 
     /// Whether anybody announces `address`.
     pub fn is_announced(&self, address: IpAddr) -> bool {
-        !self.over_bgp(address).is_empty() || self.owner.as_ref().is_ok_and(|owner| owner.links.contains_key(&address))
+        self.over_bgp(address).is_some() || self.owner.as_ref().is_ok_and(|owner| owner.links.contains_key(&address))
     }
 }
 

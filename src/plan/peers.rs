@@ -49,6 +49,19 @@ impl Peer {
         let desired = Desired { session: Some(session(peer, node)), routes: Arc::new(routes), ..Desired::default() };
         Self { desired, secret, bfd }
     }
+
+    /// What is wanted, given what `read` finds in the Secret: without the password there is no session, for the router would not answer.
+    pub fn with_password(&self, read: impl FnOnce(&SecretKey) -> Option<String>) -> Desired {
+        let mut desired = self.desired.clone();
+        if let Some(secret) = &self.secret {
+            let password = read(secret).map(Password);
+            desired.session = desired.session.filter(|_| password.is_some());
+            if let Some(session) = &mut desired.session {
+                session.transport.password = password;
+            }
+        }
+        desired
+    }
 }
 
 /// The peers that `node` speaks with.

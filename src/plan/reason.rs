@@ -78,7 +78,7 @@ pub enum NotAnnounced {
     },
     /// Every node that could tell the peer carries the label `exclude-from-external-load-balancers`, and others announce it elsewhere.
     Excluded,
-    /// No L2Advertisement reaches the pool, for it is announced over BGP.
+    /// Not on layer 2, but over BGP.
     OverBgp {
         /// The pool.
         pool: PoolName,
@@ -192,7 +192,10 @@ impl fmt::Display for NotAnnounced {
                 nodes.join(", ")
             ),
             Self::NoPeer { pool } => {
-                write!(f, "no BGPPeer is there that a BGPAdvertisement of pool {pool} is for; add one, or correct `peers` in the advertisement")
+                write!(
+                    f,
+                    "no BGPPeer is there that a BGPAdvertisement of pool {pool} is for; add one, or correct `peers` in the advertisement"
+                )
             }
             Self::NoSession { pool } => write!(
                 f,
@@ -206,7 +209,7 @@ impl fmt::Display for NotAnnounced {
             Self::Excluded => f.write_str(
                 "the nodes that could are labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label from one",
             ),
-            Self::OverBgp { pool } => write!(f, "no L2Advertisement reaches pool {pool}: it is announced over BGP"),
+            Self::OverBgp { pool } => write!(f, "pool {pool} is announced over BGP, and no node can announce it on layer 2"),
             Self::NotPlaced => f.write_str("a node is being chosen"),
         }
     }
