@@ -209,12 +209,8 @@ fn alone(view: View<'_>, group: &GroupPlan, service: &Service, node: &NodeName) 
     let member = view.living.members.get(node)?.clone();
     let living = Living { members: [(node.clone(), member)].into(), ..view.living.clone() };
     let why = View { living: &living, ..view }.of_service(&group.group, service).into_values().find_map(Result::err)?;
-    Some(match why {
-        NotAnnounced::NoLocalEndpoint { nodes } => {
-            Obstacle::NoLocalEndpoint { nodes: nodes.iter().map(|node| NodeName::new(node)).collect() }.to_string()
-        }
-        why => why.to_string(),
-    })
+    let NotAnnounced::NoLocalEndpoint { nodes } = &why else { return Some(why.to_string()) };
+    Some(Obstacle::NoLocalEndpoint { nodes: nodes.iter().map(|node| NodeName::new(node)).collect() }.to_string())
 }
 
 fn node_row(group: &GroupPlan, node: &Node, owner: Option<&NodeName>, over_bgp: &BTreeSet<NodeName>, why: Option<String>) -> NodeRow {

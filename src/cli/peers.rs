@@ -147,7 +147,22 @@ fn told(why: &NotAnnounced) -> String {
         NotAnnounced::FamilyNotSpoken { address } => {
             format!("its session carries no {}; set dualStackAddressFamily: true", Family::of(*address))
         }
-        why => why.to_string(),
+        NotAnnounced::NoLocalEndpoint { nodes } => {
+            format!("externalTrafficPolicy is Local, and no node with ready pods ({}) tells it of anything of this pool", nodes.join(", "))
+        }
+        NotAnnounced::NoServiceMatch { .. }
+        | NotAnnounced::NoNodeMatch { .. }
+        | NotAnnounced::NoSession { .. }
+        | NotAnnounced::NetworkUnavailable
+        | NotAnnounced::Excluded
+        | NotAnnounced::EndpointsUnknown
+        | NotAnnounced::NoServingEndpoint { .. }
+        | NotAnnounced::NoMember
+        | NotAnnounced::NoInterface { .. }
+        | NotAnnounced::NoLink { .. }
+        | NotAnnounced::SharedElsewhere { .. }
+        | NotAnnounced::OverBgp { .. }
+        | NotAnnounced::NotPlaced => why.to_string(),
     }
 }
 

@@ -164,7 +164,8 @@ fn by(address: &AddressReport) -> Option<String> {
 fn addresses(report: &PlanReport) -> Option<String> {
     let mut rows = vec![row(["ADDRESS", "OWNER", "ELIGIBLE", "CANDIDATES", "SERVICES"])];
     for address in &report.addresses {
-        let owner = address.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+        let nobody = if address.bgp.is_empty() { "nobody" } else { "over BGP" };
+        let owner = address.owner.as_ref().map_or_else(|| nobody.to_owned(), ToString::to_string);
         let (eligible, candidates) = (list(&address.eligible), list(&address.candidates));
         rows.push(row([&address.address.to_string(), &owner, &eligible, &candidates, &list(&address.services)]));
     }

@@ -396,7 +396,8 @@ fn a_service_s_own_wishes_are_put_on_its_addresses_but_not_on_aggregates() {
     let wishing = |annotations: &[(&str, &str)]| cluster([served(1, "a", annotated(annotations)), served(2, "b", Value::Null)].concat());
     let community = document("Community", "names", "communities: [{name: vpn, value: '64512:9'}]");
     let config = |spec: &str| pools() + &routers() + &community + &bgp("r", spec);
-    let table: [(&[(&str, &str)], &str, &[&str]); 5] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [&'a str]);
+    let table: [Row; 5] = [
         (
             &[("lanlord.dev/bgp-communities", "vpn, no-export,large:1:2:3")],
             "peers: [ex], communities: ['1:1']",
