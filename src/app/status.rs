@@ -235,11 +235,12 @@ fn session(snapshot: &Snapshot, key: &SessionKey, status: &SessionStatus) -> Ses
 }
 
 fn group(plan: &GroupPlan) -> GroupReport {
+    let announced = plan.group.claims.keys().all(|address| plan.is_announced(*address));
     GroupReport {
         addresses: plan.group.claims.keys().map(ToString::to_string).collect(),
         services: plan.group.services.iter().map(ToString::to_string).collect(),
         owner: plan.owner.as_ref().ok().map(|owner| owner.node.to_string()),
-        not_announced: plan.owner.as_ref().err().map(ToString::to_string),
+        not_announced: plan.owner.as_ref().err().filter(|_| !announced).map(ToString::to_string),
     }
 }
 

@@ -235,6 +235,9 @@ fn documents(mut whole: Mapping, comments: &mut Vec<String>) -> Vec<Mapping> {
             if entry.contains_key("preferredNodeSelectors") {
                 comments.push(format!("{kind} {name}: `preferredNodeSelectors` needs a MetalLB later than 0.16"));
             }
+            if entry.shift_remove("ttlSecurityHops").is_some() {
+                comments.push(format!("{kind} {name}: `ttlSecurityHops` is not kept: MetalLB has no TTL security"));
+            }
             if let Some(Value::Mapping(secret)) = entry.get_mut("passwordSecret")
                 && let Some(key) = secret.shift_remove("key").filter(|key| key.as_str() != Some("password"))
             {

@@ -10,21 +10,23 @@ use serde::Serialize;
 use super::answer::{Output, exit, write_report};
 use super::cluster::{Cluster, Origins};
 use super::r#move::{announcer, not_found};
+use super::peers::{self, PeerRow};
 use super::report::{ServiceReport, Settled, others_at_work};
 use super::table::{row, table};
 use crate::config::Config;
-use crate::facts::{LinkName, Node, NodeName, Service, ServiceKey};
+use crate::facts::{LinkName, Living, Node, NodeName, Service, ServiceKey};
 use crate::leader::assign::assign;
 use crate::leader::paper::{UNKNOWN_LINK, settle};
 use crate::plan::obstacle::{Obstacle, obstacle};
 use crate::plan::survey::survey;
-use crate::plan::{GroupPlan, NotAnnounced, Serving, is_served, plan};
+use crate::plan::{GroupPlan, NotAnnounced, Serving, View, is_served, plan};
 
 /// Explain a Service: its addresses, who announces them since when, and for each node why, or why not
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 A candidate could announce the addresses: its agent runs, an advertisement lets it, and it has a link for them. It is eligible if \
-pods are in reach from there, too. One eligible node is the owner: it announces them.
+pods are in reach from there, too. One eligible node is the owner: it announces them on layer 2. Over BGP all that may announce them \
+at the same time: a line for each peer says to whom, as what, and from where.
 
 Without --cluster it asks the Kubernetes API, found in the usual order: the file KUBECONFIG names or ~/.kube/config, else the \
 service account of the pod.
@@ -61,7 +63,7 @@ pub struct ExplainReport {
     pub service: ServiceReport,
     /// The Services that share an address with it and so move with it, as `namespace/name`.
     pub shares_with: Vec<String>,
-    /// The node that announces it; `null`: none.
+    /// The node that announces it on layer 2; `null`: none.
     pub owner: Option<NodeName>,
     /// Since when it is announced, by whatever node (RFC 3339); `null`: it is not, or not known.
     pub since: Option<String>,
@@ -69,6 +71,8 @@ pub struct ExplainReport {
     pub moved: Option<String>,
     /// A row for each node.
     pub nodes: Vec<NodeRow>,
+    /// A row for each BGP peer of the configuration.
+    pub peers: Vec<PeerRow>,
     /// What has to be known of the answer.
     pub notes: Vec<String>,
 }
@@ -82,8 +86,10 @@ pub struct NodeRow {
     pub candidate: bool,
     /// Serving endpoints are in reach from there, too.
     pub eligible: bool,
-    /// It announces them.
+    /// It announces them on layer 2.
     pub owner: bool,
+    /// It announces them over BGP.
+    pub bgp: bool,
     /// The links on which it does, or would.
     pub interfaces: BTreeSet<LinkName>,
     /// What is in the way, or speaks against it, and what to do; `null`: nothing.
@@ -160,30 +166,54 @@ fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     let about = survey(&config, &snapshot, &living).into_iter().filter(|it| pools.iter().any(|pool| it.is_about(&config, pool)));
     notes.extend(about.map(|unmatched| unmatched.to_string()));
     let owner = group.and_then(|group| group.owner.as_ref().ok()).map(|owner| owner.node.clone());
-    let announced = service.condition.as_ref().filter(|it| it.announced && recorded && owner.is_some() && owner == announcer(service));
+    let over_bgp: BTreeSet<NodeName> = group
+        .iter()
+        .flat_map(|group| group.group.claims.keys().filter_map(|address| group.over_bgp(*address)))
+        .flat_map(|announcers| announcers.nodes.iter().cloned())
+        .collect();
+    let is_so = if owner.is_some() { owner == announcer(service) } else { !over_bgp.is_empty() };
+    let announced = service.condition.as_ref().filter(|it| it.announced && recorded && is_so);
+    let view = View { config: &config, snapshot: &snapshot, living: &living };
     let claims = || group.iter().flat_map(|group| group.group.claims.values());
     let nodes = snapshot.nodes.values().filter_map(|node| {
         let group = group?;
-        let why = obstacle(&config, &snapshot, &living, group, &node.name).map(|why| {
+        let on_layer_2 = obstacle(&config, &snapshot, &living, group, &node.name);
+        if owner.is_none() && over_bgp.contains(&node.name) {
+            return Some(node_row(group, node, None, &over_bgp, None));
+        }
+        if owner.is_none() && !over_bgp.is_empty() && matches!(on_layer_2, Some(Obstacle::NotAnnounced(_))) {
+            return Some(node_row(group, node, None, &over_bgp, alone(view, group, service, &node.name)));
+        }
+        let why = on_layer_2.map(|why| {
             if assumed && why == Obstacle::NoMember {
                 return "its Node is not Ready, or out of service; look at kubectl describe node".to_owned();
             }
             lacking(&config, node, &why).unwrap_or_else(|| why.to_string())
         });
-        Some(node_row(group, node, owner.as_ref(), why))
+        Some(node_row(group, node, owner.as_ref(), &over_bgp, why))
     });
     ExplainReport {
         shares_with: group.iter().flat_map(|it| &it.group.services).filter(|it| *it != key).map(ToString::to_string).collect(),
         since: announced.map(|condition| condition.since.clone()),
         moved: claims().find_map(|claim| claim.moved.as_ref()).map(|moved| format!("from {}: {}", moved.from, moved.why)),
         nodes: nodes.collect(),
+        peers: group.map(|group| peers::of_service(view, group, service)).unwrap_or_default(),
         service: of_service,
         owner,
         notes,
     }
 }
 
-fn node_row(group: &GroupPlan, node: &Node, owner: Option<&NodeName>, why: Option<String>) -> NodeRow {
+/// Why `node`, were it the only one, would announce nothing over BGP.
+fn alone(view: View<'_>, group: &GroupPlan, service: &Service, node: &NodeName) -> Option<String> {
+    let member = view.living.members.get(node)?.clone();
+    let living = Living { members: [(node.clone(), member)].into(), ..view.living.clone() };
+    let why = View { living: &living, ..view }.of_service(&group.group, service).into_values().find_map(Result::err)?;
+    let NotAnnounced::NoLocalEndpoint { nodes } = &why else { return Some(why.to_string()) };
+    Some(Obstacle::NoLocalEndpoint { nodes: nodes.iter().map(|node| NodeName::new(node)).collect() }.to_string())
+}
+
+fn node_row(group: &GroupPlan, node: &Node, owner: Option<&NodeName>, over_bgp: &BTreeSet<NodeName>, why: Option<String>) -> NodeRow {
     let candidate = group.candidates.nodes.get(&node.name);
     let links = candidate.iter().flat_map(|candidate| candidate.links.values().flatten());
     NodeRow {
@@ -191,6 +221,7 @@ fn node_row(group: &GroupPlan, node: &Node, owner: Option<&NodeName>, why: Optio
         candidate: candidate.is_some(),
         eligible: candidate.is_some_and(|candidate| candidate.eligible),
         owner: owner == Some(&node.name),
+        bgp: over_bgp.contains(&node.name),
         interfaces: links.filter(|link| link.as_str() != UNKNOWN_LINK).cloned().collect(),
         why,
     }
@@ -199,12 +230,17 @@ fn node_row(group: &GroupPlan, node: &Node, owner: Option<&NodeName>, why: Optio
 /// Which labels `node` lacks, if that is what is in the way.
 fn lacking(config: &Config, node: &Node, why: &Obstacle) -> Option<String> {
     let Obstacle::NotAnnounced(NotAnnounced::NoNodeMatch { pool, .. }) = why else { return None };
-    let of_pool = config.l2_advertisements.iter().filter(|it| it.pools.contains(pool));
-    let wanted = of_pool.flat_map(|advertisement| {
-        let name = advertisement.name.as_deref().unwrap_or("without a name");
-        advertisement.node_selectors.iter().filter_map(|selector| selector.failing(&node.labels)).map(move |requirement| {
+    let on_layer_2 = config.l2_advertisements.iter().filter(|it| it.pools.contains(pool));
+    let over_bgp = config.bgp.advertisements.iter().filter(|it| it.pools.contains(pool));
+    let mut of_pool: Vec<_> = on_layer_2.map(|it| ("L2Advertisement", &it.name, &it.node_selectors)).collect();
+    if of_pool.is_empty() {
+        of_pool.extend(over_bgp.map(|it| ("BGPAdvertisement", &it.name, &it.node_selectors)));
+    }
+    let wanted = of_pool.into_iter().flat_map(|(kind, name, selectors)| {
+        let name = name.as_deref().unwrap_or("without a name");
+        selectors.iter().filter_map(|selector| selector.failing(&node.labels)).map(move |requirement| {
             let here = node.labels.get(&requirement.key).map_or_else(|| "it has none".to_owned(), |value| format!("it has {value}"));
-            format!("{requirement} for L2Advertisement {name} ({here})")
+            format!("{requirement} for {kind} {name} ({here})")
         })
     });
     let wanted: BTreeSet<String> = wanted.collect();
@@ -216,6 +252,7 @@ fn lacking(config: &Config, node: &Node, why: &Obstacle) -> Option<String> {
 pub fn text(report: &ExplainReport) -> String {
     let mut parts = vec![heading(report)];
     parts.extend((!report.nodes.is_empty()).then(|| nodes(report)));
+    parts.extend((!report.peers.is_empty()).then(|| peers::rows(&report.peers)));
     let line = |what: &str, text: &String| format!("{what}{text}\n");
     let problems: String = report.service.problems.iter().map(|text| line("  ", text)).collect();
     parts.extend((!problems.is_empty()).then(|| format!("To look at:\n{problems}")));
@@ -227,7 +264,8 @@ fn heading(report: &ExplainReport) -> String {
     let service = &report.service;
     let addresses: Vec<String> = service.addresses.iter().map(ToString::to_string).collect();
     let addresses = if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") };
-    let owner = report.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+    let nobody = if report.nodes.iter().any(|node| node.bgp) { "none: it goes over BGP" } else { "nobody" };
+    let owner = report.owner.as_ref().map_or_else(|| nobody.to_owned(), ToString::to_string);
     let since = report.since.as_ref().map(|since| format!("announced since {since}")).unwrap_or_default();
     let mut rows = vec![
         row(["service", &format!("{}/{}", service.namespace, service.name)]),
@@ -242,12 +280,16 @@ fn heading(report: &ExplainReport) -> String {
 
 fn nodes(report: &ExplainReport) -> String {
     let yes = |holds: bool| if holds { "yes" } else { "no" };
-    let mut rows = vec![row(["NODE", "CANDIDATE", "ELIGIBLE", "OWNER", "ON", "WHY NOT"])];
+    // Without peers nothing is said of BGP.
+    let bgp = |text: &str| (!report.peers.is_empty()).then(|| text.to_owned());
+    let head = row(["NODE", "CANDIDATE", "ELIGIBLE", "OWNER"]).into_iter().chain(bgp("BGP")).chain(row(["ON", "WHY NOT"]));
+    let mut rows: Vec<Vec<String>> = vec![head.collect()];
     for node in &report.nodes {
         let on: Vec<&str> = node.interfaces.iter().map(LinkName::as_str).collect();
         let on = if on.is_empty() { "-".to_owned() } else { on.join(",") };
-        let why = node.why.as_deref().unwrap_or("");
-        rows.push(row([node.node.as_str(), yes(node.candidate), yes(node.eligible), yes(node.owner), &on, why]));
+        let cells = row([node.node.as_str(), yes(node.candidate), yes(node.eligible), yes(node.owner)]);
+        let why = row([&on, node.why.as_deref().unwrap_or("")]);
+        rows.push(cells.into_iter().chain(bgp(yes(node.bgp))).chain(why).collect());
     }
     table(&rows)
 }

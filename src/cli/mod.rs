@@ -9,6 +9,7 @@ mod eyes;
 mod files;
 pub mod health;
 pub mod r#move;
+pub mod peers;
 pub mod plan;
 pub mod report;
 pub mod run;

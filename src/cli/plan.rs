@@ -13,6 +13,7 @@ use clap::Args;
 
 use super::answer::{Output, exit, write_report};
 use super::cluster::{Cluster, Origins, configuration};
+use super::peers;
 use super::report::{AddressReport, Change, PlanReport, ServiceReport, Settled, State, What, changes};
 use super::table::{row, table};
 use crate::config::Config;
@@ -23,7 +24,7 @@ use crate::leader::paper::{adopt_configuration, drain, settle};
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 It asks the functions that the agents run, so its answer is what they would do. What only a running agent knows (links of the nodes, \
-other machines that use an address) it takes from the agents' Leases. BGP is not planned.
+other machines that use an address) it takes from the agents' Leases.
 
 Exit codes: 0 every Service is served, 1 there is something to look at, 2 the question could not be asked.
 
@@ -49,7 +50,7 @@ pub struct Plan {
     #[arg(long, value_name = "NODE")]
     drain: Option<String>,
 
-    /// What to print; in JSON: services, addresses, changes, problems, notes
+    /// What to print; in JSON: services, addresses, peers, changes, problems, notes
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Output::Text)]
     output: Output,
 }
@@ -119,6 +120,7 @@ pub fn text(report: &PlanReport) -> String {
     let mut parts: Vec<String> = Vec::new();
     parts.extend(services(report));
     parts.extend(addresses(report));
+    parts.extend(peers::text(&report.peers));
     parts.push(changed(&report.changes));
     parts.push(problems(report));
     parts.extend((!report.notes.is_empty()).then(|| report.notes.iter().map(|note| format!("note: {note}\n")).collect()));
@@ -148,17 +150,22 @@ fn called(service: &ServiceReport) -> String {
     format!("{}/{}", service.namespace, service.name)
 }
 
-/// `pi1 on eth0`
+/// `pi1 on eth0 and pi1,pi2 over BGP`
 fn by(address: &AddressReport) -> Option<String> {
-    let owner = address.owner.as_ref()?;
-    let links = address.interfaces.get(owner).filter(|links| !links.is_empty());
-    Some(links.map_or_else(|| owner.to_string(), |links| format!("{owner} on {}", list(links))))
+    let on_layer_2 = address.owner.as_ref().map(|owner| {
+        let links = address.interfaces.get(owner).filter(|links| !links.is_empty());
+        links.map_or_else(|| owner.to_string(), |links| format!("{owner} on {}", list(links)))
+    });
+    let over_bgp = (!address.bgp.is_empty()).then(|| format!("{} over BGP", list(&address.bgp)));
+    let both: Vec<String> = on_layer_2.into_iter().chain(over_bgp).collect();
+    (!both.is_empty()).then(|| both.join(" and "))
 }
 
 fn addresses(report: &PlanReport) -> Option<String> {
     let mut rows = vec![row(["ADDRESS", "OWNER", "ELIGIBLE", "CANDIDATES", "SERVICES"])];
     for address in &report.addresses {
-        let owner = address.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+        let nobody = if address.bgp.is_empty() { "nobody" } else { "over BGP" };
+        let owner = address.owner.as_ref().map_or_else(|| nobody.to_owned(), ToString::to_string);
         let (eligible, candidates) = (list(&address.eligible), list(&address.candidates));
         rows.push(row([&address.address.to_string(), &owner, &eligible, &candidates, &list(&address.services)]));
     }
@@ -174,15 +181,23 @@ fn changed(changes: &[Change]) -> String {
 }
 
 fn change_text(change: &Change) -> String {
-    let Change { address, services, what, from, to, why } = change;
+    let Change { address, services, what, from, to, bgp, why } = change;
     let services = services.join(" and ");
     let node = |node: &Option<NodeName>| node.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+    let over_bgp: Vec<&NodeName> = bgp.iter().collect();
+    let by = match (to, over_bgp.is_empty()) {
+        (None, false) => format!("{} over BGP", list(&over_bgp)),
+        (Some(to), false) => format!("{to}, and by {} over BGP", list(&over_bgp)),
+        (to, true) => node(to),
+    };
     let (from, to) = (node(from), node(to));
     let text = match what {
-        What::Assigned => format!("{address} is assigned to {services}, announced by {to}"),
+        What::Assigned => format!("{address} is assigned to {services}, announced by {by}"),
         What::Released => format!("{address} is released by {services}"),
         What::Moved => format!("{address} ({services}) moves from {from} to {to}"),
         What::Announced => format!("{address} ({services}) is announced, by {to}"),
+        What::Spread if bgp.is_empty() => format!("{address} ({services}) is announced over BGP by nobody any more"),
+        What::Spread => format!("{address} ({services}) is announced over BGP by {}", list(&over_bgp)),
         What::Withdrawn => format!("{address} ({services}) is withdrawn from {from}"),
     };
     why.as_ref().map_or_else(|| text.clone(), |why| format!("{text}: {why}"))

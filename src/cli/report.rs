@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::peers::{PeerReport, peers};
 use crate::config::Config;
 use crate::facts::{LinkName, Living, NodeName, ServiceKey, Snapshot};
 use crate::leader::assign::{Assignment, assign};
@@ -12,6 +13,7 @@ use crate::leader::others::{all_overwritten, at_work, marked, servicelb, two_bal
 use crate::leader::paper::UNKNOWN_LINK;
 use crate::leader::tell::contested_text;
 use crate::plan::survey::survey;
+use crate::plan::wishes::mistakes;
 use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, plan};
 
 /// The whole answer.
@@ -21,6 +23,8 @@ pub struct PlanReport {
     pub services: Vec<ServiceReport>,
     /// Every address that a Service has, ascending, IPv4 first.
     pub addresses: Vec<AddressReport>,
+    /// What each node tells each of its BGP peers, by peer and node.
+    pub peers: Vec<PeerReport>,
     /// What becomes different, by address: from the cluster as it is; with `against` from that configuration, with `drain` from the
     /// cluster before.
     pub changes: Vec<Change>,
@@ -56,10 +60,12 @@ pub struct AddressReport {
     pub candidates: Vec<NodeName>,
     /// Those of them from which serving endpoints are in reach.
     pub eligible: Vec<NodeName>,
-    /// The node that announces it; `null`: none.
+    /// The node that announces it on layer 2; `null`: none.
     pub owner: Option<NodeName>,
     /// For each candidate the links on which it would announce it; none where they are not known.
     pub interfaces: BTreeMap<NodeName, Vec<LinkName>>,
+    /// The nodes that announce it over BGP, all at the same time.
+    pub bgp: Vec<NodeName>,
 }
 
 /// Something that becomes different.
@@ -71,10 +77,12 @@ pub struct Change {
     pub services: Vec<String>,
     /// What happens to it.
     pub what: What,
-    /// The node that announced it before; `null`: none, or not known.
+    /// The node that announced it on layer 2 before; `null`: none, or not known.
     pub from: Option<NodeName>,
-    /// The node that announces it then; `null`: none.
+    /// The node that announces it on layer 2 then; `null`: none.
     pub to: Option<NodeName>,
+    /// The nodes that announce it over BGP then.
+    pub bgp: BTreeSet<NodeName>,
     /// Why, as the second half of a sentence; `null`: it is what was asked for.
     pub why: Option<String>,
 }
@@ -93,6 +101,8 @@ pub enum What {
     Announced,
     /// It is announced no more.
     Withdrawn,
+    /// Other nodes announce it over BGP.
+    Spread,
 }
 
 /// A cluster that has come to rest under a configuration.
@@ -132,7 +142,8 @@ impl PlanReport {
         let foreign = snapshot.services.values().filter(|service| is_served(config, service) == Serving::Foreign);
         let notes = foreign.map(|service| format!("{} is left alone (its class, or the annotation lanlord.dev/ignore)", service.key));
         let problems = survey(config, snapshot, living).iter().map(ToString::to_string).collect();
-        Self { services, addresses, changes: Vec::new(), problems, notes: notes.collect() }
+        let peers = peers(config, snapshot, living);
+        Self { services, addresses, peers, changes: Vec::new(), problems, notes: notes.collect() }
     }
 
     /// Adds what other load balancers do to the cluster as it was seen.
@@ -167,6 +178,7 @@ impl ServiceReport {
         let mut problems: Vec<String> = assignment.refusal.iter().map(ToString::to_string).collect();
         problems.extend(assignment.contested.iter().map(contested_text));
         problems.extend(group.filter(|_| !addresses.is_empty()).and_then(|group| silent(settled, group)));
+        problems.extend(settled.snapshot.services.get(key).into_iter().flat_map(|service| mistakes(settled.config, service)));
         Self { namespace: key.namespace.to_string(), name: key.name.to_string(), addresses: addresses.clone(), pool, problems }
     }
 }
@@ -188,10 +200,19 @@ pub fn others_at_work(config: &Config, seen: &Snapshot, living: &Living) -> BTre
 
 /// What of the group nobody announces, and why.
 fn silent(settled: &Settled<'_>, group: &GroupPlan) -> Option<String> {
-    let Ok(owner) = &group.owner else { return settled.why(group).map(|why| format!("not announced: {why}")) };
-    let silent: Vec<String> =
-        group.group.claims.keys().filter(|address| !owner.links.contains_key(address)).map(ToString::to_string).collect();
-    (!silent.is_empty()).then(|| format!("{} not announced: it is on none of the networks of {}", silent.join(" and "), owner.node))
+    let silent: Vec<&IpAddr> = group.group.claims.keys().filter(|address| !group.is_announced(**address)).collect();
+    let which = || silent.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    match &group.owner {
+        _ if silent.is_empty() => None,
+        Ok(owner) => Some(format!("{} not announced: it is on none of the networks of {}", which(), owner.node)),
+        // Of two pools one may be announced over BGP only.
+        Err(NotAnnounced::OverBgp { .. }) => {
+            let why = silent.iter().find_map(|address| group.bgp.get(*address)?.as_ref().err())?;
+            Some(format!("{} not announced: {why}", which()))
+        }
+        Err(_) if silent.len() < group.group.claims.len() => settled.why(group).map(|why| format!("{} not announced: {why}", which())),
+        Err(_) => settled.why(group).map(|why| format!("not announced: {why}")),
+    }
 }
 
 fn addresses(group: &GroupPlan) -> impl Iterator<Item = AddressReport> {
@@ -207,6 +228,7 @@ fn addresses(group: &GroupPlan) -> impl Iterator<Item = AddressReport> {
             eligible: candidates().filter(|(_, candidate)| candidate.eligible).map(|(node, _)| node.clone()).collect(),
             owner: owner(group, claim.address).cloned(),
             interfaces: candidates().map(|(node, candidate)| (node.clone(), known(&candidate.links[&claim.address]))).collect(),
+            bgp: group.over_bgp(claim.address).iter().flat_map(|it| &it.nodes).cloned().collect(),
         }
     })
 }
@@ -220,6 +242,8 @@ fn owner(group: &GroupPlan, address: IpAddr) -> Option<&NodeName> {
 pub struct State {
     services: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     owners: BTreeMap<IpAddr, NodeName>,
+    /// Who announces it over BGP.
+    bgp: BTreeMap<IpAddr, BTreeSet<NodeName>>,
     /// Owners are those that are recorded: an address without one may be announced all the same.
     recorded: bool,
 }
@@ -247,6 +271,7 @@ impl State {
                 let holders = claim.holders.iter().map(|holder| holder.service.clone());
                 state.services.insert(claim.address, holders.filter(|service| group.group.services.contains(service)).collect());
                 state.owners.extend(owner(group, claim.address).map(|owner| (claim.address, owner.clone())));
+                state.bgp.extend(group.over_bgp(claim.address).map(|it| (claim.address, it.nodes.clone())));
             }
         }
         state
@@ -267,7 +292,9 @@ pub fn changes(before: &State, begun: &Snapshot, after: &Settled<'_>) -> Vec<Cha
         let [had, has] = [before, &now].map(|state| state.services.get(address).unwrap_or(&none));
         let [from, to] = [before, &now].map(|state| state.owners.get(address).cloned());
         let names = |services: Vec<&ServiceKey>| services.into_iter().map(ToString::to_string).collect::<Vec<_>>();
-        let change = |services, what, why| Change { address: *address, services, what, from: from.clone(), to: to.clone(), why };
+        let [told, tell] = [before, &now].map(|state| state.bgp.get(address).cloned().unwrap_or_default());
+        let change =
+            |services, what, why| Change { address: *address, services, what, from: from.clone(), to: to.clone(), bgp: tell.clone(), why };
         let (lost, new) = (names(had.difference(has).collect()), names(has.difference(had).collect()));
         for service in had.difference(has) {
             let lost = first.get(service).and_then(|assignment| assignment.lost.iter().find(|(lost, _)| lost == address));
@@ -281,6 +308,7 @@ pub fn changes(before: &State, begun: &Snapshot, after: &Settled<'_>) -> Vec<Cha
                 (Some(from), Some(to)) if from != to => (What::Moved, moved(group, *address, from)),
                 (None, Some(_)) if !before.recorded => (What::Announced, None),
                 (Some(_), None) if !before.recorded => (What::Withdrawn, group.and_then(|group| after.why(group))),
+                (Some(_) | None, Some(_) | None) if !before.recorded && told != tell => (What::Spread, None),
                 (Some(_) | None, Some(_) | None) => continue,
             };
             changes.push(change(names(has.iter().collect()), what, why));

@@ -17,14 +17,14 @@ use super::moves::{Move, moves};
 use super::others;
 use super::place::place;
 use super::share;
-use super::tell::{Now, POOL, Publish, RELEASED, events, farewell, publish};
+use super::tell::{Announcement, Now, POOL, Publish, RELEASED, events, farewell, publish};
 use crate::config::Config;
 use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
 use crate::plan::departure::departure;
 use crate::plan::eligible::{candidates, reached};
 use crate::plan::group::Group;
 use crate::plan::owner::owner;
-use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served};
+use crate::plan::{GroupPlan, NotAnnounced, OverBgp, Plan, Serving, View, is_served};
 
 /// How many free addresses are remembered for their last holder: a Lease of about 500 bytes each.
 pub const REMEMBERED: usize = 4096;
@@ -157,15 +157,18 @@ impl<'a> Decider<'a> {
         if known.is_some_and(|known| self.is_in_doubt(known)) {
             return;
         }
-        let (owner, moved) = match known {
-            Some(known) => self.settle(known),
+        let (mut announcement, moved) = match known {
+            Some(known) => {
+                let (owner, moved) = self.settle(known);
+                (Announcement { owner, bgp: self.over_bgp(known, service) }, moved)
+            }
             None => (self.found(service, &kept, &mut take), None),
         };
-        let owner = owner.and_then(|owner| reached(self.snapshot, service, &owner).map(|()| owner));
-        let mut publish = publish(self.config, service, assignment, &owner, self.now);
+        announcement.owner = announcement.owner.and_then(|owner| reached(self.snapshot, service, &owner).map(|()| owner));
+        let mut publish = publish(self.config, service, assignment, &announcement, self.now);
         let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
         let repaired = repair.then(|| others::overwritten(self.snapshot, service, &assignment.addresses));
-        let told = events(self.config, service, assignment, &owner, &publish, repaired, moved.as_ref());
+        let told = events(self.config, service, assignment, &announcement, &publish, repaired, moved.as_ref());
         take.extend(again);
         let release: Vec<Claim> = given_up.iter().map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
         if let Some(claim) = release.first() {
@@ -228,14 +231,14 @@ impl<'a> Decider<'a> {
     }
 
     /// The owner of a group that changes its addresses: placed at once, so that the owner announces as soon as it sees the claims.
-    fn found(&mut self, service: &Service, kept: &[&Arc<Claim>], take: &mut [Claim]) -> Result<crate::plan::Owner, NotAnnounced> {
+    fn found(&mut self, service: &Service, kept: &[&Arc<Claim>], take: &mut [Claim]) -> Announcement {
         let claims = kept
             .iter()
             .map(|claim| (claim.address, (*claim).clone()))
             .chain(take.iter().map(|claim| (claim.address, Arc::new(claim.clone()))));
         let mut group = Group { claims: claims.collect(), services: BTreeSet::from([service.key.clone()]) };
         if group.claims.is_empty() {
-            return Err(NotAnnounced::NotPlaced);
+            return Announcement { owner: Err(NotAnnounced::NotPlaced), bgp: OverBgp::new() };
         }
         self.join(service, &mut group);
         let candidates = candidates(self.config, self.snapshot, self.living, &group);
@@ -244,7 +247,16 @@ impl<'a> Decider<'a> {
             claim.placement.clone_from(&placement);
             group.claims.insert(claim.address, Arc::new(claim.clone()));
         }
-        owner(&group, &candidates)
+        let view = View { config: self.config, snapshot: self.snapshot, living: self.living };
+        Announcement { owner: owner(&group, &candidates), bgp: view.of_service(&group, service) }
+    }
+
+    /// Who announces the addresses of `service` for its own sake, whoever shares them.
+    fn over_bgp(&self, known: &GroupPlan, service: &Service) -> OverBgp {
+        if known.group.services.len() == 1 || known.bgp.is_empty() {
+            return known.bgp.clone();
+        }
+        View { config: self.config, snapshot: self.snapshot, living: self.living }.of_service(&known.group, service)
     }
 
     /// Adds those with whom `service` shares an address of `group`, and all that they have.

@@ -9,6 +9,7 @@ use std::vec::IntoIter;
 use crate::addr::{Family, Prefix, Range};
 use crate::config::{Config, Pool};
 use crate::facts::{Claim, Living, MemberLink, Snapshot};
+use crate::plan::View;
 use crate::plan::eligible::{is_excluded, matches_any};
 
 type Addresses = Box<dyn Iterator<Item = IpAddr>>;
@@ -31,7 +32,8 @@ impl Supply {
         (pool, family): (&Pool, Family),
         free: impl Iterator<Item = &'a Claim>,
     ) -> Self {
-        let reach = Reach::of(config, snapshot, living, pool);
+        let over_bgp = View { config, snapshot, living }.reaches(&pool.name, family);
+        let reach = if over_bgp { Reach::Anywhere } else { Reach::of(config, snapshot, living, pool) };
         let mut reachable = Vec::new();
         let mut unreachable = Vec::new();
         for range in pool.ranges.iter().filter(|range| range.family() == family) {
@@ -79,7 +81,7 @@ fn every(ranges: Vec<Range>) -> Addresses {
 
 /// Where living members can announce addresses of a pool.
 enum Reach {
-    /// An interface is named: any address goes.
+    /// An interface is named, or a router is told: any address goes.
     Anywhere,
     /// On these networks.
     On(BTreeSet<Prefix>),

@@ -9,7 +9,8 @@ use super::reserve::Reserved;
 use crate::addr::MacAddr;
 use crate::config::Config;
 use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, NodeName, Service, ServiceKey, Subject};
-use crate::plan::{NotAnnounced, Owner};
+use crate::plan::wishes::mistakes;
+use crate::plan::{Announcers, NotAnnounced, OverBgp, Owner};
 
 /// Annotation: who announces what, where, since when. For people; never read back as truth.
 pub const ANNOUNCED: &str = "lanlord.dev/announced";
@@ -43,18 +44,90 @@ pub struct Publish {
     pub condition: AnnouncedCondition,
 }
 
+/// Where the addresses of a Service are announced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Announcement {
+    /// On layer 2, or why not there.
+    pub owner: Result<Owner, NotAnnounced>,
+    /// Over BGP.
+    pub bgp: OverBgp,
+}
+
+impl Announcement {
+    fn on_layer_2(&self, address: IpAddr) -> bool {
+        self.owner.as_ref().is_ok_and(|owner| owner.links.contains_key(&address))
+    }
+
+    fn over_bgp(&self, address: IpAddr) -> Option<&Announcers> {
+        self.bgp.get(&address)?.as_ref().ok()
+    }
+
+    fn is_any(&self, addresses: &[IpAddr]) -> bool {
+        self.owner.is_ok() || addresses.iter().any(|address| self.over_bgp(*address).is_some())
+    }
+
+    /// `192.168.1.240 by pi1 on eth0 (layer2) and to router (bgp)`; of nodes nothing is said of BGP: all that may do, and Services would
+    /// be written with every node that comes or goes.
+    fn text(&self, addresses: &[IpAddr]) -> String {
+        let layer2: Vec<IpAddr> = addresses.iter().filter(|address| self.on_layer_2(**address)).copied().collect();
+        let bgp: Vec<IpAddr> = addresses.iter().filter(|address| self.over_bgp(**address).is_some()).copied().collect();
+        let by = self.owner.as_ref().ok().filter(|_| !layer2.is_empty() || bgp.is_empty()).map(|owner| by(addresses, owner));
+        match by {
+            Some(by) if bgp.is_empty() => format!("{} {by}", list(&layer2)),
+            Some(by) if bgp == layer2 => format!("{} {by} and {}", list(&bgp), self.to(&bgp)),
+            Some(by) => format!("{} {by}; {} {}", list(&layer2), list(&bgp), self.to(&bgp)),
+            None => format!("{} {}", list(&bgp), self.to(&bgp)),
+        }
+    }
+
+    /// `by pi1 on eth0 (layer2) and to router (bgp)`
+    fn ways(&self, addresses: &[IpAddr]) -> String {
+        let by = self.owner.as_ref().ok().map(|owner| by(addresses, owner));
+        let to = addresses.iter().any(|address| self.over_bgp(*address).is_some()).then(|| self.to(addresses));
+        by.into_iter().chain(to).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// `to router1 and router2 (bgp)`
+    fn to(&self, addresses: &[IpAddr]) -> String {
+        format!("to {} (bgp)", self.peers(addresses))
+    }
+
+    fn peers(&self, addresses: &[IpAddr]) -> String {
+        const SHOWN: usize = 4;
+        let peers: BTreeSet<&str> =
+            addresses.iter().filter_map(|address| self.over_bgp(*address)).flat_map(|it| &it.peers).map(String::as_str).collect();
+        let shown: Vec<&str> = peers.iter().copied().take(SHOWN).collect();
+        let more = peers.len() - shown.len();
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!("{}{more}", shown.join(if more.is_empty() { " and " } else { ", " }))
+    }
+
+    /// What of `addresses` nobody announces, and why.
+    fn silent(&self, addresses: &[IpAddr]) -> String {
+        let silent: Vec<IpAddr> =
+            addresses.iter().filter(|address| !self.on_layer_2(**address) && self.over_bgp(**address).is_none()).copied().collect();
+        let over_bgp = silent.iter().find_map(|address| self.bgp.get(address)?.as_ref().err());
+        match (&self.owner, over_bgp) {
+            _ if silent.is_empty() => String::new(),
+            (Ok(_), None | Some(NotAnnounced::NoAdvertisement { .. })) => format!("; {} is on none of its networks", list(&silent)),
+            (Ok(_), Some(why)) | (Err(NotAnnounced::OverBgp { .. }), Some(why)) => format!("; {} not announced: {why}", list(&silent)),
+            (Err(why), _) => format!("; {} not announced: {why}", list(&silent)),
+        }
+    }
+}
+
 /// The status `service` should have.
-pub fn publish(config: &Config, service: &Service, assignment: &Assignment, owner: &Result<Owner, NotAnnounced>, now: &Now) -> Publish {
+pub fn publish(config: &Config, service: &Service, assignment: &Assignment, announcement: &Announcement, now: &Now) -> Publish {
     let addresses = &assignment.addresses;
-    let (announced, reason, message) = condition_text(assignment, owner);
+    let (announced, reason, message) = condition_text(assignment, announcement, &mistakes(config, service));
     let before = service.condition.as_ref().filter(|before| before.announced == announced);
     let since = before.map_or_else(|| now.text.clone(), |before| before.since.clone());
     let condition = AnnouncedCondition { announced, reason: reason.to_owned(), message, since };
     let pools: BTreeSet<String> =
         addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.to_string()).collect();
     let pools = (!pools.is_empty()).then(|| pools.into_iter().collect::<Vec<_>>().join(","));
-    let where_ = owner.as_ref().ok().filter(|_| !addresses.is_empty()).map(|owner| {
-        let text = format!("{} since ", announcement(addresses, owner));
+    let where_ = (announcement.is_any(addresses) && !addresses.is_empty()).then(|| {
+        let text = format!("{} since ", announcement.text(addresses));
         let kept = service.annotations.get(ANNOUNCED).filter(|before| before.starts_with(&text));
         kept.cloned().unwrap_or_else(|| text + &now.text)
     });
@@ -79,15 +152,9 @@ fn ingress(service: &Service, assignment: &Assignment) -> Option<Vec<IpAddr>> {
     (ours && differs).then(|| assignment.addresses.clone())
 }
 
-/// `192.168.1.240 by pi1 on eth0 (layer2)`
-fn announcement(addresses: &[IpAddr], owner: &Owner) -> String {
-    let announced: Vec<IpAddr> = addresses.iter().filter(|address| owner.links.contains_key(address)).copied().collect();
-    format!("{} by {}", list(&announced), by(addresses, owner))
-}
-
-/// `pi1 on eth0 (layer2)`
+/// `by pi1 on eth0 (layer2)`
 fn by(addresses: &[IpAddr], owner: &Owner) -> String {
-    format!("{} on {} (layer2)", owner.node, links(addresses, owner))
+    format!("by {} on {} (layer2)", owner.node, links(addresses, owner))
 }
 
 fn links(addresses: &[IpAddr], owner: &Owner) -> String {
@@ -99,19 +166,18 @@ fn list(addresses: &[IpAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-fn condition_text(assignment: &Assignment, owner: &Result<Owner, NotAnnounced>) -> (bool, &'static str, String) {
+fn condition_text(assignment: &Assignment, announcement: &Announcement, mistakes: &[String]) -> (bool, &'static str, String) {
     let addresses = &assignment.addresses;
     let contested = assignment.contested.iter().map(|contested| format!("; but {}", contested_text(contested)));
-    let unmet: String = contested.chain(assignment.refusal.iter().map(|refusal| format!("; but {refusal}"))).collect();
-    match (owner, &assignment.refusal) {
+    let refused = assignment.refusal.iter().map(ToString::to_string).chain(mistakes.iter().cloned());
+    let unmet: String = contested.chain(refused.map(|why| format!("; but {why}"))).collect();
+    match (&announcement.owner, &assignment.refusal) {
         (_, Some(refusal)) if addresses.is_empty() => (false, "AllocationFailed", refusal.to_string()),
         (_, None) if addresses.is_empty() => (false, "NoAddress", "no address is assigned".to_owned()),
-        (Ok(owner), _) => {
-            let silent: Vec<IpAddr> = addresses.iter().filter(|address| !owner.links.contains_key(address)).copied().collect();
-            let silent = if silent.is_empty() { String::new() } else { format!("; {} is on none of its networks", list(&silent)) };
-            (true, "Announcing", format!("{}{silent}{unmet}", announcement(addresses, owner)))
+        (Err(why), _) if !announcement.is_any(addresses) => {
+            (false, why.reason(), format!("{} not announced: {why}{unmet}", list(addresses)))
         }
-        (Err(why), _) => (false, why.reason(), format!("{} not announced: {why}{unmet}", list(addresses))),
+        (Ok(_) | Err(_), _) => (true, "Announcing", format!("{}{}{unmet}", announcement.text(addresses), announcement.silent(addresses))),
     }
 }
 
@@ -146,7 +212,7 @@ pub fn events(
     config: &Config,
     service: &Service,
     assignment: &Assignment,
-    owner: &Result<Owner, NotAnnounced>,
+    announcement: &Announcement,
     publish: &Publish,
     repaired: Option<String>,
     moved: Option<&Moved>,
@@ -181,10 +247,10 @@ pub fn events(
             assignment.addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.as_str()).collect();
         let pools = pools.into_iter().collect::<Vec<_>>().join(" and ");
         let (verb, which) = if adopted { ("kept", &assignment.addresses) } else { ("assigned", &new) };
-        let announced = match owner {
-            Ok(owner) => format!(", announced by {}", by(&assignment.addresses, owner)),
-            Err(why) if why.is_passing() => String::new(),
-            Err(why) => format!(", not announced yet: {why}"),
+        let announced = match &announcement.owner {
+            Err(why) if !announcement.is_any(&assignment.addresses) && why.is_passing() => String::new(),
+            Err(why) if !announcement.is_any(&assignment.addresses) => format!(", not announced yet: {why}"),
+            Ok(_) | Err(_) => format!(", announced {}", announcement.ways(&assignment.addresses)),
         };
         let message = format!("{verb} {} from pool {pools}{announced}", list(which));
         if taken.is_empty() {
@@ -194,12 +260,19 @@ pub fn events(
         }
     } else if !contested.is_empty() {
         events.push(event(EventKind::Warning, "AddressInUse", contested.join("; ")));
-    } else if let (Ok(owner), true) = (owner, changed && condition.announced && !still) {
+    } else if changed && condition.announced && !still {
         // MetalLB's words, which people search for, and more.
-        let (links, addresses) = (links(&assignment.addresses, owner), list(&assignment.addresses));
-        let node = owner.node.as_str();
-        let from = moved_from(service, owner, moved);
-        let message = format!("announcing from node {node:?} with protocol \"layer2\" on {links}: {addresses}{from}");
+        let addresses = list(&assignment.addresses);
+        let bgp = announcement.peers(&assignment.addresses);
+        let message = match &announcement.owner {
+            Ok(owner) => {
+                let (links, node) = (links(&assignment.addresses, owner), owner.node.as_str());
+                let (to, from) =
+                    (if bgp.is_empty() { bgp } else { format!(", with protocol \"bgp\" to {bgp}") }, moved_from(service, owner, moved));
+                format!("announcing from node {node:?} with protocol \"layer2\" on {links}{to}: {addresses}{from}")
+            }
+            Err(_) => format!("announcing with protocol \"bgp\" to {bgp}: {addresses}"),
+        };
         events.push(event(EventKind::Normal, "nodeAssigned", message));
     } else if changed && !condition.announced && !assignment.addresses.is_empty() {
         events.push(event(EventKind::Warning, "NotAnnounced", condition.message.clone()));
@@ -207,5 +280,7 @@ pub fn events(
     if let Some(refusal) = assignment.refusal.as_ref().map(ToString::to_string).filter(|text| !known(text)) {
         events.push(event(EventKind::Warning, "AllocationFailed", refusal));
     }
+    let new = mistakes(config, service).into_iter().filter(|text| !known(text));
+    events.extend(new.map(|text| event(EventKind::Warning, "InvalidAnnotation", text)));
     events
 }

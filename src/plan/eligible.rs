@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Owner;
+use super::announcers::View;
 use super::departure::Departure;
 use super::group::Group;
 use super::reason::NotAnnounced;
@@ -154,7 +155,7 @@ fn advertisements_of<'a>(config: &'a Config, services: &[&Service], claim: &'a C
 }
 
 /// The pool that holds the address now; the recorded one only while a reconfiguration is under way.
-fn pool_name(config: &Config, claim: &Claim) -> PoolName {
+pub(super) fn pool_name(config: &Config, claim: &Claim) -> PoolName {
     config.pool_of(claim.address).map_or_else(|| PoolName::new(&claim.pool), |pool: &Pool| pool.name.clone())
 }
 
@@ -202,7 +203,7 @@ pub fn may_announce(config: &Config, link: &Link) -> bool {
 }
 
 /// Whether traffic that arrives at `node` gets to an endpoint.
-fn in_reach(service: &Service, endpoints: &Endpoints, node: &NodeName) -> bool {
+pub(super) fn in_reach(service: &Service, endpoints: &Endpoints, node: &NodeName) -> bool {
     match service.traffic_policy {
         TrafficPolicy::Cluster => endpoints.serving,
         TrafficPolicy::Local => endpoints.nodes.contains(node),
@@ -256,9 +257,21 @@ fn mark_less_preferred(nodes: &mut BTreeMap<NodeName, Candidate>) {
     }
 }
 
-/// Walks the conditions in the order in which a person would fix them.
+/// Why nobody announces the group; if it goes over BGP, why it does not do that.
 fn why_no_candidate(config: &Config, snapshot: &Snapshot, living: &Living, services: &[&Service], group: &Group) -> NotAnnounced {
     let Some(claim) = group.claims.values().next() else { return NotAnnounced::NotPlaced };
+    let on_layer_2 = why_not_on_layer_2(config, snapshot, living, services, claim);
+    match ((View { config, snapshot, living }).of_group(group).remove(&claim.address), on_layer_2) {
+        (Some(Ok(_)), _) => NotAnnounced::OverBgp { pool: pool_name(config, claim) },
+        (None | Some(Err(NotAnnounced::NoAdvertisement { .. })), on_layer_2) => on_layer_2,
+        (Some(Err(over_bgp)), NotAnnounced::NoAdvertisement { .. }) => over_bgp,
+        (Some(Err(NotAnnounced::NoServiceMatch { .. })), on_layer_2) => on_layer_2,
+        (Some(Err(over_bgp)), _) => over_bgp,
+    }
+}
+
+/// Walks the conditions in the order in which a person would fix them.
+fn why_not_on_layer_2(config: &Config, snapshot: &Snapshot, living: &Living, services: &[&Service], claim: &Claim) -> NotAnnounced {
     let pool = pool_name(config, claim);
     let of_pool: Vec<&L2Advertisement> = config.l2_advertisements.iter().filter(|ad| ad.pools.contains(&pool)).collect();
     if of_pool.is_empty() {

@@ -67,7 +67,8 @@ pub fn groups_of<'a>(config: &Config, snapshot: &Snapshot, claims: impl Iterator
     groups
 }
 
-fn holders(config: &Config, snapshot: &Snapshot, claim: &Claim) -> BTreeSet<ServiceKey> {
+/// Those of the claim's Services that count.
+pub(super) fn holders(config: &Config, snapshot: &Snapshot, claim: &Claim) -> BTreeSet<ServiceKey> {
     claim
         .holders
         .iter()

@@ -3,6 +3,7 @@
 //! Every agent computes the same [`Plan`] from the same facts; [`l2_desired`] cuts out what this node has to do. Ownership needs no
 //! agreement beyond the claims: see [`owner`].
 
+pub mod announcers;
 pub mod departure;
 pub mod eligible;
 pub mod group;
@@ -11,22 +12,27 @@ pub mod kernel;
 mod layer2;
 pub mod obstacle;
 pub mod owner;
+pub mod peers;
 mod planner;
 pub mod reason;
+pub mod routes;
 mod serve;
 pub mod survey;
 pub mod task;
+pub mod wishes;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use announcers::{Announcers, OverBgp, View};
 pub use departure::Departure;
 pub use eligible::{Candidate, Candidates};
 pub use group::Group;
 pub use layer2::l2_desired;
 pub use planner::Planner;
 pub use reason::NotAnnounced;
+pub use routes::bgp_desired;
 pub use serve::{OWN_CLASS, Serving, is_served};
 
 use crate::config::Config;
@@ -59,8 +65,10 @@ pub struct GroupPlan {
     pub group: Group,
     /// The nodes that could announce it, serving endpoints or not.
     pub candidates: Candidates,
-    /// The node that announces it, or why none does.
+    /// The node that announces it on layer 2, or why none does.
     pub owner: Result<Owner, NotAnnounced>,
+    /// Who announces each address over BGP, or why nobody does; empty where no BGPAdvertisement is.
+    pub bgp: OverBgp,
 }
 
 /// The node that announces a group.
@@ -84,7 +92,20 @@ pub fn plan(config: &Config, snapshot: &Snapshot, living: &Living) -> Plan {
 fn planned(config: &Config, snapshot: &Snapshot, living: &Living, group: Group) -> GroupPlan {
     let candidates = eligible::candidates(config, snapshot, living, &group);
     let owner = owner::owner(&group, &candidates).map(|owner| owner::concede(owner, &group, &candidates, living));
-    GroupPlan { group, candidates, owner }
+    let bgp = View { config, snapshot, living }.of_group(&group);
+    GroupPlan { group, candidates, owner, bgp }
+}
+
+impl GroupPlan {
+    /// Who announces `address` over BGP.
+    pub fn over_bgp(&self, address: IpAddr) -> Option<&Announcers> {
+        self.bgp.get(&address)?.as_ref().ok()
+    }
+
+    /// Whether anybody announces `address`.
+    pub fn is_announced(&self, address: IpAddr) -> bool {
+        self.over_bgp(address).is_some() || self.owner.as_ref().is_ok_and(|owner| owner.links.contains_key(&address))
+    }
 }
 
 impl Plan {

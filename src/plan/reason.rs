@@ -61,6 +61,28 @@ pub enum NotAnnounced {
         /// The nodes that have endpoints.
         nodes: Vec<String>,
     },
+    /// No BGPPeer is there that an advertisement of the pool is for.
+    NoPeer {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// None of the nodes that an advertisement of the pool lets announce speaks with a peer that it is for.
+    NoSession {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// No session that the address could go to carries its family.
+    FamilyNotSpoken {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Every node that could tell the peer carries the label `exclude-from-external-load-balancers`, and others announce it elsewhere.
+    Excluded,
+    /// Not on layer 2, but over BGP.
+    OverBgp {
+        /// The pool.
+        pool: PoolName,
+    },
     /// The leader has not chosen a node yet.
     NotPlaced,
 }
@@ -79,7 +101,12 @@ impl NotAnnounced {
             | Self::NetworkUnavailable
             | Self::NoServingEndpoint { .. }
             | Self::NoLocalEndpoint { .. }
-            | Self::SharedElsewhere { .. } => false,
+            | Self::SharedElsewhere { .. }
+            | Self::NoPeer { .. }
+            | Self::NoSession { .. }
+            | Self::FamilyNotSpoken { .. }
+            | Self::Excluded
+            | Self::OverBgp { .. } => false,
         }
     }
 
@@ -97,6 +124,11 @@ impl NotAnnounced {
             Self::NoServingEndpoint { .. } => "NoServingEndpoint",
             Self::NoLocalEndpoint { .. } => "NoLocalEndpoint",
             Self::SharedElsewhere { .. } => "SharedElsewhere",
+            Self::NoPeer { .. } => "NoPeer",
+            Self::NoSession { .. } => "NoSession",
+            Self::FamilyNotSpoken { .. } => "FamilyNotSpoken",
+            Self::Excluded => "Excluded",
+            Self::OverBgp { .. } => "OverBGP",
             Self::NotPlaced => "NotPlaced",
         }
     }
@@ -159,6 +191,25 @@ impl fmt::Display for NotAnnounced {
                  bring their pods together (podAffinity), or use Cluster",
                 nodes.join(", ")
             ),
+            Self::NoPeer { pool } => {
+                write!(
+                    f,
+                    "no BGPPeer is there that a BGPAdvertisement of pool {pool} is for; add one, or correct `peers` in the advertisement"
+                )
+            }
+            Self::NoSession { pool } => write!(
+                f,
+                "no running node that may announce pool {pool} speaks with a peer that it is for; bring the nodeSelectors of BGPPeer and BGPAdvertisement together"
+            ),
+            Self::FamilyNotSpoken { address } => write!(
+                f,
+                "no session that it could go to carries {}; set dualStackAddressFamily: true on a peer, or add one at such an address",
+                Family::of(*address)
+            ),
+            Self::Excluded => f.write_str(
+                "the nodes that could are labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label from one",
+            ),
+            Self::OverBgp { pool } => write!(f, "pool {pool} is announced over BGP, and no node can announce it on layer 2"),
             Self::NotPlaced => f.write_str("a node is being chosen"),
         }
     }

@@ -4,18 +4,21 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::eligible::is_excluded;
+use super::announcers::View;
+use super::eligible::{is_excluded, matches_any};
 use crate::addr::{Family, Prefix, Range};
-use crate::config::{Config, L2Advertisement, Pool, PoolName};
+use crate::config::{BgpAdvertisement, Config, L2Advertisement, Pool, PoolName};
 use crate::facts::{Labels, LinkName, Living, LivingMember, MemberLink, Node, NodeName, Requirement, Selector, Snapshot};
 
 /// What has nothing to work on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Unmatched {
-    /// The `nodeSelectors` of an advertisement match no member's node.
+    /// The `nodeSelectors` of an advertisement or a peer match no member's node.
     NoNode {
-        /// The advertisement.
-        advertisement: String,
+        /// `L2Advertisement`, `BGPAdvertisement` or `BGPPeer`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
         /// What is missing, a selector each.
         missing: Vec<Missing>,
     },
@@ -32,6 +35,23 @@ pub enum Unmatched {
     NoAdvertisement {
         /// The pool.
         pool: PoolName,
+    },
+    /// The pool goes over BGP only, and its advertisements are for no peer that there is.
+    NoPeer {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// The pool goes over BGP only, and no node that may announce it speaks with a peer that it is for.
+    NoSession {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// The pool goes over BGP only, and no session that its addresses could go to carries one of its families.
+    FamilyNotSpoken {
+        /// The pool.
+        pool: PoolName,
+        /// The family.
+        family: Family,
     },
     /// The pool's addresses are on no network of the nodes that would announce them.
     NoNetwork {
@@ -72,9 +92,16 @@ impl Unmatched {
     /// Whether it is about `pool`, or an advertisement of it.
     pub fn is_about(&self, config: &Config, pool: &PoolName) -> bool {
         let of = |name: &String| config.l2_advertisements.iter().any(|it| it.name.as_ref() == Some(name) && it.pools.contains(pool));
+        let over_bgp = || config.bgp.advertisements.iter().filter(|it| it.pools.contains(pool));
         match self {
-            Self::NoNode { advertisement, .. } | Self::NoInterface { advertisement, .. } => of(advertisement),
-            Self::NoAdvertisement { pool: about } | Self::NoNetwork { pool: about, .. } => about == pool,
+            Self::NoNode { kind: "BGPPeer", name, .. } => over_bgp().any(|it| it.is_for(name)),
+            Self::NoNode { kind: "BGPAdvertisement", name, .. } => over_bgp().any(|it| it.name.as_ref() == Some(name)),
+            Self::NoNode { name, .. } | Self::NoInterface { advertisement: name, .. } => of(name),
+            Self::NoAdvertisement { pool: about }
+            | Self::NoPeer { pool: about }
+            | Self::NoSession { pool: about }
+            | Self::FamilyNotSpoken { pool: about, .. }
+            | Self::NoNetwork { pool: about, .. } => about == pool,
         }
     }
 }
@@ -86,8 +113,19 @@ pub fn survey(config: &Config, snapshot: &Snapshot, living: &Living) -> Vec<Unma
     if members.is_empty() {
         return Vec::new();
     }
-    let of_advertisements = config.l2_advertisements.iter().flat_map(|advertisement| unmatched(advertisement, snapshot, &members));
-    of_advertisements.chain(config.pools.iter().filter_map(|pool| unannounced(config, pool, &members))).collect()
+    let on_layer_2 = config.l2_advertisements.iter().flat_map(|it| unmatched(it, snapshot, &members));
+    let over_bgp = config.bgp.advertisements.iter().map(|it| ("BGPAdvertisement", called(it.name.as_ref()), &it.node_selectors));
+    let peers = config.bgp.peers.iter().map(|it| ("BGPPeer", it.name.clone(), &it.node_selectors));
+    let about_bgp = over_bgp.chain(peers).filter_map(|(kind, name, selectors)| {
+        no_node(selectors, snapshot, &members).map(|missing| Unmatched::NoNode { kind, name, missing })
+    });
+    let view = View { config, snapshot, living };
+    let pools = config.pools.iter().flat_map(|pool| unannounced(view, pool, &members));
+    on_layer_2.chain(about_bgp).chain(pools).collect()
+}
+
+fn called(name: Option<&String>) -> String {
+    name.cloned().unwrap_or_else(|| "without a name".to_owned())
 }
 
 /// Why `selector` matches none of `nodes`; `None`: it matches one.
@@ -104,42 +142,78 @@ fn missing(selector: &Selector, nodes: &[&Labels]) -> Option<Missing> {
     ))
 }
 
-fn reaches(advertisement: &L2Advertisement, labels: &Labels) -> bool {
-    let selectors = &advertisement.node_selectors;
-    selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
+/// Why none of `members` has what any of `selectors` asks for; `None`: one has, or nothing is asked for.
+fn no_node(selectors: &[Selector], snapshot: &Snapshot, members: &[(&Node, &LivingMember)]) -> Option<Vec<Missing>> {
+    if members.iter().any(|(node, _)| matches_any(selectors, &node.labels)) {
+        return None;
+    }
+    let labels: Vec<&Labels> = members.iter().map(|(node, _)| &node.labels).collect();
+    let without_agent = |selector: &Selector| {
+        let nodes = snapshot.nodes.values().filter(|node| selector.matches(&node.labels)).map(|node| node.name.clone());
+        Some(nodes.collect::<BTreeSet<_>>()).filter(|nodes| !nodes.is_empty())
+    };
+    let missing = selectors.iter().filter_map(|selector| match without_agent(selector) {
+        Some(nodes) => Some(Missing::Agent { wanted: selector.clone(), nodes }),
+        None => missing(selector, &labels),
+    });
+    Some(missing.collect())
 }
 
 fn unmatched(advertisement: &L2Advertisement, snapshot: &Snapshot, members: &[(&Node, &LivingMember)]) -> Vec<Unmatched> {
-    let called = || advertisement.name.clone().unwrap_or_else(|| "without a name".to_owned());
-    let reached: Vec<_> = members.iter().filter(|(node, _)| reaches(advertisement, &node.labels)).collect();
-    if reached.is_empty() {
-        let labels: Vec<&Labels> = members.iter().map(|(node, _)| &node.labels).collect();
-        let without_agent = |selector: &Selector| {
-            let nodes = snapshot.nodes.values().filter(|node| selector.matches(&node.labels)).map(|node| node.name.clone());
-            Some(nodes.collect::<BTreeSet<_>>()).filter(|nodes| !nodes.is_empty())
-        };
-        let missing = advertisement.node_selectors.iter().filter_map(|selector| match without_agent(selector) {
-            Some(nodes) => Some(Missing::Agent { wanted: selector.clone(), nodes }),
-            None => missing(selector, &labels),
-        });
-        let missing = missing.collect();
-        return vec![Unmatched::NoNode { advertisement: called(), missing }];
+    let name = || called(advertisement.name.as_ref());
+    if let Some(missing) = no_node(&advertisement.node_selectors, snapshot, members) {
+        return vec![Unmatched::NoNode { kind: "L2Advertisement", name: name(), missing }];
     }
-    let there: BTreeSet<LinkName> = reached.iter().flat_map(|(_, member)| &member.links).map(|link| link.name.clone()).collect();
+    let reached = members.iter().filter(|(node, _)| matches_any(&advertisement.node_selectors, &node.labels));
+    let there: BTreeSet<LinkName> = reached.flat_map(|(_, member)| &member.links).map(|link| link.name.clone()).collect();
     let absent = advertisement.interfaces.iter().filter(|name| !there.contains(*name));
-    absent.map(|name| Unmatched::NoInterface { advertisement: called(), interface: name.clone(), there: there.clone() }).collect()
+    absent.map(|interface| Unmatched::NoInterface { advertisement: name(), interface: interface.clone(), there: there.clone() }).collect()
 }
 
-fn unannounced(config: &Config, pool: &Pool, members: &[(&Node, &LivingMember)]) -> Option<Unmatched> {
-    let of_pool = || config.l2_advertisements.iter().filter(|advertisement| advertisement.pools.contains(&pool.name));
-    if of_pool().next().is_none() {
-        let over_bgp = config.bgp.advertisements.iter().any(|advertisement| advertisement.pools.contains(&pool.name));
-        return (!over_bgp).then(|| Unmatched::NoAdvertisement { pool: pool.name.clone() });
+fn unannounced(view: View<'_>, pool: &Pool, members: &[(&Node, &LivingMember)]) -> Vec<Unmatched> {
+    let on_layer_2 = view.config.l2_advertisements.iter().any(|it| it.pools.contains(&pool.name));
+    let over_bgp: Vec<&BgpAdvertisement> = view.config.bgp.advertisements.iter().filter(|it| it.pools.contains(&pool.name)).collect();
+    match (on_layer_2, over_bgp.is_empty()) {
+        (false, true) => vec![Unmatched::NoAdvertisement { pool: pool.name.clone() }],
+        (false, false) => without_router(view, pool, &over_bgp, members),
+        (true, _) => without_network(view, pool, members).into_iter().collect(),
     }
+}
+
+/// A pool that goes over BGP only. Where no node is matched, the advertisement or the peer tells it.
+fn without_router(view: View<'_>, pool: &Pool, advertisements: &[&BgpAdvertisement], members: &[(&Node, &LivingMember)]) -> Vec<Unmatched> {
+    let pool_name = || pool.name.clone();
+    let has_node = |selectors: &[Selector]| members.iter().any(|(node, _)| matches_any(selectors, &node.labels));
+    let advertisements: Vec<_> = advertisements.iter().filter(|it| has_node(&it.node_selectors)).collect();
+    let peers: Vec<_> = view.config.bgp.peers.iter().filter(|peer| advertisements.iter().any(|it| it.is_for(&peer.name))).collect();
+    if advertisements.is_empty() {
+        return Vec::new();
+    }
+    if peers.is_empty() {
+        return vec![Unmatched::NoPeer { pool: pool_name() }];
+    }
+    if !peers.iter().any(|peer| has_node(&peer.node_selectors)) {
+        return Vec::new();
+    }
+    let families: BTreeSet<Family> = pool.ranges.iter().map(|range| range.family()).collect();
+    let (carried, missing): (Vec<Family>, Vec<Family>) = [Family::V4, Family::V6].into_iter().partition(|it| view.reaches(&pool.name, *it));
+    if carried.is_empty() {
+        return vec![Unmatched::NoSession { pool: pool_name() }];
+    }
+    let missing = missing.into_iter().filter(|family| families.contains(family));
+    missing.map(|family| Unmatched::FamilyNotSpoken { pool: pool_name(), family }).collect()
+}
+
+fn without_network(view: View<'_>, pool: &Pool, members: &[(&Node, &LivingMember)]) -> Option<Unmatched> {
+    let config = view.config;
+    if [Family::V4, Family::V6].into_iter().any(|family| view.reaches(&pool.name, family)) {
+        return None;
+    }
+    let of_pool = config.l2_advertisements.iter().filter(|advertisement| advertisement.pools.contains(&pool.name));
     let mut prefixes = BTreeSet::new();
     let mut by_network = false;
-    for (advertisement, (node, member)) in of_pool().flat_map(|advertisement| members.iter().map(move |member| (advertisement, member))) {
-        if !reaches(advertisement, &node.labels) {
+    for (advertisement, (node, member)) in of_pool.flat_map(|advertisement| members.iter().map(move |member| (advertisement, member))) {
+        if !matches_any(&advertisement.node_selectors, &node.labels) {
             continue;
         }
         if !advertisement.interfaces.is_empty() {
@@ -178,14 +252,19 @@ impl Unmatched {
     /// What is wrong.
     pub fn what(&self) -> String {
         match self {
-            Self::NoNode { advertisement, missing } => {
-                format!("L2Advertisement {advertisement} matches no node: {}", list(missing, "; "))
-            }
+            Self::NoNode { kind, name, missing } => format!("{kind} {name} matches no node: {}", list(missing, "; ")),
             Self::NoInterface { advertisement, interface, there } => format!(
                 "L2Advertisement {advertisement} names interface {interface}, which no node that it matches has (there is {})",
                 list(there, ", ")
             ),
             Self::NoAdvertisement { pool } => format!("nobody can announce pool {pool}: no advertisement reaches it"),
+            Self::NoPeer { pool } => format!("nobody can announce pool {pool}: its BGPAdvertisements are for no peer that there is"),
+            Self::NoSession { pool } => {
+                format!("nobody can announce pool {pool}: no node that its BGPAdvertisements match speaks with a peer that they are for")
+            }
+            Self::FamilyNotSpoken { pool, family } => {
+                format!("nobody can announce the {family} addresses of pool {pool}: no session with a router carries that family")
+            }
             Self::NoNetwork { pool, ranges, prefixes } if prefixes.is_empty() => {
                 format!(
                     "nobody can announce pool {pool}: the nodes have no network of the family of {} (excludeInterfaces aside)",
@@ -207,6 +286,11 @@ impl Unmatched {
             Self::NoNode { .. } => "label a node or change its nodeSelectors".to_owned(),
             Self::NoInterface { .. } => "correct `interfaces`".to_owned(),
             Self::NoAdvertisement { .. } => "add an L2Advertisement that names it".to_owned(),
+            Self::NoPeer { .. } => "add a BGPPeer, or correct `peers` in the advertisement".to_owned(),
+            Self::NoSession { .. } => "bring the nodeSelectors of peers and advertisements together".to_owned(),
+            Self::FamilyNotSpoken { family, .. } => {
+                format!("set dualStackAddressFamily: true on a peer, or add one at an {family} address")
+            }
             Self::NoNetwork { prefixes, .. } if prefixes.is_empty() => {
                 "give them one, or name `interfaces` in an L2Advertisement".to_owned()
             }

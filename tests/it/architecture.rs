@@ -18,7 +18,7 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("l2", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
     ("bfd", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
     ("bgp", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
-    ("plan", &["addr", "facts", "config", "l2::desired", "bfd::desired"], &[]),
+    ("plan", &["addr", "facts", "config", "l2::desired", "bfd::desired", "bgp::desired"], &[]),
     ("membership", &["machine", "addr", "facts", "bfd::desired", "bfd::status"], &["api", "net", "telemetry"]),
     ("leader", &["machine", "addr", "facts", "config", "plan"], &["api", "net", "telemetry"]),
     // Whoever asks from outside judges who lives, and what the leader would do, by the agents' own rules.

@@ -5,11 +5,12 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use lanlord::config::{Source, parse};
 use lanlord::leader::decide::decide;
 use lanlord::leader::tell::Now;
 use lanlord::net::clock;
 use lanlord::plan::heirs::Inheritance;
-use lanlord::plan::{Planner, plan};
+use lanlord::plan::{Planner, bgp_desired, plan};
 
 use crate::world::{World, config, pool};
 
@@ -54,6 +55,39 @@ fn a_change_costs() {
             black_box(inheritance.heirs(&config, &world.snapshot));
         });
         println!("{nodes:>6} {services:>9} | {whole:>10.2?} {:>14.2?} {:>14.2?} {first:>10.2?} {after:>14.2?}", middle(one), middle(then));
+    }
+}
+
+#[test]
+#[ignore = "a benchmark: scripts/bench-plan.sh"]
+fn routes_cost() {
+    println!("{:>6} {:>9} {:>6} | {:>10} {:>14} {:>12}", "nodes", "Services", "peers", "plan, all", "one endpoint", "routes, all");
+    for (nodes, services) in [(3, 100), (3, 1_000), (3, 10_000), (100, 1_000), (200, 10_000)] {
+        let mut world = large(nodes, services);
+        let peer = |number: u8| {
+            let asn = 64_512 + u32::from(number);
+            format!("{{name: peer{number}, myASN: 64513, peerASN: {asn}, peerAddress: 192.168.1.{number}}}")
+        };
+        let peers: Vec<String> = [1, 2, 3, 4].map(|number| peer(2 * number)).into();
+        let text = format!("addresses: 192.168.64.0-192.168.191.255\nbgpPeers: [{}]\n", peers.join(", "));
+        world.config = parse(&[Source::file("bench.yaml", text)]).unwrap_or_else(|problems| panic!("{problems}")).config;
+        let (living, config) = (std::sync::Arc::new(world.living()), std::sync::Arc::new(world.config.clone()));
+        let whole = median(|| {
+            black_box(plan(&world.config, &world.snapshot, &living));
+        });
+        let mut planner = Planner::default();
+        planner.plan(&config, &world.snapshot, &living);
+        world.endpoints("s7", &["n2"]);
+        let one = timed(|| {
+            black_box(planner.plan(&config, &world.snapshot, &living));
+        });
+        let me = "n1".into();
+        let routes = median(|| {
+            black_box(bgp_desired(&world.config, &world.snapshot, &living, &me));
+        });
+        let told = bgp_desired(&world.config, &world.snapshot, &living, &me);
+        assert_eq!((told.len(), told["peer2"].desired.routes.len()), (4, services));
+        println!("{nodes:>6} {services:>9} {:>6} | {whole:>10.2?} {one:>14.2?} {routes:>12.2?}", told.len());
     }
 }
 

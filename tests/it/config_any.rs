@@ -93,11 +93,10 @@ impl Any {
             1 => (peer["dynamicASN"] = json!("external"), false).1,
             _ => (peer["peerASN"] = json!(peer["myASN"].as_u64().unwrap() / 2 + 1), true).1,
         };
-        match self.random.u8(0..4) {
+        match self.random.u8(0..3) {
             0 => peer["peerAddress"] = json!(format!("192.168.1.{n}")),
             1 => peer["peerAddress"] = json!(format!("fd00::{n}")),
-            2 => (peer["peerAddress"], peer["interface"]) = (json!(format!("fe80::{n}")), json!("eth0")),
-            _ => peer["interface"] = json!(format!("eth{n}")),
+            _ => (peer["peerAddress"], peer["interface"]) = (json!(format!("fe80::{n}")), json!("eth0")),
         }
         self.maybe(&mut peer, "localASN", |any| json!(any.random.u32(1..)));
         self.maybe(&mut peer, "peerPort", |any| json!(any.random.u16(..)));
@@ -118,6 +117,9 @@ impl Any {
         }
         if !internal {
             self.maybe(&mut peer, "ebgpMultiHop", |any| json!(any.random.bool()));
+        }
+        if peer.get("ebgpMultiHop") != Some(&json!(true)) {
+            self.maybe(&mut peer, "ttlSecurityHops", |any| json!(any.random.u8(1..255)));
         }
         self.maybe(&mut peer, "vrf", |_| json!("red"));
         for flag in ["enableGracefulRestart", "disableMP", "dualStackAddressFamily"] {

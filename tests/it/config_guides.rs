@@ -114,6 +114,7 @@ fn bare_metal_bgp_is_read_and_said_not_to_be_spoken() {
         bfd_profile: None,
         graceful_restart: false,
         ebgp_multi_hop: false,
+        ttl_security_hops: None,
         vrf: None,
         disable_mp: false,
         dual_stack: false,

@@ -65,14 +65,14 @@ fn a_router_is_internal_if_it_is_of_the_as_it_sees_us_in() {
 }
 
 #[test]
-fn a_peer_has_an_address_or_an_interface_and_both_for_link_local_addresses_only() {
+fn a_peer_has_an_address_and_an_interface_beside_link_local_ones_only() {
     let of = |fields: &str| accepted(&whole_peer(&format!("myASN: 64513, peerASN: 64512, {fields}"))).bgp.peers.remove(0).neighbor;
     refused(&whole_peer("myASN: 64513, peerASN: 64512"), "no `peerAddress`");
     refused(&peer_text("interface: eth0"), "both `peerAddress` and `interface`");
     refused(&whole_peer("myASN: 64513, peerASN: 64512, peerAddress: 'fe80::1'"), "means nothing without its link");
     assert_eq!(of("peerAddress: 10.0.0.1"), Neighbor::Address("10.0.0.1".parse().unwrap()));
     assert_eq!(of("peerAddress: 'fd00::1'"), Neighbor::Address("fd00::1".parse().unwrap()));
-    assert_eq!(of("interface: eth0").to_string(), "eth0");
+    refused(&whole_peer("myASN: 64513, peerASN: 64512, interface: eth0"), "(\"unnumbered\") is not supported: it needs router advertisements");
     assert_eq!(of("peerAddress: 'fe80::1', interface: eth0").to_string(), "fe80::1%eth0");
 }
 
@@ -177,6 +177,14 @@ fn ebgp_multihop_is_refused_within_an_as() {
     assert!(peer("ebgpMultiHop: true").ebgp_multi_hop);
     refused(&whole_peer("myASN: 64513, peerASN: 64513, peerAddress: 10.0.0.1, ebgpMultiHop: true"), "of our own AS");
     assert!(one(&whole_peer("myASN: 64513, peerASN: 64513, peerAddress: 10.0.0.1, ebgpMultiHop: false")).is_ok());
+}
+
+#[test]
+fn ttl_security_is_ours_and_counts_hops() {
+    assert_eq!(peer("").ttl_security_hops, None);
+    assert_eq!(peer("ttlSecurityHops: 1").ttl_security_hops, Some(1));
+    refused(&peer_text("ttlSecurityHops: 0"), "`ttlSecurityHops` has to be a whole number from 1 to 254");
+    refused(&peer_text("ttlSecurityHops: 2, ebgpMultiHop: true"), "both `ttlSecurityHops` and `ebgpMultiHop`");
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn sayable(mut config: Config) -> Config {
         advertisement.name = None;
     }
     for peer in &mut config.bgp.peers {
+        peer.ttl_security_hops = None;
         if let Some(PeerPassword::Secret { key, .. }) = &mut peer.password {
             "password".clone_into(key);
         }

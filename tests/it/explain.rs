@@ -32,6 +32,10 @@ fn each_node_is_told_why_or_why_not() {
         ("home", "some-nodes-only", "nginx", "moved.yaml", 0),
         ("home", "another-class", "cloud", "config.yaml", 1),
         ("metallb", "links-not-known", "dns", "config.yaml", 0),
+        ("rack", "over-bgp", "web", "config.yaml", 0),
+        ("rack", "over-bgp-from-one-node", "mail", "config.yaml", 0),
+        ("rack", "both-ways", "printer", "config.yaml", 0),
+        ("rack", "over-bgp-no-ready-pod", "batch", "config.yaml", 1),
     ];
     for (case, name, service, config, code) in cases {
         let outcome = run(&args(case, &format!("{service} --config {config} --cluster cluster.json")));

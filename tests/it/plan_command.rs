@@ -57,6 +57,8 @@ fn people_read_what_would_be_and_what_to_look_at() {
         ("home", "drain-pi1", "--config config.yaml --cluster cluster.json --drain pi1", 1),
         ("home", "drain-pi3", "--config config.yaml --cluster cluster.json --drain pi3", 1),
         ("metallb", "before-the-move-to-lanlord", "--config config.yaml --cluster cluster.json", 0),
+        ("rack", "over-bgp", "--config config.yaml --cluster cluster.json", 1),
+        ("rack", "drain-pi2", "--config config.yaml --cluster cluster.json --drain pi2", 1),
     ];
     for (case, name, words, code) in cases {
         let args = args(case, words);
@@ -73,9 +75,23 @@ fn the_json_form_says_the_same_field_by_field() {
     expect("plan/home/against.json", &outcome.out);
     let value: Value = serde_json::from_str(&outcome.out).unwrap();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&value), ["addresses", "changes", "notes", "problems", "services"]);
+    assert_eq!(keys(&value), ["addresses", "changes", "notes", "peers", "problems", "services"]);
     assert_eq!(keys(&value["services"][0]), ["addresses", "name", "namespace", "pool", "problems"]);
-    assert_eq!(keys(&value["addresses"][0]), ["address", "candidates", "eligible", "interfaces", "owner", "services"]);
+    assert_eq!(keys(&value["addresses"][0]), ["address", "bgp", "candidates", "eligible", "interfaces", "owner", "services"]);
+}
+
+#[test]
+fn the_json_form_says_what_each_peer_is_told() {
+    let args = args("rack", "--config config.yaml --cluster cluster.json -o json");
+    let outcome = run(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    let peers = &serde_json::from_str::<Value>(&outcome.out).unwrap()["peers"];
+    expect("plan/rack/peers.json", &(serde_json::to_string_pretty(peers).unwrap() + "\n"));
+    let fields = ["communities", "localPref", "med", "nextHop", "prefix", "prepend"];
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        (keys(&peers[0]), keys(&peers[0]["routes"][0])),
+        (vec!["name".into(), "node".into(), "routes".into()], fields.map(String::from).into())
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Communities: `65535:65281` (RFC 1997), `large:1:2:3` (RFC 8092), the well-known names of IANA's registry, and the aliases of
 //! `Community` documents, which go before the well-known names.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::fields::{self, Fields};
@@ -23,6 +24,21 @@ impl fmt::Display for Community {
             Self::Standard(a, b) => write!(f, "{a}:{b}"),
             Self::Large(a, b, c) => write!(f, "large:{a}:{b}:{c}"),
         }
+    }
+}
+
+impl From<u32> for Community {
+    fn from(octets: u32) -> Self {
+        let [a, b, c, d] = octets.to_be_bytes();
+        Self::Standard(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+    }
+}
+
+impl Community {
+    /// From a value, an alias or a well-known name.
+    pub fn parse(text: &str, aliases: &BTreeMap<String, Self>) -> Option<Self> {
+        let well_known = || WELL_KNOWN.iter().find(|(name, _)| *name == text).map(|(_, low)| Self::Standard(0xffff, *low));
+        value(text).or_else(|| aliases.get(text).copied()).or_else(well_known)
     }
 }
 
@@ -123,21 +139,29 @@ enum Literal {
     Wrong,
 }
 
-/// What has a colon is a value.
-fn literal(text: &At<String>, reading: &mut Reading) -> Literal {
-    let written = text.value.trim();
-    let parts: Vec<&str> = written.split(':').collect();
-    let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<u32>().ok()).flatten();
+fn number(part: &str) -> Option<u32> {
+    part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok()).flatten()
+}
+
+fn value(written: &str) -> Option<Community> {
     let small = |part: &str| number(part).and_then(|n| u16::try_from(n).ok());
-    let value = match parts[..] {
-        [_] => return Literal::Name,
+    match written.split(':').collect::<Vec<_>>()[..] {
         [a, b] => small(a).zip(small(b)).map(|(a, b)| Community::Standard(a, b)),
         ["large", a, b, c] => number(a).zip(number(b)).zip(number(c)).map(|((a, b), c)| Community::Large(a, b, c)),
         _ => None,
-    };
-    if let Some(value) = value {
+    }
+}
+
+/// What has a colon is a value.
+fn literal(text: &At<String>, reading: &mut Reading) -> Literal {
+    let written = text.value.trim();
+    if !written.contains(':') {
+        return Literal::Name;
+    }
+    if let Some(value) = value(written) {
         return Literal::Value(value);
     }
+    let parts: Vec<&str> = written.split(':').collect();
     let help = match parts[..] {
         [a, b, c] if [a, b, c].into_iter().all(|part| number(part).is_some()) => format!("write `large:{written}`"),
         [_, _] => {

@@ -36,8 +36,7 @@ struct EffectivePeer<'c> {
     peer_asn: Option<u32>,
     #[serde(rename = "dynamicASN", skip_serializing_if = "Option::is_none")]
     dynamic_asn: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer_address: Option<String>,
+    peer_address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<&'c str>,
     peer_port: u16,
@@ -59,6 +58,8 @@ struct EffectivePeer<'c> {
     bfd_profile: Option<&'c str>,
     enable_graceful_restart: bool,
     ebgp_multi_hop: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_security_hops: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vrf: Option<&'c str>,
     #[serde(rename = "disableMP")]
@@ -145,9 +146,8 @@ fn peer(peer: &BgpPeer) -> EffectivePeer<'_> {
         RemoteAs::External => (None, Some("external")),
     };
     let (peer_address, interface) = match &peer.neighbor {
-        Neighbor::Address(address) => (Some(address.to_string()), None),
-        Neighbor::LinkLocal(address, link) => (Some(address.to_string()), Some(link.as_str())),
-        Neighbor::Interface(link) => (None, Some(link.as_str())),
+        Neighbor::Address(address) => (address.to_string(), None),
+        Neighbor::LinkLocal(address, link) => (address.to_string(), Some(link.as_str())),
     };
     let (password, password_secret) = match &peer.password {
         None => (None, None),
@@ -175,6 +175,7 @@ fn peer(peer: &BgpPeer) -> EffectivePeer<'_> {
         bfd_profile: peer.bfd_profile.as_deref(),
         enable_graceful_restart: peer.graceful_restart,
         ebgp_multi_hop: peer.ebgp_multi_hop,
+        ttl_security_hops: peer.ttl_security_hops,
         vrf: peer.vrf.as_ref().map(LinkName::as_str),
         disable_mp: peer.disable_mp,
         dual_stack_address_family: peer.dual_stack,

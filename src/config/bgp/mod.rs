@@ -75,6 +75,9 @@ pub struct BgpPeer {
     pub graceful_restart: bool,
     /// `ebgpMultiHop`: the router may be more than one hop away. Default false; never for a router of our own AS.
     pub ebgp_multi_hop: bool,
+    /// `ttlSecurityHops` (ours; MetalLB has none): GTSM (RFC 5082), the router is at most so many hops away, 1 to 254, and packets that came
+    /// further are dropped. `None`: not asked for.
+    pub ttl_security_hops: Option<u8>,
     /// `vrf`: the device whose routing table holds session and routes.
     pub vrf: Option<LinkName>,
     /// `disableMP`: no multiprotocol capability (RFC 4760) for the session's own family. Default false; no effect in MetalLB since 0.15.
@@ -90,8 +93,6 @@ pub enum Neighbor {
     Address(IpAddr),
     /// At a link-local address on a link.
     LinkLocal(Ipv6Addr, LinkName),
-    /// Whoever speaks BGP at the other end of a link ("unnumbered").
-    Interface(LinkName),
 }
 
 impl fmt::Display for Neighbor {
@@ -99,7 +100,6 @@ impl fmt::Display for Neighbor {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::LinkLocal(address, link) => write!(f, "{address}%{}", link.as_str()),
-            Self::Interface(link) => f.write_str(link.as_str()),
         }
     }
 }

@@ -65,6 +65,7 @@ pub(crate) fn read(name: Option<At<String>>, place: &Place, fields: &mut Fields<
         bfd_profile: None,
         graceful_restart: fields.flag("enableGracefulRestart", reading).unwrap_or(false),
         ebgp_multi_hop,
+        ttl_security_hops: ttl_security_hops(ebgp_multi_hop, fields, reading),
         vrf: link(fields, "vrf", reading),
         disable_mp: fields.flag("disableMP", reading).unwrap_or(false),
         dual_stack: fields.flag("dualStackAddressFamily", reading).unwrap_or(false),
@@ -117,6 +118,7 @@ pub(crate) fn one_line(text: &str, place: &Place, reading: &mut Reading) {
         bfd_profile: None,
         graceful_restart: false,
         ebgp_multi_hop: false,
+        ttl_security_hops: None,
         vrf: None,
         disable_mp: false,
         dual_stack: false,
@@ -181,7 +183,13 @@ fn neighbor(place: &Place, fields: &mut Fields<'_>, reading: &mut Reading) -> Op
     match (address, interface) {
         (Some(address), interface) => at_address(address.value, interface, &address.place, name, reading),
         _ if reading.problems.len() > before || fields.resembles("peerAddress") => None,
-        (None, Some(interface)) => Some(Neighbor::Interface(interface)),
+        (None, Some(_)) => {
+            // It would have to send router advertisements, so that the router finds it: in a LAN, every host would take the node for a router.
+            let message = "a peer by `interface` alone (\"unnumbered\") is not supported: it needs router advertisements, which harm a LAN";
+            let help = format!("add `{name}:` with the address of the router; a link-local one (fe80::…) does beside `interface`");
+            reading.problem(place, message, help);
+            None
+        }
         (None, None) => {
             reading.problem(
                 place,
@@ -257,7 +265,7 @@ fn source_address(neighbor: Option<&Neighbor>, fields: &mut Fields<'_>, reading:
     let of = |family: Family| family != Family::of(source.value);
     let wrong = match neighbor {
         Some(Neighbor::Address(address)) => of(Family::of(*address)),
-        Some(Neighbor::LinkLocal(..) | Neighbor::Interface(_)) => of(Family::V6),
+        Some(Neighbor::LinkLocal(..)) => of(Family::V6),
         None => false,
     };
     if wrong {
@@ -265,6 +273,16 @@ fn source_address(neighbor: Option<&Neighbor>, fields: &mut Fields<'_>, reading:
         reading.problem(&source.place, message, "write an address of the same family, or remove it");
     }
     Some(source.value)
+}
+
+/// Both at once would contradict each other, as FRR has it.
+fn ttl_security_hops(multi_hop: bool, fields: &mut Fields<'_>, reading: &mut Reading) -> Option<u8> {
+    let hops = fields.number("ttlSecurityHops", 1, 254, reading)?;
+    if multi_hop {
+        let message = format!("this peer has both `ttlSecurityHops` and `{}`", fields.name("ebgpMultiHop"));
+        reading.problem(&hops.place, message, "keep `ttlSecurityHops`, with the number of hops to the router");
+    }
+    Some(u8::try_from(hops.value).expect("the range was checked"))
 }
 
 /// MetalLB takes any IP address for it; on the wire are four octets that must not be zero (RFC 6286 §2.1).

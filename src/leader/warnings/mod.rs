@@ -74,16 +74,28 @@ impl Sources<'_> {
 pub fn idle(config: &Config, snapshot: &Snapshot, living: &Living, sources: &Sources<'_>) -> Vec<Warning> {
     let is_meant = |unmatched: &Unmatched| match unmatched {
         Unmatched::NoAdvertisement { pool } => sources.object("IPAddressPool", pool.as_str()).is_none(),
-        Unmatched::NoNode { .. } | Unmatched::NoInterface { .. } | Unmatched::NoNetwork { .. } => false,
+        Unmatched::NoNode { .. }
+        | Unmatched::NoInterface { .. }
+        | Unmatched::NoPeer { .. }
+        | Unmatched::NoSession { .. }
+        | Unmatched::FamilyNotSpoken { .. }
+        | Unmatched::NoNetwork { .. } => false,
     };
     let warning = |unmatched: Unmatched| {
         let (kind, name, about) = match &unmatched {
-            Unmatched::NoNode { advertisement, .. } => ("L2Advertisement", advertisement.as_str(), "nodes"),
+            Unmatched::NoNode { kind, name, .. } => (*kind, name.as_str(), "nodes"),
             Unmatched::NoInterface { advertisement, interface, .. } => ("L2Advertisement", advertisement.as_str(), interface.as_str()),
             Unmatched::NoAdvertisement { pool } => ("IPAddressPool", pool.as_str(), "advertisement"),
+            Unmatched::NoPeer { pool } => ("IPAddressPool", pool.as_str(), "peer"),
+            Unmatched::NoSession { pool } => ("IPAddressPool", pool.as_str(), "session"),
+            Unmatched::FamilyNotSpoken { pool, .. } => ("IPAddressPool", pool.as_str(), "family"),
             Unmatched::NoNetwork { pool, .. } => ("IPAddressPool", pool.as_str(), "network"),
         };
-        let reason = if kind == "IPAddressPool" { "PoolNotAnnounced" } else { "AdvertisementMatchesNothing" };
+        let reason = match kind {
+            "IPAddressPool" => "PoolNotAnnounced",
+            "BGPPeer" => "PeerMatchesNothing",
+            _ => "AdvertisementMatchesNothing",
+        };
         let subject = sources.object(kind, name).or_else(|| sources.text.cloned());
         Warning { about: format!("{kind} {name} {about}"), subject, reason, what: unmatched.what(), action: unmatched.action() }
     };
