@@ -138,6 +138,18 @@ impl Connection {
     }
 }
 
+/// What to look for, where the kernel's own word is not enough.
+pub fn words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "the peer refuses connections: no BGP runs there, or it does not know us".to_owned(),
+        Some(libc::ECONNRESET) => "the peer reset the connection".to_owned(),
+        Some(libc::EHOSTUNREACH) => "the peer does not answer: nobody has that address on the link".to_owned(),
+        Some(libc::ENETUNREACH) => "there is no route to the peer".to_owned(),
+        Some(libc::ETIMEDOUT) => "the peer does not answer".to_owned(),
+        Some(_) | None => error.to_string(),
+    }
+}
+
 fn said(error: io::Error, what: impl FnOnce() -> String) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", what()))
 }
@@ -187,8 +199,7 @@ const _: () = assert!(size_of::<TcpMd5Sig>() == 216, "the kernel takes no other 
 
 fn set_md5_key(socket: &Socket, remote: IpAddr, key: &[u8]) -> io::Result<()> {
     let refuse = || io::Error::new(ErrorKind::InvalidInput, format!("a password has at least one octet and at most {LONGEST_KEY}"));
-    let mut signature =
-        TcpMd5Sig { address: sockaddr(remote), flags: 0, prefix_length: 0, key_length: 0, index: 0, key: [0; LONGEST_KEY] };
+    let mut signature = TcpMd5Sig { address: sockaddr(remote), flags: 0, prefix_length: 0, key_length: 0, index: 0, key: [0; LONGEST_KEY] };
     signature.key.get_mut(..key.len()).filter(|place| !place.is_empty()).ok_or_else(refuse)?.copy_from_slice(key);
     signature.key_length = u16::try_from(key.len()).map_err(|_| refuse())?;
     set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &signature).map_err(|error| said(error, || "TCP MD5".to_owned()))

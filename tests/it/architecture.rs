@@ -17,7 +17,8 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("config", &["addr", "facts"], &["api"]),
     ("l2", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
     ("bfd", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
-    ("bgp", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
+    // Peers are watched by BFD, as members are.
+    ("bgp", &["machine", "addr", "facts", "wire", "bfd::desired", "bfd::status"], &["net", "telemetry"]),
     ("plan", &["addr", "facts", "config", "l2::desired", "bfd::desired"], &[]),
     ("membership", &["machine", "addr", "facts", "bfd::desired", "bfd::status"], &["api", "net", "telemetry"]),
     ("leader", &["machine", "addr", "facts", "config", "plan"], &["api", "net", "telemetry"]),
