@@ -60,6 +60,8 @@ enum Departure {
     Withdrawing,
     /// No session is wanted any more.
     Over,
+    /// Nor any word about that.
+    Silent,
 }
 
 #[derive(Debug)]
@@ -104,7 +106,12 @@ impl Peers {
 
     /// The peers have been left: nothing more will be done.
     pub fn is_over(&self) -> bool {
-        self.departure == Some(Departure::Over)
+        matches!(self.departure, Some(Departure::Over | Departure::Silent))
+    }
+
+    /// They have been left without a word.
+    pub fn is_silent(&self) -> bool {
+        self.departure == Some(Departure::Silent)
     }
 
     /// Lets one session act, and adds who it is to what it asks for.
@@ -152,6 +159,10 @@ impl Peers {
                 self.departure_timer = None;
                 self.want_all(now, out, |desired| Desired { session: None, ending: Ending::Shutdown(LEAVES.to_owned()), ..desired });
             }
+            Departure::Silent => {
+                self.departure_timer = None;
+                self.want_all(now, out, |desired| Desired { session: None, ending: Ending::Silent, ..desired });
+            }
         }
     }
 
@@ -182,7 +193,7 @@ impl Machine for Peers {
             let last = self.peers.remove(&key).map_or(0, |peer| peer.session.connections());
             self.connections = self.connections.max(last);
         }
-        for (key, wanted) in desired.iter() {
+        for (key, wanted) in desired.as_ref() {
             self.want(key, wanted.clone(), now, out);
         }
     }
@@ -192,10 +203,7 @@ impl Machine for Peers {
             Event::Session { peer, event } => self.turn(&peer, out, |peer, out| peer.session.handle(event, now, out)),
             Event::Leave if self.departure.is_some() => {}
             Event::Leave => self.depart(Departure::Telling, now, out),
-            Event::Silence => {
-                (self.departure, self.departure_timer) = (Some(Departure::Over), None);
-                self.want_all(now, out, |desired| Desired { session: None, ending: Ending::Silent, ..desired });
-            }
+            Event::Silence => self.depart(Departure::Silent, now, out),
         }
         self.go_on(now, out);
     }
@@ -210,7 +218,7 @@ impl Machine for Peers {
             match self.departure {
                 Some(Departure::Telling) => self.depart(Departure::Withdrawing, now, out),
                 Some(Departure::Withdrawing) => self.depart(Departure::Over, now, out),
-                Some(Departure::Over) | None => self.departure_timer = None,
+                Some(Departure::Over | Departure::Silent) | None => self.departure_timer = None,
             }
         }
         self.go_on(now, out);

@@ -202,7 +202,11 @@ impl Shell {
     fn take(&mut self, inputs: &mut Inputs) {
         let now = clock::now();
         self.links = Arc::clone(&inputs.links.borrow_and_update());
-        self.bfd = Arc::clone(&inputs.bfd.borrow_and_update());
+        let bfd = Arc::clone(&inputs.bfd.borrow_and_update());
+        if !Arc::ptr_eq(&bfd, &self.bfd) && self.driver.machine().desired().any(|(_, desired)| desired.bfd.is_some()) {
+            self.publish_timer.get_or_insert(now + PUBLISH_INTERVAL);
+        }
+        self.bfd = bfd;
         let desired = Arc::clone(&inputs.desired.borrow_and_update());
         if *inputs.superseded.borrow_and_update() && !self.is_over() {
             self.feed(Input::Event(Event::Silence), now);
@@ -259,7 +263,8 @@ impl Shell {
     }
 
     fn bfd_desired(&self) -> bfd::desired::Desired {
-        let mut all = bfd::desired::Desired::default();
+        // A router that sees AdminDown drops the routes; one that sees the connection close first may know better (RFC 5882 §4.3.2).
+        let mut all = bfd::desired::Desired { silent: self.driver.machine().is_silent(), ..bfd::desired::Desired::default() };
         for (peer, desired) in self.driver.machine().desired() {
             let (Some(key), Some(bfd), Some(place)) = (self.bfd_key(peer, desired), &desired.bfd, self.places.get(peer)) else { continue };
             let session = bfd::desired::SessionDesired {
@@ -467,9 +472,6 @@ impl Shell {
             if !known {
                 return tracing::warn!(%peer, address, %from, %to, %reason, "BGP session");
             }
-        }
-        if to == State::Established {
-            self.said.remove(peer);
         }
         if from == State::Established || to == State::Established {
             tracing::info!(%peer, address, %from, %to, %reason, "BGP session");

@@ -15,6 +15,9 @@ use prometheus_client::registry::Registry;
 
 use crate::facts::{NodeName, ServiceKey};
 
+/// UDP ports of BFD with routers (RFC 5881 §4, RFC 5883 §5).
+const ROUTER_PORTS: [u16; 2] = [3784, 4784];
+
 /// What `/metrics` answers with.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -82,6 +85,10 @@ pub struct SessionFigures {
     pub received: u64,
     /// Control packets that a rule of reception discards.
     pub discarded: u64,
+    /// Times it came Up.
+    pub ups: u64,
+    /// Times it went from Up to another state.
+    pub downs: u64,
 }
 
 /// A BGP peer.
@@ -388,7 +395,17 @@ impl Figures {
         rows.gauges("lanlord_bfd_session_up", "1 if the session is Up", of(|figures| u64::from(figures.up)))?;
         rows.counters("lanlord_bfd_control_packets_sent", "Control packets sent", of(|figures| figures.sent))?;
         rows.counters("lanlord_bfd_control_packets_received", "Control packets taken", of(|figures| figures.received))?;
-        rows.counters("lanlord_bfd_control_packets_discarded", "Control packets discarded by a rule of reception", of(|f| f.discarded))
+        rows.counters("lanlord_bfd_control_packets_discarded", "Control packets discarded by a rule of reception", of(|f| f.discarded))?;
+        // MetalLB knows BFD with routers only.
+        let routers = |figure: fn(&SessionFigures) -> u64| {
+            let sessions = self.sessions.iter().filter(|(labels, _)| ROUTER_PORTS.contains(&labels.port));
+            sessions.map(move |(labels, figures)| ([("peer", labels.peer.to_string())], figure(figures) as f64))
+        };
+        rows.gauges("metallb_bfd_session_up", "1 if the session is Up", routers(|figures| u64::from(figures.up)))?;
+        rows.untyped("metallb_bfd_control_packet_input", "Control packets taken", routers(|figures| figures.received))?;
+        rows.untyped("metallb_bfd_control_packet_output", "Control packets sent", routers(|figures| figures.sent))?;
+        rows.untyped("metallb_bfd_session_up_events", "Times the session came Up", routers(|figures| figures.ups))?;
+        rows.untyped("metallb_bfd_session_down_events", "Times the session went from Up to another state", routers(|figures| figures.downs))
     }
 }
 
@@ -489,11 +506,14 @@ mod tests {
             let states = [(NodeName::new("pi2"), "up"), (NodeName::new("pi3"), "suspected")].into();
             figures.others = MemberFigures { states, blocked: ["pi4".into()].into(), suspicions: 3, refutations: 1, evictions: 2 };
             let labels = SessionLabels { peer: "192.168.1.12".parse().unwrap(), link: "eth0".to_owned(), port: 7474 };
-            figures.sessions.insert(labels, SessionFigures { up: true, sent: 9, received: 8, discarded: 7 });
+            figures.sessions.insert(labels, SessionFigures { up: true, sent: 9, received: 8, discarded: 7, ups: 6, downs: 5 });
+            let labels = SessionLabels { peer: "192.168.1.1".parse().unwrap(), link: "eth0".to_owned(), port: 3784 };
+            figures.sessions.insert(labels, SessionFigures { up: true, sent: 4, received: 3, discarded: 2, ups: 1, downs: 0 });
             figures.moves.insert("Drained", 5);
             figures.detached = true;
         });
         let text = metrics.text();
+        assert!(!text.contains("metallb_bfd_session_up{peer=\"192.168.1.12\"}"), "a member is no router");
         for line in [
             "# TYPE lanlord_member_state gauge",
             "lanlord_member_state{node=\"pi2\",state=\"up\"} 1.0",
@@ -506,6 +526,11 @@ mod tests {
             "lanlord_bfd_control_packets_sent_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 9.0",
             "lanlord_bfd_control_packets_received_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 8.0",
             "lanlord_bfd_control_packets_discarded_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 7.0",
+            "metallb_bfd_session_up{peer=\"192.168.1.1\"} 1.0",
+            "metallb_bfd_control_packet_input{peer=\"192.168.1.1\"} 3.0",
+            "metallb_bfd_control_packet_output{peer=\"192.168.1.1\"} 4.0",
+            "metallb_bfd_session_up_events{peer=\"192.168.1.1\"} 1.0",
+            "metallb_bfd_session_down_events{peer=\"192.168.1.1\"} 0.0",
             "lanlord_moves_total{reason=\"Drained\"} 5.0",
             "lanlord_detached 1.0",
         ] {
