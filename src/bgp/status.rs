@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::desired::PeerKey;
 use super::next_hops::NextHops;
 use crate::addr::{Family, Prefix};
-use crate::bfd;
+use crate::bfd::status::SessionStatus as BfdStatus;
 use crate::facts::LinkName;
 use crate::machine::Instant;
 use crate::wire::bgp::Notification;
@@ -40,7 +40,7 @@ pub struct PeerStatus {
     /// Through which addresses routes go there.
     pub next_hops: NextHops,
     /// BFD with it, if that is wanted and there was a connection; with `ups` 0 it never came Up, and watches nothing.
-    pub bfd: Option<bfd::status::SessionStatus>,
+    pub bfd: Option<BfdStatus>,
 }
 
 /// The states of RFC 4271 §8.2.2.

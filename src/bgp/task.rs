@@ -27,8 +27,8 @@ use super::next_hops::{NextHops, link_towards};
 use super::peers::{Action, Event, Peers};
 use super::session;
 use super::status::{Counters, PeerStatus, Reason, State, Status};
-use crate::bfd;
-use crate::bfd::desired::SessionKey;
+use crate::bfd::desired::{Desired as BfdDesired, SessionDesired as BfdSession, SessionKey};
+use crate::bfd::status::Status as BfdStatus;
 use crate::facts::{LinkName, Links};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
@@ -60,7 +60,7 @@ pub struct Inputs {
     /// This host's links: the next hops.
     pub links: watch::Receiver<Arc<Links>>,
     /// How the BFD sessions fare.
-    pub bfd: watch::Receiver<Arc<bfd::status::Status>>,
+    pub bfd: watch::Receiver<Arc<BfdStatus>>,
 }
 
 /// What the task tells.
@@ -69,7 +69,7 @@ pub struct Outputs {
     /// Every peer.
     pub status: watch::Sender<Arc<Status>>,
     /// The BFD sessions that peers want.
-    pub bfd: watch::Sender<Arc<bfd::desired::Desired>>,
+    pub bfd: watch::Sender<Arc<BfdDesired>>,
 }
 
 /// Keeps the desired sessions. On `leave` takes the routes back in order and returns when that is done, after 4 s at most; on `shutdown`
@@ -143,7 +143,7 @@ struct Shell {
     closing: Vec<Closing>,
     places: BTreeMap<PeerKey, Place>,
     links: Arc<Links>,
-    bfd: Arc<bfd::status::Status>,
+    bfd: Arc<BfdStatus>,
     /// Peers that BFD has lost: each is told once.
     lost: BTreeSet<PeerKey>,
     since: BTreeMap<PeerKey, Timestamp>,
@@ -262,12 +262,12 @@ impl Shell {
         Some(SessionKey { link, peer: session.transport.remote, port })
     }
 
-    fn bfd_desired(&self) -> bfd::desired::Desired {
+    fn bfd_desired(&self) -> BfdDesired {
         // A router that sees AdminDown drops the routes; one that sees the connection close first may know better (RFC 5882 §4.3.2).
-        let mut all = bfd::desired::Desired { silent: self.driver.machine().is_silent(), ..bfd::desired::Desired::default() };
+        let mut all = BfdDesired { silent: self.driver.machine().is_silent(), ..BfdDesired::default() };
         for (peer, desired) in self.driver.machine().desired() {
             let (Some(key), Some(bfd), Some(place)) = (self.bfd_key(peer, desired), &desired.bfd, self.places.get(peer)) else { continue };
-            let session = bfd::desired::SessionDesired {
+            let session = BfdSession {
                 index: place.link.as_ref().map_or(0, |(_, index)| *index),
                 local: place.local,
                 desired_min_tx: bfd.desired_min_tx,

@@ -24,7 +24,11 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("leader", &["machine", "addr", "facts", "config", "plan"], &["api", "net", "telemetry"]),
     // Whoever asks from outside judges who lives, and what the leader would do, by the agents' own rules.
     ("cli", &["addr", "facts", "config", "plan", "membership::living", "leader", "api", "telemetry", "app"], &[]),
-    ("app", &["machine", "addr", "facts", "wire", "net", "telemetry", "api", "config", "l2", "bfd", "bgp", "plan", "membership", "leader"], &[]),
+    (
+        "app",
+        &["machine", "addr", "facts", "wire", "net", "telemetry", "api", "config", "l2", "bfd", "bgp", "plan", "membership", "leader"],
+        &[],
+    ),
 ];
 
 /// Modules that do I/O; everywhere else only `task.rs` may.

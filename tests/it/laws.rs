@@ -480,7 +480,10 @@ impl Subject for BgpSubject {
                 Event::Malformed { connection, error: wire::bgp::DecodeError { notification, what: "wrong" } }
             }
             6..9 => Event::Writable { connection },
-            9 => Event::NextHopsChanged { connection, next_hops: NextHops { v4: rng.bool().then_some(Ipv4Addr::new(10, 0, 0, 8)), ..next_hops } },
+            9 => Event::NextHopsChanged {
+                connection,
+                next_hops: NextHops { v4: rng.bool().then_some(Ipv4Addr::new(10, 0, 0, 8)), ..next_hops },
+            },
             _ => Event::Received { connection, received: Self::message(rng).into() },
         }
     }

@@ -206,7 +206,8 @@ fn bird_has_exactly_our_attributes() {
     agent.comes_up("bird");
     let expected = |hops: &str| {
         let before = ["origin: IGP", "as_path: 64600 64600", hops, "med: 42", "local_pref: 100"];
-        [&before[..], &["community: (64512,7) (65535,65281)", "large_community: (64512, 1, 2)"]].concat()
+        let all = [&before[..], &["community: (64512,7) (65535,65281)", "large_community: (64512, 1, 2)"]].concat();
+        all.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>()
     };
     eventually("BIRD has the IPv4 route", || bird.attributes("203.0.113.1/32") == expected("next_hop: 10.77.0.1"));
     let hops = format!("next_hop: fd77::1 {}", link_local(&node));
@@ -244,7 +245,8 @@ fn a_link_local_peer_gets_ipv4_routes_through_ipv6() {
 fn gobgp_has_exactly_our_attributes() {
     let (_lan, node, router) = two();
     let families = ["ipv4-unicast", "ipv6-unicast"];
-    let families: String = families.iter().map(|f| format!("[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"{f}\"\n")).collect();
+    let families: String =
+        families.iter().map(|f| format!("[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"{f}\"\n")).collect();
     let gobgp = GoBgp::run(
         &router,
         &format!(
