@@ -25,7 +25,7 @@ impl NextHops {
     /// Of a connection from `local` to `remote`; `link` is what [`link_towards`] says.
     pub fn of(local: IpAddr, remote: IpAddr, link: Option<&Link>) -> Self {
         let on_link = is_link_local(remote) || link.is_some_and(|link| link.on_link(remote));
-        let addresses = || link.into_iter().flat_map(|link| usable(link));
+        let addresses = || link.into_iter().flat_map(usable);
         let v4 = match local {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => addresses().find_map(v4),

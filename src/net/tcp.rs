@@ -59,7 +59,7 @@ impl Connection {
     /// What is amiss on our side: no such link, an address that is not ours, a key that is too long, no route.
     pub fn dial(dial: &Dial<'_>) -> io::Result<Self> {
         let scope = match dial.link {
-            Some(link) => if_nametoindex(link.as_str()).map_err(|error| said(error.into(), || format!("link {link}")))?,
+            Some(link) => if_nametoindex(link.as_str()).map_err(|error| said(&error.into(), || format!("link {link}")))?,
             None => 0,
         };
         let remote = scoped(dial.remote, dial.port, scope);
@@ -69,13 +69,13 @@ impl Connection {
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         set_ttl(&socket, dial)?;
         if let Some(device) = dial.device {
-            socket.bind_device(Some(device.as_str().as_bytes())).map_err(|error| said(error, || format!("device {device}")))?;
+            socket.bind_device(Some(device.as_str().as_bytes())).map_err(|error| said(&error, || format!("device {device}")))?;
         }
         if let Some(key) = dial.key {
             set_md5_key(&socket, dial.remote, key)?;
         }
         if let Some(local) = dial.local {
-            socket.bind(&scoped(local, 0, scope).into()).map_err(|error| said(error, || format!("source address {local}")))?;
+            socket.bind(&scoped(local, 0, scope).into()).map_err(|error| said(&error, || format!("source address {local}")))?;
         }
         match socket.connect(&remote.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
@@ -150,7 +150,7 @@ pub fn words(error: &io::Error) -> String {
     }
 }
 
-fn said(error: io::Error, what: impl FnOnce() -> String) -> io::Error {
+fn said(error: &io::Error, what: impl FnOnce() -> String) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", what()))
 }
 
@@ -202,7 +202,7 @@ fn set_md5_key(socket: &Socket, remote: IpAddr, key: &[u8]) -> io::Result<()> {
     let mut signature = TcpMd5Sig { address: sockaddr(remote), flags: 0, prefix_length: 0, key_length: 0, index: 0, key: [0; LONGEST_KEY] };
     signature.key.get_mut(..key.len()).filter(|place| !place.is_empty()).ok_or_else(refuse)?.copy_from_slice(key);
     signature.key_length = u16::try_from(key.len()).map_err(|_| refuse())?;
-    set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &signature).map_err(|error| said(error, || "TCP MD5".to_owned()))
+    set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &signature).map_err(|error| said(&error, || "TCP MD5".to_owned()))
 }
 
 /// `sockaddr_in` or `sockaddr_in6` without port, as bytes.

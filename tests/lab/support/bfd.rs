@@ -86,7 +86,7 @@ impl Drop for BfdAgent {
 }
 
 /// utime and stime of `/proc/thread-self/stat`, in hundredths of a second.
-fn cpu_of_this_thread() -> Duration {
+pub(super) fn cpu_of_this_thread() -> Duration {
     let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
     let fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
     Duration::from_millis(fields.map(|ticks| 10 * ticks.parse::<u64>().unwrap()).sum())

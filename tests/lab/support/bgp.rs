@@ -12,6 +12,7 @@ use lanlord::net::link;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::bfd::cpu_of_this_thread;
 use super::{Namespace, now};
 
 /// Runs until dropped. Then it ends as a restart does: without a word.
@@ -21,7 +22,7 @@ pub(crate) struct BgpAgent {
     status: watch::Receiver<Arc<Status>>,
     leave: CancellationToken,
     shutdown: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Duration>>,
 }
 
 impl BgpAgent {
@@ -50,6 +51,7 @@ impl BgpAgent {
                 tokio::try_join!(link::run(links_out, rest.clone()), bfd::task::run(sessions_in, bfd_out, 1, rest.clone()), bgp)
             };
             runtime.block_on(all).unwrap();
+            cpu_of_this_thread()
         });
         Self { desired, superseded, status, leave, shutdown, thread: Some(thread) }
     }
@@ -84,6 +86,12 @@ impl BgpAgent {
     /// What another instance of the node makes of this one.
     pub(crate) fn superseded(&self) {
         self.superseded.send_replace(true);
+    }
+
+    /// Ends without a word; the processor time it took.
+    pub(crate) fn end(mut self) -> Duration {
+        self.shutdown.cancel();
+        self.thread.take().unwrap().join().unwrap()
     }
 
     /// Takes everything back in order.
