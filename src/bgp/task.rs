@@ -121,6 +121,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
 /// Where the last connection with a peer ran.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Place {
+    remote: IpAddr,
     local: IpAddr,
     link: Option<(LinkName, u32)>,
     next_hops: NextHops,
@@ -130,7 +131,7 @@ impl Place {
     fn of(local: IpAddr, transport: &Transport, links: &Links) -> Self {
         let link = link_towards(links, local, transport.remote, transport.link.as_ref());
         let next_hops = NextHops::of(local, transport.remote, link);
-        Self { local, link: link.map(|link| (link.name.clone(), link.index)), next_hops }
+        Self { remote: transport.remote, local, link: link.map(|link| (link.name.clone(), link.index)), next_hops }
     }
 }
 
@@ -462,8 +463,9 @@ impl Shell {
 
     /// One line when a session comes up or ends to be up; the steps between are for those who look closer.
     fn log(&mut self, peer: &PeerKey, from: State, to: State, reason: &Reason) {
-        let remote = transports(self.driver.machine()).find(|(key, _)| *key == peer).map(|(_, transport)| transport.remote);
-        let address = remote.map(tracing::field::display);
+        // One that is not wanted any more is wanted nowhere.
+        let wanted = transports(self.driver.machine()).find(|(key, _)| *key == peer).map(|(_, transport)| transport.remote);
+        let address = wanted.or_else(|| self.places.get(peer).map(|place| place.remote)).map(tracing::field::display);
         let lost = from == State::Established && matches!(reason, Reason::Failed(_));
         if let Reason::Failed(failure) = reason {
             let text = failure.to_string();

@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -146,12 +147,17 @@ pub fn words(error: &io::Error) -> String {
         Some(libc::EHOSTUNREACH) => "the peer does not answer: nobody has that address on the link".to_owned(),
         Some(libc::ENETUNREACH) => "there is no route to the peer".to_owned(),
         Some(libc::ETIMEDOUT) => "the peer does not answer".to_owned(),
-        Some(_) | None => error.to_string(),
+        Some(_) | None => plain(error),
     }
 }
 
+/// Without the number.
+fn plain(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| Errno::from_raw(number).desc().to_owned())
+}
+
 fn said(error: &io::Error, what: impl FnOnce() -> String) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", what()))
+    io::Error::new(error.kind(), format!("{}: {}", what(), plain(error)))
 }
 
 fn scoped(address: IpAddr, port: u16, scope: u32) -> SocketAddr {

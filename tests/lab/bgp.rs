@@ -187,7 +187,8 @@ fn ibgp_has_local_preference_and_no_as_path() {
     let frr = frr(&router, "internal", "");
     let agent = BgpAgent::start(&node);
     let internal = SessionDesired { local_as: 64512, remote_as: RemoteAs::Internal, ..session("10.77.0.2") };
-    let internal = transport(&internal, |transport| transport.ttl = 64);
+    // A device to bind to need not be a VRF.
+    let internal = transport(&internal, |transport| (transport.ttl, transport.vrf) = (64, Some("eth0".into())));
     agent.want([("frr", with(internal, &[("203.0.113.1/32", &rich()), ("2001:db8::1/128", &plain())]))]);
     agent.comes_up("frr");
     eventually("FRR has both", || !frr.path("203.0.113.1/32").is_null() && !frr.path("2001:db8::1/128").is_null());
