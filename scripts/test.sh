@@ -86,7 +86,7 @@ if wanted lab || wanted cluster; then
     need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux
 fi
 # Opponents in the lab.
-! wanted lab || need_commands /usr/lib/frr/bfdd:frr bird:bird2
+! wanted lab || need_commands /usr/lib/frr/bfdd:frr bird:bird2 gobgpd:gobgpd
 ! wanted cluster || need_go
 
 run formatting 2

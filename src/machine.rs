@@ -110,15 +110,26 @@ impl<M: Machine> Driver<M> {
     /// Feeds all `inputs`, then fires what is due at `now`. Returns the actions to carry out, in order.
     pub fn step(&mut self, inputs: impl IntoIterator<Item = Input<M::Desired, M::Event>>, now: Instant) -> std::vec::Drain<'_, M::Action> {
         for input in inputs {
-            match input {
-                Input::Set(desired) => self.machine.set(desired, now, &mut self.out),
-                Input::Event(event) => self.machine.handle(event, now, &mut self.out),
-            }
+            self.take(input, now);
         }
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now, &mut self.out);
         }
         self.out.drain(..)
+    }
+
+    /// Feeds one input and fires nothing: for owners who have to look at the machine, or act, between the inputs of one wake-up. `step`
+    /// without inputs comes after the last one.
+    pub fn feed(&mut self, input: Input<M::Desired, M::Event>, now: Instant) -> std::vec::Drain<'_, M::Action> {
+        self.take(input, now);
+        self.out.drain(..)
+    }
+
+    fn take(&mut self, input: Input<M::Desired, M::Event>, now: Instant) {
+        match input {
+            Input::Set(desired) => self.machine.set(desired, now, &mut self.out),
+            Input::Event(event) => self.machine.handle(event, now, &mut self.out),
+        }
     }
 
     /// When to call `step` even without input.

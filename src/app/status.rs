@@ -74,8 +74,8 @@ fn others(status: &Status) -> MemberFigures {
 
 fn session_figures(key: &SessionKey, status: &SessionStatus) -> (SessionLabels, SessionFigures) {
     let labels = SessionLabels { peer: key.peer, link: key.link.to_string(), port: key.port };
-    let SessionStatus { sent, received, discarded, .. } = *status;
-    (labels, SessionFigures { up: status.state == SessionState::Up, sent, received, discarded })
+    let SessionStatus { sent, received, discarded, ups, downs, .. } = *status;
+    (labels, SessionFigures { up: status.state == SessionState::Up, sent, received, discarded, ups, downs })
 }
 
 fn pool_figures(pool: &Pool, snapshot: &Snapshot) -> PoolFigures {

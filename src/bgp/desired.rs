@@ -4,10 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::addr::{Family, Prefix};
 use crate::facts::LinkName;
 use crate::wire::bgp::LargeCommunity;
+
+/// Every peer.
+pub type PeersDesired = BTreeMap<PeerKey, Desired>;
+
+/// The name of a peer in the configuration.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(pub Arc<str>);
+
+impl From<&str> for PeerKey {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Every route for one peer. Equal routes may share one value.
 pub type Routes = BTreeMap<Prefix, Arc<Route>>;
@@ -21,8 +47,25 @@ pub struct Desired {
     pub routes: Arc<Routes>,
     /// The node is about to leave: every route says GRACEFUL_SHUTDOWN (RFC 8326 §4), so that routers look for other ways first.
     pub graceful_shutdown: bool,
+    /// How BFD watches it, from the first connection on; nothing here means anything to the machine of the session.
+    pub bfd: Option<Bfd>,
     /// How a session ends when `session` becomes `None`.
     pub ending: Ending,
+}
+
+/// BFD with a peer (RFC 5882). Sessions of either kind are taken from the link of the connection only.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bfd {
+    /// bfd.DesiredMinTxInterval (RFC 5880 §6.8.1), whole microseconds, never 0.
+    pub desired_min_tx: Duration,
+    /// bfd.RequiredMinRxInterval, whole microseconds.
+    pub required_min_rx: Duration,
+    /// bfd.DetectMult, never 0.
+    pub detect_mult: u8,
+    /// Waits for the peer's first packet.
+    pub passive: bool,
+    /// The peer may be several hops away (RFC 5883), and packets of at least this TTL count; `None`: it is on the link (RFC 5881).
+    pub multihop: Option<u8>,
 }
 
 /// How a session ends.

@@ -1,8 +1,8 @@
 //! What a session is told, and what it asks for. Both name the connection they are about by its number.
 
 use super::desired::Transport;
+use super::next_hops::NextHops;
 use super::status::{Reason, State};
-use super::update::NextHops;
 use crate::wire::bgp::{Codec, DecodeError, Fault, Message, Received};
 
 /// What the world tells.
@@ -43,6 +43,13 @@ pub enum Event {
         connection: u64,
         /// What is wrong.
         error: DecodeError,
+    },
+    /// Our addresses on the link of the connection have changed.
+    NextHopsChanged {
+        /// Of which connection.
+        connection: u64,
+        /// All of them.
+        next_hops: NextHops,
     },
     /// Everything to be sent has been handed to the kernel.
     Writable {

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use super::desired::{Desired, Ending, Routes, SessionDesired};
 pub use super::event::{Action, Event};
+pub use super::next_hops::NextHops;
 use super::open::{self, Negotiated};
 use super::rib::AdjRibOut;
 use super::status::{Agreed, Counters, Failure, Reason, SessionStatus, State};
 use super::timers::{Due, Timers};
 use super::update::Context;
-pub use super::update::NextHops;
 use crate::machine::{Instant, Machine, earliest};
 use crate::wire::bgp::{Code, Codec, DecodeError, Message, Notification, Open, Received, RefreshSubtype, RouteRefresh};
 
@@ -74,6 +74,22 @@ impl Session {
             rib: AdjRibOut::default(),
             status: SessionStatus::default(),
         }
+    }
+
+    /// Its connections count on from `connections`, so that no number is used twice where a session follows another one of the same peer.
+    pub(super) fn count_from(mut self, connections: u64) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// The number of the last connection.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections
+    }
+
+    /// Whether the peer has been told everything, as far as the kernel took it: nothing can be told while not Established.
+    pub(super) fn has_told_all(&self) -> bool {
+        self.state != State::Established || (self.rib.pending() == 0 && !self.awaits_writable)
     }
 
     /// How to read messages of the current connection now. Ask before each message: an OPEN changes it.
@@ -364,6 +380,18 @@ impl Session {
         self.flush(now, out);
     }
 
+    /// Our addresses on the link have changed: routes go through others from now on.
+    fn next_hops_changed(&mut self, next_hops: NextHops, now: Instant, out: &mut Vec<Action>) {
+        let before = self.context();
+        self.next_hops = next_hops;
+        let (State::Established, Some(before), Some(after)) = (self.state, before, self.context()) else { return };
+        for family in after.agreed.families.iter().filter(|family| before.next_hop(**family) != after.next_hop(**family)) {
+            self.rib.refresh(*family, false);
+        }
+        self.want();
+        self.flush(now, out);
+    }
+
     fn want(&mut self) {
         if let Some(context) = self.context() {
             self.rib.want(&self.routes, &context);
@@ -427,6 +455,7 @@ impl Machine for Session {
             | Event::Closed { connection, .. }
             | Event::Received { connection, .. }
             | Event::Malformed { connection, .. }
+            | Event::NextHopsChanged { connection, .. }
             | Event::Writable { connection } => Some(connection) == self.connection,
             Event::BfdDown => true,
         };
@@ -436,6 +465,7 @@ impl Machine for Session {
             Event::Failed { reason, .. } | Event::Closed { reason, .. } => self.tcp_fails(reason, now, out),
             Event::Received { received, .. } => self.received(received, now, out),
             Event::Malformed { error, .. } => self.malformed(error, now, out),
+            Event::NextHopsChanged { next_hops, .. } => self.next_hops_changed(next_hops, now, out),
             Event::Writable { .. } => {
                 (self.awaits_writable, self.timers.send_hold_timer) = (false, None);
                 self.flush(now, out);

@@ -1,12 +1,47 @@
-//! What BGP shows of one session.
+//! What BGP shows of its peers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::desired::PeerKey;
+use super::next_hops::NextHops;
 use crate::addr::{Family, Prefix};
+use crate::bfd::status::SessionStatus as BfdStatus;
+use crate::facts::LinkName;
+use crate::machine::Instant;
 use crate::wire::bgp::Notification;
+
+/// Every peer. Published on every change of state, else at most once a second and only if something happened.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    /// When this was so: every "until" counts from here.
+    pub at: Instant,
+    /// As desired; one that the node does not speak with is Idle.
+    pub peers: BTreeMap<PeerKey, PeerStatus>,
+}
+
+/// One peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PeerStatus {
+    /// Its address and port; `None`: it is not spoken with.
+    pub remote: Option<SocketAddr>,
+    /// The session.
+    pub session: SessionStatus,
+    /// Since when its state is as it is.
+    pub since: Option<Timestamp>,
+    /// Our address on the last connection.
+    pub local: Option<IpAddr>,
+    /// Its link, if the peer or our address is on one.
+    pub link: Option<LinkName>,
+    /// Through which addresses routes go there.
+    pub next_hops: NextHops,
+    /// BFD with it, if that is wanted and there was a connection; with `ups` 0 it never came Up, and watches nothing.
+    pub bfd: Option<BfdStatus>,
+}
 
 /// The states of RFC 4271 §8.2.2.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

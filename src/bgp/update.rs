@@ -1,9 +1,8 @@
 //! From a route to the UPDATE of one peer: which attributes it gets there (RFC 4271 §5), through which next hop, and how many prefixes
 //! fit behind them.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use super::desired::Route;
+use super::next_hops::NextHops;
 use super::status::Agreed;
 use crate::addr::{Family, Prefix};
 use crate::wire::bgp::{
@@ -14,27 +13,6 @@ use crate::wire::bgp::{
 const LOCAL_PREF: u32 = 100;
 /// A route that is about to go (RFC 8326 §4.2).
 const LOCAL_PREF_LEAVING: u32 = 0;
-
-/// Our own addresses on the link of the connection, of both families.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct NextHops {
-    /// The address of an IPv4 connection, else one of the link.
-    pub v4: Option<Ipv4Addr>,
-    /// The address of an IPv6 connection, else one of the link. May be link-local if there is no other.
-    pub v6: Option<Ipv6Addr>,
-    /// The link-local one beside it, for a peer on the link (RFC 2545 §3).
-    pub v6_link_local: Option<Ipv6Addr>,
-}
-
-impl NextHops {
-    fn v6(&self) -> Option<NextHop> {
-        let v6 = self.v6.or(self.v6_link_local)?;
-        Some(match self.v6_link_local.filter(|link_local| *link_local != v6) {
-            Some(link_local) => NextHop::V6LinkLocal(v6, link_local),
-            None => NextHop::V6(v6),
-        })
-    }
-}
 
 /// What routes become towards this peer on this connection.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,4 +1,4 @@
-//! The kernel: clocks, links, raw packets, UDP, group membership. The only place for `unsafe`, and for socket options.
+//! The kernel: clocks, links, raw packets, UDP, TCP, group membership. The only place for `unsafe`, and for socket options.
 //!
 //! Nothing here decides anything: bytes come in, bytes go out, facts are told.
 
@@ -8,4 +8,5 @@ pub mod link;
 pub mod multicast;
 pub mod packet;
 mod ring;
+pub mod tcp;
 pub mod udp;

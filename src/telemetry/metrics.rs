@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -14,6 +14,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::facts::{NodeName, ServiceKey};
+
+/// UDP ports of BFD with routers (RFC 5881 §4, RFC 5883 §5).
+const ROUTER_PORTS: [u16; 2] = [3784, 4784];
 
 /// What `/metrics` answers with.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -82,6 +85,59 @@ pub struct SessionFigures {
     pub received: u64,
     /// Control packets that a rule of reception discards.
     pub discarded: u64,
+    /// Times it came Up.
+    pub ups: u64,
+    /// Times it went from Up to another state.
+    pub downs: u64,
+}
+
+/// A BGP peer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PeerLabels {
+    /// Its address and TCP port.
+    pub peer: SocketAddr,
+}
+
+/// BGP messages of each type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BgpMessages {
+    /// OPEN
+    pub opens: u64,
+    /// UPDATE
+    pub updates: u64,
+    /// NOTIFICATION
+    pub notifications: u64,
+    /// KEEPALIVE
+    pub keepalives: u64,
+    /// ROUTE-REFRESH
+    pub route_refreshes: u64,
+}
+
+impl BgpMessages {
+    fn total(&self) -> u64 {
+        self.opens + self.updates + self.notifications + self.keepalives + self.route_refreshes
+    }
+}
+
+/// How it goes with a peer; counts since it was configured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PeerFigures {
+    /// The session is Established.
+    pub up: bool,
+    /// Routes that the peer was told.
+    pub announced: u64,
+    /// Routes that it is still to be told of.
+    pub pending: u64,
+    /// Messages sent.
+    pub sent: BgpMessages,
+    /// Messages received.
+    pub received: BgpMessages,
+    /// Errors in UPDATEs that the session survived.
+    pub faults: u64,
+    /// Times the session came up.
+    pub established: u64,
+    /// Times it was lost or ended.
+    pub lost: u64,
 }
 
 /// What this agent takes the other members for. Counts are since the start of this agent.
@@ -124,6 +180,8 @@ pub struct Figures {
     pub others: MemberFigures,
     /// The liveness sessions.
     pub sessions: BTreeMap<SessionLabels, SessionFigures>,
+    /// The BGP sessions.
+    pub peers: BTreeMap<PeerLabels, PeerFigures>,
     /// Addresses that moved while this agent led, by reason.
     pub moves: BTreeMap<&'static str, u64>,
     /// Services that wait for an address.
@@ -250,6 +308,7 @@ impl Collector for Figures {
         self.state(&mut rows)?;
         self.members(&mut rows)?;
         self.sessions(&mut rows)?;
+        self.peers(&mut rows)?;
         process(&mut rows)
     }
 }
@@ -336,7 +395,43 @@ impl Figures {
         rows.gauges("lanlord_bfd_session_up", "1 if the session is Up", of(|figures| u64::from(figures.up)))?;
         rows.counters("lanlord_bfd_control_packets_sent", "Control packets sent", of(|figures| figures.sent))?;
         rows.counters("lanlord_bfd_control_packets_received", "Control packets taken", of(|figures| figures.received))?;
-        rows.counters("lanlord_bfd_control_packets_discarded", "Control packets discarded by a rule of reception", of(|f| f.discarded))
+        rows.counters("lanlord_bfd_control_packets_discarded", "Control packets discarded by a rule of reception", of(|f| f.discarded))?;
+        // MetalLB knows BFD with routers only.
+        let routers = |figure: fn(&SessionFigures) -> u64| {
+            let sessions = self.sessions.iter().filter(|(labels, _)| ROUTER_PORTS.contains(&labels.port));
+            sessions.map(move |(labels, figures)| ([("peer", labels.peer.to_string())], figure(figures) as f64))
+        };
+        rows.gauges("metallb_bfd_session_up", "1 if the session is Up", routers(|figures| u64::from(figures.up)))?;
+        rows.untyped("metallb_bfd_control_packet_input", "Control packets taken", routers(|figures| figures.received))?;
+        rows.untyped("metallb_bfd_control_packet_output", "Control packets sent", routers(|figures| figures.sent))?;
+        rows.untyped("metallb_bfd_session_up_events", "Times the session came Up", routers(|figures| figures.ups))?;
+        rows.untyped("metallb_bfd_session_down_events", "Times the session went from Up to another state", routers(|figures| figures.downs))
+    }
+}
+
+impl Figures {
+    fn peers(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
+        let of = |figure: fn(&PeerFigures) -> u64| {
+            self.peers.iter().map(move |(labels, figures)| ([("peer", labels.peer.to_string())], figure(figures) as f64))
+        };
+        rows.gauges("metallb_bgp_session_up", "1 if the BGP session is Established", of(|peer| u64::from(peer.up)))?;
+        rows.gauges("metallb_bgp_announced_prefixes_total", "Routes that the peer was told", of(|peer| peer.announced))?;
+        rows.gauges("metallb_bgp_pending_prefixes_total", "Routes that the peer is still to be told of", of(|peer| peer.pending))?;
+        // The encoder adds `_total`.
+        rows.counters("metallb_bgp_updates", "UPDATEs sent", of(|peer| peer.sent.updates))?;
+        rows.untyped("metallb_bgp_updates_total_received", "UPDATEs received", of(|peer| peer.received.updates))?;
+        rows.untyped("metallb_bgp_opens_sent", "OPENs sent", of(|peer| peer.sent.opens))?;
+        rows.untyped("metallb_bgp_opens_received", "OPENs received", of(|peer| peer.received.opens))?;
+        rows.untyped("metallb_bgp_notifications_sent", "NOTIFICATIONs sent", of(|peer| peer.sent.notifications))?;
+        rows.untyped("metallb_bgp_keepalives_sent", "KEEPALIVEs sent", of(|peer| peer.sent.keepalives))?;
+        rows.untyped("metallb_bgp_keepalives_received", "KEEPALIVEs received", of(|peer| peer.received.keepalives))?;
+        rows.untyped("metallb_bgp_route_refresh_sent", "ROUTE-REFRESHes sent", of(|peer| peer.sent.route_refreshes))?;
+        rows.untyped("metallb_bgp_total_sent", "Messages sent", of(|peer| peer.sent.total()))?;
+        rows.untyped("metallb_bgp_total_received", "Messages received", of(|peer| peer.received.total()))?;
+        rows.counters("lanlord_bgp_notifications_received", "NOTIFICATIONs received", of(|peer| peer.received.notifications))?;
+        rows.counters("lanlord_bgp_update_faults", "Errors in UPDATEs that the session survived (RFC 7606)", of(|peer| peer.faults))?;
+        rows.counters("lanlord_bgp_session_established", "Times the session came up", of(|peer| peer.established))?;
+        rows.counters("lanlord_bgp_session_lost", "Times the session was lost or ended", of(|peer| peer.lost))
     }
 }
 
@@ -411,11 +506,14 @@ mod tests {
             let states = [(NodeName::new("pi2"), "up"), (NodeName::new("pi3"), "suspected")].into();
             figures.others = MemberFigures { states, blocked: ["pi4".into()].into(), suspicions: 3, refutations: 1, evictions: 2 };
             let labels = SessionLabels { peer: "192.168.1.12".parse().unwrap(), link: "eth0".to_owned(), port: 7474 };
-            figures.sessions.insert(labels, SessionFigures { up: true, sent: 9, received: 8, discarded: 7 });
+            figures.sessions.insert(labels, SessionFigures { up: true, sent: 9, received: 8, discarded: 7, ups: 6, downs: 5 });
+            let labels = SessionLabels { peer: "192.168.1.1".parse().unwrap(), link: "eth0".to_owned(), port: 3784 };
+            figures.sessions.insert(labels, SessionFigures { up: true, sent: 4, received: 3, discarded: 2, ups: 1, downs: 0 });
             figures.moves.insert("Drained", 5);
             figures.detached = true;
         });
         let text = metrics.text();
+        assert!(!text.contains("metallb_bfd_session_up{peer=\"192.168.1.12\"}"), "a member is no router");
         for line in [
             "# TYPE lanlord_member_state gauge",
             "lanlord_member_state{node=\"pi2\",state=\"up\"} 1.0",
@@ -428,9 +526,48 @@ mod tests {
             "lanlord_bfd_control_packets_sent_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 9.0",
             "lanlord_bfd_control_packets_received_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 8.0",
             "lanlord_bfd_control_packets_discarded_total{peer=\"192.168.1.12\",link=\"eth0\",port=\"7474\"} 7.0",
+            "metallb_bfd_session_up{peer=\"192.168.1.1\"} 1.0",
+            "metallb_bfd_control_packet_input{peer=\"192.168.1.1\"} 3.0",
+            "metallb_bfd_control_packet_output{peer=\"192.168.1.1\"} 4.0",
+            "metallb_bfd_session_up_events{peer=\"192.168.1.1\"} 1.0",
+            "metallb_bfd_session_down_events{peer=\"192.168.1.1\"} 0.0",
             "lanlord_moves_total{reason=\"Drained\"} 5.0",
             "lanlord_detached 1.0",
         ] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn bgp_peers_have_the_names_of_metallb() {
+        let metrics = Metrics::new();
+        metrics.update(|figures| {
+            let sent = BgpMessages { opens: 1, updates: 2, notifications: 3, keepalives: 4, route_refreshes: 5 };
+            let received = BgpMessages { opens: 6, updates: 7, notifications: 8, keepalives: 9, route_refreshes: 10 };
+            let peer = PeerFigures { up: true, announced: 11, pending: 12, sent, received, faults: 13, established: 14, lost: 15 };
+            figures.peers.insert(PeerLabels { peer: "[fd00::1]:179".parse().unwrap() }, peer);
+        });
+        let text = metrics.text();
+        for (name, value) in [
+            ("metallb_bgp_session_up", 1),
+            ("metallb_bgp_announced_prefixes_total", 11),
+            ("metallb_bgp_pending_prefixes_total", 12),
+            ("metallb_bgp_updates_total", 2),
+            ("metallb_bgp_updates_total_received", 7),
+            ("metallb_bgp_opens_sent", 1),
+            ("metallb_bgp_opens_received", 6),
+            ("metallb_bgp_notifications_sent", 3),
+            ("metallb_bgp_keepalives_sent", 4),
+            ("metallb_bgp_keepalives_received", 9),
+            ("metallb_bgp_route_refresh_sent", 5),
+            ("metallb_bgp_total_sent", 15),
+            ("metallb_bgp_total_received", 40),
+            ("lanlord_bgp_notifications_received_total", 8),
+            ("lanlord_bgp_update_faults_total", 13),
+            ("lanlord_bgp_session_established_total", 14),
+            ("lanlord_bgp_session_lost_total", 15),
+        ] {
+            let line = format!("{name}{{peer=\"[fd00::1]:179\"}} {value}.0");
             assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
         }
     }

@@ -17,13 +17,18 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("config", &["addr", "facts"], &["api"]),
     ("l2", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
     ("bfd", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
-    ("bgp", &["machine", "addr", "facts", "wire"], &["net", "telemetry"]),
+    // Peers are watched by BFD, as members are.
+    ("bgp", &["machine", "addr", "facts", "wire", "bfd::desired", "bfd::status"], &["net", "telemetry"]),
     ("plan", &["addr", "facts", "config", "l2::desired", "bfd::desired", "bgp::desired"], &[]),
     ("membership", &["machine", "addr", "facts", "bfd::desired", "bfd::status"], &["api", "net", "telemetry"]),
     ("leader", &["machine", "addr", "facts", "config", "plan"], &["api", "net", "telemetry"]),
     // Whoever asks from outside judges who lives, and what the leader would do, by the agents' own rules.
     ("cli", &["addr", "facts", "config", "plan", "membership::living", "leader", "api", "telemetry", "app"], &[]),
-    ("app", &["machine", "addr", "facts", "wire", "net", "telemetry", "api", "config", "l2", "bfd", "plan", "membership", "leader"], &[]),
+    (
+        "app",
+        &["machine", "addr", "facts", "wire", "net", "telemetry", "api", "config", "l2", "bfd", "bgp", "plan", "membership", "leader"],
+        &[],
+    ),
 ];
 
 /// Modules that do I/O; everywhere else only `task.rs` may.

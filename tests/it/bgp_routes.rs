@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lanlord::addr::Family;
 use lanlord::bgp::desired::{Desired, GracefulRestart, Route, SessionDesired};
-use lanlord::bgp::session::NextHops;
+use lanlord::bgp::session::{Event, NextHops};
 use lanlord::bgp::status::State::{Established, OpenConfirm};
 use lanlord::wire::bgp::{Capability, ExtendedNextHop, GRACEFUL_SHUTDOWN, Message, NextHop, Open, RefreshSubtype, RouteRefresh, Update};
 
@@ -309,4 +309,36 @@ fn next_hops_are_of_the_connection_and_cross_families_only_by_agreement() {
     assert_eq!(told(local, None).2, Some(NextHop::V6(link_local)));
     let v4_only = NextHops { v4: Some(v4), ..NextHops::default() };
     assert_eq!(told(v4_only, None), (Some(v4), None, None, [Family::V6].into()));
+}
+
+#[test]
+fn other_addresses_on_the_link_are_other_next_hops_of_every_route() {
+    let both = SessionDesired { families: [Family::V4, Family::V6].into(), ..parameters() };
+    let routes = routes([("203.0.113.1/32", plain()), ("203.0.113.2/32", marked()), ("2001:db8::1/128", plain())]);
+    let mut world = World::at(OpenConfirm, Desired { routes, ..desired(both) });
+    world.receives(Message::Keepalive);
+    assert_eq!(world.updates().len(), 2, "there is no IPv6 address");
+    assert_eq!(world.status().without_next_hop, [Family::V6].into());
+    world.writable();
+    let v4 = Some(Ipv4Addr::new(192, 0, 2, 11));
+    let (one, two) = (Some("fd00::1".parse().unwrap()), Some("fd00::2".parse().unwrap()));
+    let mut changes = |next_hops: NextHops| {
+        let connection = world.connection;
+        world.handle(Event::NextHopsChanged { connection, next_hops });
+        let updates = world.updates();
+        world.writable();
+        assert_eq!(world.status().pending, 0);
+        updates
+    };
+    let v6_hop = |update: &Update| update.reachable.as_ref().map(|reachable| reachable.next_hop);
+    let added = changes(NextHops { v4, v6: one, v6_link_local: None });
+    assert_eq!(added.iter().map(v6_hop).collect::<Vec<_>>(), [Some(NextHop::V6(one.unwrap()))]);
+    assert!(changes(NextHops { v4, v6: one, v6_link_local: None }).is_empty(), "the same again is nothing new");
+    let replaced = changes(NextHops { v4, v6: two, v6_link_local: None });
+    assert_eq!(replaced.iter().map(v6_hop).collect::<Vec<_>>(), [Some(NextHop::V6(two.unwrap()))]);
+    let removed = changes(NextHops { v4, ..NextHops::default() });
+    assert_eq!(removed.len(), 1);
+    assert!(removed[0].unreachable.is_some());
+    let moved = changes(NextHops { v4: Some(Ipv4Addr::new(192, 0, 2, 12)), ..NextHops::default() });
+    assert_eq!(moved.iter().map(|update| update.attributes.next_hop).collect::<Vec<_>>(), [Some(Ipv4Addr::new(192, 0, 2, 12)); 2]);
 }

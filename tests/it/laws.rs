@@ -2,7 +2,7 @@
 
 mod membership;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use lanlord::bfd;
 use lanlord::bfd::desired::{SessionDesired, SessionKey};
 use lanlord::bfd::sessions::Sessions;
 use lanlord::bgp;
-use lanlord::bgp::desired::SessionDesired as SessionParameters;
+use lanlord::bgp::desired::{PeerKey, SessionDesired as SessionParameters};
+use lanlord::bgp::peers::Peers;
 use lanlord::bgp::session::{NextHops, Session};
 use lanlord::facts::{Answer, LeaderRecord, LinkName, Member, Question, Questions};
 use lanlord::l2::arp::{self, Arp};
@@ -350,16 +351,7 @@ impl Machine for LastConnection {
     }
 
     fn handle(&mut self, mut event: Self::Event, now: Instant, out: &mut Vec<Self::Action>) {
-        use bgp::session::Event;
-        match &mut event {
-            Event::Connected { connection, .. }
-            | Event::Failed { connection, .. }
-            | Event::Closed { connection, .. }
-            | Event::Received { connection, .. }
-            | Event::Malformed { connection, .. }
-            | Event::Writable { connection } => *connection = if *connection == 0 { self.1 } else { *connection },
-            Event::BfdDown => {}
-        }
+        Self::stand_in(&mut event, self.1);
         self.0.handle(event, now, out);
         self.note(out);
     }
@@ -375,6 +367,21 @@ impl Machine for LastConnection {
 }
 
 impl LastConnection {
+    /// The last connection, if the script means it.
+    fn stand_in(event: &mut bgp::session::Event, last: u64) {
+        use bgp::session::Event;
+        match event {
+            Event::Connected { connection, .. }
+            | Event::Failed { connection, .. }
+            | Event::Closed { connection, .. }
+            | Event::Received { connection, .. }
+            | Event::Malformed { connection, .. }
+            | Event::NextHopsChanged { connection, .. }
+            | Event::Writable { connection } => *connection = if *connection == 0 { last } else { *connection },
+            Event::BfdDown => {}
+        }
+    }
+
     fn note(&mut self, out: &[bgp::session::Action]) {
         let dialled = out.iter().rev().find_map(|action| match action {
             bgp::session::Action::Connect { connection, .. } => Some(*connection),
@@ -454,6 +461,7 @@ impl Subject for BgpSubject {
                 _ => Some(crate::bgp_session::parameters()),
             },
             graceful_shutdown: rng.bool(),
+            bfd: None,
             ending: [bgp::desired::Ending::Silent, bgp::desired::Ending::Deconfigured][rng.usize(..2)].clone(),
         }
     }
@@ -472,6 +480,10 @@ impl Subject for BgpSubject {
                 Event::Malformed { connection, error: wire::bgp::DecodeError { notification, what: "wrong" } }
             }
             6..9 => Event::Writable { connection },
+            9 => Event::NextHopsChanged {
+                connection,
+                next_hops: NextHops { v4: rng.bool().then_some(Ipv4Addr::new(10, 0, 0, 8)), ..next_hops },
+            },
             _ => Event::Received { connection, received: Self::message(rng).into() },
         }
     }
@@ -493,6 +505,87 @@ fn bgp_obeys_the_laws_and_comes_to_every_state() {
         }
     }
     assert_eq!(reached.len(), 6, "only {reached:?}");
+}
+
+struct PeersSubject;
+
+/// All peers; of each the last connection stands for 0, as in [`LastConnection`].
+struct LastConnections(Peers, BTreeMap<PeerKey, u64>);
+
+impl LastConnections {
+    fn note(&mut self, out: &[bgp::peers::Action]) {
+        for bgp::peers::Action { peer, action } in out {
+            if let bgp::session::Action::Connect { connection, .. } = action {
+                let before = self.1.insert(peer.clone(), *connection);
+                assert!(before < Some(*connection), "no number is used twice");
+            }
+        }
+    }
+}
+
+impl Machine for LastConnections {
+    type Desired = bgp::desired::PeersDesired;
+    type Event = bgp::peers::Event;
+    type Action = bgp::peers::Action;
+
+    fn set(&mut self, desired: Arc<Self::Desired>, now: Instant, out: &mut Vec<Self::Action>) {
+        let before = out.len();
+        self.0.set(desired, now, out);
+        self.note(&out[before..]);
+    }
+
+    fn handle(&mut self, event: Self::Event, now: Instant, out: &mut Vec<Self::Action>) {
+        let before = out.len();
+        let event = match event {
+            bgp::peers::Event::Session { peer, mut event } => {
+                LastConnection::stand_in(&mut event, self.1.get(&peer).copied().unwrap_or_default());
+                bgp::peers::Event::Session { peer, event }
+            }
+            bgp::peers::Event::Leave | bgp::peers::Event::Silence => event,
+        };
+        self.0.handle(event, now, out);
+        self.note(&out[before..]);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Self::Action>) {
+        let before = out.len();
+        self.0.handle_timeout(now, out);
+        self.note(&out[before..]);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.0.poll_timeout()
+    }
+}
+
+impl Subject for PeersSubject {
+    type Machine = LastConnections;
+
+    fn machine(seed: u64) -> LastConnections {
+        LastConnections(Peers::new(seed, seed.is_multiple_of(2)), BTreeMap::new())
+    }
+
+    fn desired(rng: &mut fastrand::Rng) -> bgp::desired::PeersDesired {
+        let some = ["a", "b", "c"].into_iter().filter(|_| rng.u8(..4) > 0).collect::<Vec<_>>();
+        some.into_iter().map(|name| (name.into(), BgpSubject::desired(rng))).collect()
+    }
+
+    fn event(rng: &mut fastrand::Rng) -> bgp::peers::Event {
+        match rng.u8(..200) {
+            0 => bgp::peers::Event::Leave,
+            1 => bgp::peers::Event::Silence,
+            _ => bgp::peers::Event::Session { peer: ["a", "b", "c"][rng.usize(..3)].into(), event: BgpSubject::event(rng) },
+        }
+    }
+
+    fn nothing() -> Option<bgp::desired::PeersDesired> {
+        Some(bgp::desired::PeersDesired::new())
+    }
+}
+
+#[test]
+fn all_bgp_peers_together_obey_the_laws() {
+    obeys_the_laws::<PeersSubject>();
 }
 
 /// A version that is sometimes older than another.

@@ -10,6 +10,7 @@ mod bench_plan;
 mod bfd;
 mod bfd_pairs;
 mod bgp_pairs;
+mod bgp_peers;
 mod bgp_plan;
 mod bgp_routes;
 mod bgp_session;

@@ -92,7 +92,7 @@ fn sessions_with_frr_over_both_families_notice_a_cut_and_are_noticed() {
     }
 
     let downs = agent.session(&sessions[0].0).downs;
-    frr.restart(&router);
+    frr.restart(&router, "bfdd");
     within(Duration::from_secs(10), "the session was Down", || agent.session(&sessions[0].0).downs > downs);
     agent.comes_up(&sessions[0].0);
 

@@ -1,11 +1,12 @@
 //! Tests with real packets between network namespaces that each test makes and removes itself. They need root (CAP_SYS_ADMIN and
-//! CAP_NET_ADMIN), the command `ip`, and FRR and BIRD as opponents; without they fail, they never skip.
+//! CAP_NET_ADMIN), the command `ip`, and FRR, BIRD and GoBGP as opponents; without they fail, they never skip.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod arp;
 mod ask;
 mod bench_arp;
 mod bfd;
+mod bgp;
 mod conflicts;
 mod flood;
 mod handover;

@@ -1,16 +1,21 @@
-//! What the lab tests stand on: namespaces, a LAN, the real tasks of layer 2 and BFD inside a namespace, a prober, FRR and BIRD, and waiting for conditions.
+//! What the lab tests stand on: namespaces, a LAN, the real tasks of layer 2, BFD and BGP inside a namespace, a prober, other people's
+//! routers, and waiting for conditions.
 
 mod agent;
 mod bfd;
+mod bgp;
 mod namespace;
 mod prober;
+mod routers;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, wanted};
-pub(crate) use bfd::{BfdAgent, Bird, Frr};
+pub(crate) use bfd::BfdAgent;
+pub(crate) use bgp::BgpAgent;
 pub(crate) use namespace::{Lan, Namespace, mac_of};
 pub(crate) use prober::{Prober, SILENCE};
+pub(crate) use routers::{Bird, Frr, GoBgp};
 
 /// The clock of the tests themselves.
 #[expect(clippy::disallowed_methods, reason = "tests measure real time")]

@@ -1,0 +1,110 @@
+//! The real `bgp::task` inside a namespace, with `bfd::task` and `net::link` beside it.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lanlord::bfd;
+use lanlord::bgp::desired::{Desired, PeerKey, PeersDesired};
+use lanlord::bgp::status::{PeerStatus, State, Status};
+use lanlord::bgp::task::{self, Inputs, Outputs};
+use lanlord::net::link;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::bfd::cpu_of_this_thread;
+use super::{Namespace, now};
+
+/// Runs until dropped. Then it ends as a restart does: without a word.
+pub(crate) struct BgpAgent {
+    desired: watch::Sender<Arc<PeersDesired>>,
+    superseded: watch::Sender<bool>,
+    status: watch::Receiver<Arc<Status>>,
+    leave: CancellationToken,
+    shutdown: CancellationToken,
+    thread: Option<JoinHandle<Duration>>,
+}
+
+impl BgpAgent {
+    pub(crate) fn start(namespace: &Namespace) -> Self {
+        let (leave, shutdown) = (CancellationToken::new(), CancellationToken::new());
+        let (desired, desired_in) = watch::channel(Arc::default());
+        let (superseded, superseded_in) = watch::channel(false);
+        let (status_out, status) = watch::channel(Arc::default());
+        let tokens = (leave.clone(), shutdown.clone());
+        let entrance = namespace.entrance();
+        let thread = std::thread::spawn(move || {
+            entrance.enter();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (links_out, links) = watch::channel(Arc::default());
+            let (bfd_out, bfd) = watch::channel(Arc::default());
+            let (sessions, sessions_in) = watch::channel(Arc::default());
+            let inputs = Inputs { desired: desired_in, superseded: superseded_in, links, bfd };
+            let outputs = Outputs { status: status_out, bfd: sessions };
+            let rest = CancellationToken::new();
+            let all = async {
+                let bgp = async {
+                    let result = task::run(inputs, outputs, 1, tokens.0, tokens.1).await;
+                    rest.cancel();
+                    result
+                };
+                tokio::try_join!(link::run(links_out, rest.clone()), bfd::task::run(sessions_in, bfd_out, 1, rest.clone()), bgp)
+            };
+            runtime.block_on(all).unwrap();
+            cpu_of_this_thread()
+        });
+        Self { desired, superseded, status, leave, shutdown, thread: Some(thread) }
+    }
+
+    pub(crate) fn want<'a>(&self, peers: impl IntoIterator<Item = (&'a str, Desired)>) {
+        self.desired.send_replace(Arc::new(peers.into_iter().map(|(name, desired)| (PeerKey::from(name), desired)).collect()));
+    }
+
+    pub(crate) fn peer(&self, name: &str) -> PeerStatus {
+        self.status.borrow().peers.get(&PeerKey::from(name)).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn state(&self, name: &str) -> State {
+        self.peer(name).session.state
+    }
+
+    /// The last failure, in words.
+    pub(crate) fn failure(&self, name: &str) -> String {
+        self.peer(name).session.last_failure.map(|failure| failure.to_string()).unwrap_or_default()
+    }
+
+    /// Waits longer than attempts are apart.
+    #[track_caller]
+    pub(crate) fn comes_up(&self, name: &str) {
+        let start = now();
+        while self.state(name) != State::Established {
+            assert!(start.elapsed() < Duration::from_secs(20), "{name} is {}: {}", self.state(name), self.failure(name));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// What another instance of the node makes of this one.
+    pub(crate) fn superseded(&self) {
+        self.superseded.send_replace(true);
+    }
+
+    /// Ends without a word; the processor time it took.
+    pub(crate) fn end(mut self) -> Duration {
+        self.shutdown.cancel();
+        self.thread.take().unwrap().join().unwrap()
+    }
+
+    /// Takes everything back in order.
+    pub(crate) fn leave(mut self) {
+        self.leave.cancel();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Drop for BgpAgent {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        let failed = self.thread.take().is_some_and(|thread| thread.join().is_err());
+        assert!(!failed || std::thread::panicking(), "the task failed");
+    }
+}
