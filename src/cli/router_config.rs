@@ -122,7 +122,9 @@ fn heading(kind: &Kind, router: &Router, text: &mut Text) {
         text.say(format!("NOT HERE: node {node}, for no address of it is known that it could speak with peer {peer} from."));
     }
     if router.assumed {
-        text.say("The nodes' addresses are those of their Node objects, for no agent left a Lease that tells of its links. If a session comes");
+        text.say(
+            "The nodes' addresses are those of their Node objects, for no agent left a Lease that tells of its links. If a session comes",
+        );
         text.say("from another one, write that here, or let sourceAddress of the peer choose.");
     }
     text.line(kind.mark);
@@ -142,7 +144,9 @@ fn heading(kind: &Kind, router: &Router, text: &mut Text) {
     text.say("You should see a route for each address of a Service, with as many next hops as nodes announce it.");
     if kind.is_linux {
         text.line(kind.mark);
-        text.say("Linux chooses among next hops by addresses alone unless it is told to look at ports, too. In /etc/sysctl.d/90-lanlord.conf:");
+        text.say(
+            "Linux chooses among next hops by addresses alone unless it is told to look at ports, too. In /etc/sysctl.d/90-lanlord.conf:",
+        );
         for family in router.accepted.keys() {
             let digit = if *family == Family::V4 { "4" } else { "6" };
             text.say(format!("  net.ipv{digit}.fib_multipath_hash_policy=1"));

@@ -75,6 +75,15 @@ fn an_unknown_router_gets_the_list_of_those_that_are_known() {
 }
 
 #[test]
+fn the_page_about_routers_names_every_kind() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/routers.md")).unwrap();
+    let table: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    for kind in KINDS {
+        assert!(table.iter().any(|line| line.split('|').nth(1).unwrap().contains(&format!("`{kind}`"))), "{kind}");
+    }
+}
+
+#[test]
 fn passwords_are_printed_only_when_asked_for() {
     for kind in KINDS {
         let hidden = printed("rack", &[&[kind], &TOR[..]].concat());
@@ -104,7 +113,11 @@ fn a_password_that_would_be_read_as_something_else_is_never_printed() {
 #[test]
 fn what_cannot_be_told_is_refused_with_what_to_do() {
     let table: [(&str, &[&str], &str); 7] = [
-        ("rack", &[], "say with --peer which one is meant: tor.four (10.0.0.1), tor.six (fd00::1), far (198.51.100.1), link (fe80::1%eth0)"),
+        (
+            "rack",
+            &[],
+            "say with --peer which one is meant: tor.four (10.0.0.1), tor.six (fd00::1), far (198.51.100.1), link (fe80::1%eth0)",
+        ),
         ("rack", &["--peer", "tor"], "there is no peer tor; there is tor.four (10.0.0.1)"),
         ("rack", &["--peer", "far"], "peer far takes a router of any other AS (dynamicASN: external): say with --asn of which it is"),
         ("rack", &["--peer", "tor.six", "--asn", "64999"], "of AS 64999 by --asn and of AS 64512 by peer tor.six"),
@@ -120,7 +133,10 @@ fn what_cannot_be_told_is_refused_with_what_to_do() {
     let path = dir.path().join("config.yaml");
     let table = [
         ("addresses: 10.9.0.0/24\n", "the configuration has no BGP peer"),
-        ("asn: 64513\npools: [{name: v6, addresses: ['fd01::/120']}]\nbgpPeers: [{name: r, peerASN: 1, peerAddress: 10.0.0.1}]\n", "nothing is announced to r"),
+        (
+            "asn: 64513\npools: [{name: v6, addresses: ['fd01::/120']}]\nbgpPeers: [{name: r, peerASN: 1, peerAddress: 10.0.0.1}]\n",
+            "nothing is announced to r",
+        ),
         (
             "asn: 64513\naddresses: 10.9.0.0/24\nbgpPeers: [{name: r, peerASN: 1, peerAddress: 10.0.0.1, nodeSelectors: [{matchLabels: {a: b}}]}]\n",
             "no node speaks with peer r: its nodeSelectors match none",

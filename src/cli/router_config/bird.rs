@@ -7,7 +7,9 @@ use super::text::{Text, digit};
 
 /// From the kernel's tables to neighbours.
 pub(super) fn write(router: &Router, text: &mut Text) {
-    text.part("Leave out what the file has already: router id, protocol device, protocol bfd, and protocol kernel, of which BIRD takes one");
+    text.part(
+        "Leave out what the file has already: router id, protocol device, protocol bfd, and protocol kernel, of which BIRD takes one",
+    );
     text.say("for each table (then export these routes there, too, and let it merge paths).");
     if let Some(identifier) = router.identifier {
         text.line(format!("router id {identifier};"));
@@ -41,7 +43,10 @@ pub(super) fn write(router: &Router, text: &mut Text) {
         self::template(router, group, &template, text);
         for (node, address) in &group.nodes {
             let protocol = name(&format!("{}_{node}", group.name), &mut names);
-            text.line(format!("protocol bgp {protocol} from {template} {{ description \"{node}\"; neighbor {address} as {}; }}", group.asn));
+            text.line(format!(
+                "protocol bgp {protocol} from {template} {{ description \"{node}\"; neighbor {address} as {}; }}",
+                group.asn
+            ));
         }
     }
 }
@@ -82,7 +87,9 @@ fn template(router: &Router, group: &Group, name: &str, text: &mut Text) {
         let digit = digit(*family);
         let extended = if digit == 4 && group.extended_next_hop { " extended next hop on;" } else { "" };
         let limit = router.limit(*family);
-        text.line(format!("  ipv{digit} {{ import filter lanlord_in{digit}; import limit {limit} action block; export none;{extended} }};"));
+        text.line(format!(
+            "  ipv{digit} {{ import filter lanlord_in{digit}; import limit {limit} action block; export none;{extended} }};"
+        ));
     }
     text.line("}");
 }

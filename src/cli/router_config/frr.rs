@@ -16,15 +16,14 @@ pub(super) fn write(router: &Router, text: &mut Text) {
     }
     text.part("A node that is about to leave says so with the community GRACEFUL_SHUTDOWN (RFC 8326): the others are preferred at once.");
     text.line("bgp community-list standard lanlord-graceful-shutdown seq 5 permit 65535:0");
-    for family in router.accepted.keys() {
-        let digit = digit(*family);
-        let pools = format!(" match {} address prefix-list lanlord-v{digit}", ip(*family));
-        text.line(format!("route-map lanlord-in-v{digit} permit 10"));
+    for (n, family) in (0..).zip(router.accepted.keys()) {
+        let pools = format!(" match {} address prefix-list lanlord-v{}", ip(*family), digit(*family));
+        text.line(format!("route-map lanlord-in permit {}", 20 * n + 10));
         text.line(" match community lanlord-graceful-shutdown");
         text.line(&pools);
         text.line(" set local-preference 0");
         text.line("exit");
-        text.line(format!("route-map lanlord-in-v{digit} permit 20"));
+        text.line(format!("route-map lanlord-in permit {}", 20 * n + 20));
         text.line(&pools);
         text.line("exit");
     }
@@ -81,7 +80,7 @@ fn bgp(router: &Router, text: &mut Text) {
                 continue;
             }
             text.line(format!("  neighbor {name} activate"));
-            text.line(format!("  neighbor {name} route-map lanlord-in-v{digit} in"));
+            text.line(format!("  neighbor {name} route-map lanlord-in in"));
             text.line(format!("  neighbor {name} route-map lanlord-out out"));
             text.line(format!("  neighbor {name} maximum-prefix {} restart 5", router.limit(*family)));
             text.line(format!("  neighbor {name} soft-reconfiguration inbound"));
@@ -133,8 +132,7 @@ fn group(group: &Group, text: &mut Text) {
         text.line(format!(" neighbor {name} capability extended-nexthop"));
     }
     if group.graceful_restart {
-        text.say("Routes stay while an agent restarts (RFC 4724).");
-        text.line(format!(" neighbor {name} graceful-restart-helper"));
+        text.say("Routes stay while an agent restarts (RFC 4724): FRR helps, unless the file says bgp graceful-restart-disable.");
     }
     for (node, address) in &group.nodes {
         text.line(format!(" neighbor {address} peer-group {name}"));

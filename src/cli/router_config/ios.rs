@@ -24,14 +24,13 @@ pub(super) fn write(router: &Router, text: &mut Text) {
     text.part("A node that is about to leave says so with the community GRACEFUL_SHUTDOWN (RFC 8326): the others are preferred at once.");
     text.line("ip bgp-community new-format");
     text.line("ip community-list standard LANLORD-GRACEFUL-SHUTDOWN permit 65535:0");
-    for family in router.accepted.keys() {
-        let digit = digit(*family);
-        let pools = format!(" match {} address prefix-list LANLORD-V{digit}", ip(*family));
-        text.line(format!("route-map LANLORD-IN-V{digit} permit 10"));
+    for (n, family) in (0..).zip(router.accepted.keys()) {
+        let pools = format!(" match {} address prefix-list LANLORD-V{}", ip(*family), digit(*family));
+        text.line(format!("route-map LANLORD-IN permit {}", 20 * n + 10));
         text.line(" match community LANLORD-GRACEFUL-SHUTDOWN");
         text.line(&pools);
         text.line(" set local-preference 0");
-        text.line(format!("route-map LANLORD-IN-V{digit} permit 20"));
+        text.line(format!("route-map LANLORD-IN permit {}", 20 * n + 20));
         text.line(&pools);
     }
     text.part("What goes out to the nodes: nothing.");
@@ -145,7 +144,7 @@ fn family(router: &Router, family: Family, text: &mut Text) {
             continue;
         }
         text.line(format!("  neighbor {address} activate"));
-        text.line(format!("  neighbor {address} route-map LANLORD-IN-V{digit} in"));
+        text.line(format!("  neighbor {address} route-map LANLORD-IN in"));
         text.line(format!("  neighbor {address} route-map LANLORD-OUT out"));
         text.line(format!("  neighbor {address} maximum-prefix {} 80 restart 5", router.limit(family)));
     }

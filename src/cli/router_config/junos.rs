@@ -34,7 +34,9 @@ pub(super) fn write(router: &Router, text: &mut Text) {
     text.line("set policy-options policy-statement lanlord-in term rest then reject");
     text.part("What goes out to the nodes: nothing.");
     text.line("set policy-options policy-statement lanlord-out then reject");
-    text.part("All nodes carry traffic at the same time. per-packet is Junos's word for per flow. If forwarding-table has an export policy");
+    text.part(
+        "All nodes carry traffic at the same time. per-packet is Junos's word for per flow. If forwarding-table has an export policy",
+    );
     text.say("already, put load-balance per-packet there.");
     text.line("set policy-options policy-statement lanlord-ecmp then load-balance per-packet");
     text.line("set routing-options forwarding-table export lanlord-ecmp");
@@ -57,8 +59,8 @@ fn group(router: &Router, group: &Group, text: &mut Text) {
     notes.extend(group.key.as_ref().and_then(|key| key.whence.as_ref()).map(|whence| format!("TCP MD5: {whence}")));
     if let Some(hops) = group.security {
         notes.push(format!(
-            "GTSM (RFC 5082): what the nodes send has a TTL of 255, and so has this. To drop what came over more than {hops} hop(s), a \
-             firewall filter has to."
+            "GTSM (RFC 5082): what the nodes send has a TTL of 255, and so has this. What came over more than {hops} hop(s) only a \
+             firewall filter drops. (If ttl is refused here, remove ttlSecurityHops of the peer.)"
         ));
     }
     if group.graceful_restart {

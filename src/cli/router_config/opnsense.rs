@@ -19,11 +19,12 @@ pub(super) fn pages(router: &Router, text: &mut Text) {
     text.part("Routing > BGP > Community Lists");
     text.say("  Number 10, Sequence Number 5, Action permit, Community 65535:0");
     text.part("Routing > BGP > Route Maps");
-    for family in router.accepted.keys() {
+    for (n, family) in (0..).zip(router.accepted.keys()) {
         let digit = digit(*family);
-        let name = format!("  Name lanlord-in-v{digit}, Action permit,");
-        text.say(format!("{name} ID 10, Prefix List lanlord-v{digit}, Community List 10, Set local-preference 0"));
-        text.say(format!("{name} ID 20, Prefix List lanlord-v{digit}"));
+        let (leaving, all) = (20 * n + 10, 20 * n + 20);
+        let name = "  Name lanlord-in, Action permit,";
+        text.say(format!("{name} ID {leaving}, Prefix List lanlord-v{digit}, Community List 10, Set local-preference 0"));
+        text.say(format!("{name} ID {all}, Prefix List lanlord-v{digit}"));
     }
     text.say("  Name lanlord-out, Action deny, ID 10");
     text.part("Routing > BGP > General");
@@ -50,14 +51,18 @@ pub(super) fn pages(router: &Router, text: &mut Text) {
         if let Some(key) = &group.key {
             more += &format!(", BGP MD5 Password {}", key.printed());
         }
-        let maps = list(group.families.iter().map(|family| format!("lanlord-in-v{}", digit(*family))));
+        if group.security.is_some() {
+            text.say("  There is no field for GTSM, so the nodes would not hear this router: remove ttlSecurityHops of the peer.");
+        }
         for (node, address) in &group.nodes {
             text.say(format!("  Description {node}, Peer-IP {address}, Remote AS {}, {more},", group.asn));
-            text.say(format!("    Update-Source: the interface to the nodes, Route-Map In {maps}, Route-Map Out lanlord-out"));
+            text.say("    Update-Source: the interface to the nodes, Route-Map In lanlord-in, Route-Map Out lanlord-out");
         }
     }
     if router.has_bfd() {
-        text.part("Routing > BFD: Enable, and a neighbor for each node. It has no intervals of its own: FRR's are 300 ms three times, and the");
+        text.part(
+            "Routing > BFD: Enable, and a neighbor for each node. It has no intervals of its own: FRR's are 300 ms three times, and the",
+        );
         text.say("slower side's interval holds.");
     }
     text.part("In FRR's words:");

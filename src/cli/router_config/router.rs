@@ -136,7 +136,8 @@ impl Router {
                 let member = snapshot.members.get(&node.name).filter(|_| !question.assumed);
                 member.map_or_else(LivingMember::default, |member| LivingMember::of(member))
             };
-            let from = |node: &&Node| next_hop(peer, node, &member(node), Family::of(address)).filter(|it| it.is_ipv4() == address.is_ipv4());
+            let from =
+                |node: &&Node| next_hop(peer, node, &member(node), Family::of(address)).filter(|it| it.is_ipv4() == address.is_ipv4());
             let known: Vec<(NodeName, IpAddr)> = nodes.iter().filter_map(|node| Some((node.name.clone(), from(node)?))).collect();
             unknown.extend(nodes.iter().filter(|node| from(node).is_none()).map(|node| (node.name.clone(), peer.name.clone())));
             anyhow::ensure!(!known.is_empty(), "no node that speaks with peer {} has an {} address", peer.name, Family::of(address));

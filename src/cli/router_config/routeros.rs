@@ -9,7 +9,7 @@ use crate::addr::Family;
 /// From the instance to the connections.
 pub(super) fn write(router: &Router, text: &mut Text) {
     text.part("This is for RouterOS 7.20 and later. Before, leave this line and instance=lanlord out, and put as= and router-id= on each");
-    text.say("connection.");
+    text.say("connection (and address-families= instead of afi= where that is not known yet).");
     let identifier = router.identifier.map(|it| format!(" router-id={it}")).unwrap_or_default();
     text.line(format!("/routing/bgp/instance/add name=lanlord as={}{identifier}", router.asn));
     text.part("All nodes carry traffic at the same time: several ways to an address, chosen by addresses and ports of a connection.");
