@@ -55,6 +55,7 @@ fn every_kind_of_router_is_told_in_its_language() {
     for kind in KINDS {
         expect(&format!("router-config/home/{kind}.txt"), &printed("home", &[kind]));
         expect(&format!("router-config/rack/{kind}.txt"), &printed("rack", &[&[kind], &TOR[..]].concat()));
+        expect(&format!("router-config/pair/{kind}.txt"), &printed("pair", &[kind, "--peer", "four", "--peer", "six"]));
         expect(&format!("router-config/rack/far-{kind}.txt"), &printed("rack", &[kind, "--peer", "far", "--asn", "AS64999"]));
     }
 }
@@ -151,18 +152,52 @@ fn what_cannot_be_told_is_refused_with_what_to_do() {
     }
 }
 
+/// What is printed for a configuration and a world in which agents have left Leases: n1 and n2 are 192.168.1.11 and .12.
+fn with_leases(kind: &str, config: &str, edit: impl FnOnce(&mut World)) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["config.yaml", "cluster.json"].map(|name| dir.path().join(name));
+    std::fs::write(&paths[0], config).unwrap();
+    let mut world = World::new(2, crate::world::config(Vec::new()));
+    edit(&mut world);
+    std::fs::write(&paths[1], kubectl::list(&world.snapshot).to_string()).unwrap();
+    let [config, cluster] = paths.map(|path| path.display().to_string());
+    let outcome = run(&[kind, "--config", &config, "--cluster", &cluster]);
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    outcome.out
+}
+
 #[test]
 fn with_leases_a_session_comes_from_the_address_in_the_routers_network() {
-    let dir = tempfile::tempdir().unwrap();
-    let (config, cluster) = (dir.path().join("config.yaml"), dir.path().join("cluster.json"));
     let peer = "asn: 64513\naddresses: 192.168.100.0/24\nbgpPeers: [{name: r, peerASN: 64512, peerAddress: 192.168.1.1}]\n";
-    std::fs::write(&config, peer).unwrap();
-    let mut world = World::new(2, crate::world::config(Vec::new()));
     // Their Node objects name another network.
-    world.node("n1", |node| node.addresses = vec![crate::world::ip("10.0.0.1")]);
-    std::fs::write(&cluster, kubectl::list(&world.snapshot).to_string()).unwrap();
-    let outcome = run(&["bird", "--config", &config.display().to_string(), "--cluster", &cluster.display().to_string()]);
-    assert_eq!(outcome.code, 0, "{}", outcome.err);
-    assert!(outcome.out.contains("description \"n1\"; neighbor 192.168.1.11 as 64513;"), "{}", outcome.out);
-    assert!(!outcome.out.contains("Node objects"), "{}", outcome.out);
+    let out = with_leases("bird", peer, |world| world.node("n1", |node| node.addresses = vec![crate::world::ip("10.0.0.1")]));
+    assert!(out.contains("description \"n1\"; neighbor 192.168.1.11 as 64513;"), "{out}");
+    assert!(!out.contains("Node objects"), "{out}");
+}
+
+#[test]
+fn a_router_is_as_far_away_as_the_nodes_links_show() {
+    let config = |peer: &str| {
+        let profile = "bfdProfiles: [{name: b}]\n";
+        format!("asn: 64513\naddresses: 192.168.100.0/24\n{profile}bgpPeers: [{{name: r, bfdProfile: b, {peer}}}]\n")
+    };
+    let has = |peer: &str, edit: fn(&mut World), expected: &[&str]| {
+        let out = with_leases("bird", &config(peer), edit);
+        for text in expected {
+            assert!(out.contains(text), "{peer}: {text}\n{out}");
+        }
+    };
+    let same = |_: &mut World| {};
+    has("peerASN: 64513, peerAddress: 192.168.1.1", same, &["  direct;", "UDP 3784 (BFD)"]);
+    has("peerASN: 64513, peerAddress: 10.9.9.9", same, &["  multihop;", "UDP 4784 (BFD)"]);
+    // BFD is of the kind that the link decides, whatever may be.
+    has("peerASN: 1, peerAddress: 192.168.1.1, ebgpMultiHop: true", same, &["  direct;", "UDP 3784 (BFD)"]);
+    has("peerASN: 1, peerAddress: 10.9.9.9, ebgpMultiHop: true", same, &["  multihop;", "UDP 4784 (BFD)"]);
+    has("peerASN: 1, peerAddress: 10.9.9.9, ttlSecurityHops: 3", same, &["  multihop 3;", "  ttl security on;"]);
+    has("peerASN: 1, peerAddress: 192.168.1.1, ttlSecurityHops: 3", same, &["  direct;", "  ttl security on;"]);
+    // eBGP without a word of hops is on the link, or is not at all.
+    has("peerASN: 1, peerAddress: 10.9.9.9", same, &["  direct;", "UDP 3784 (BFD)"]);
+    let apart = |world: &mut World| world.member("n2", |member| member.links.clear());
+    let both = ["lanlord_r_template {", "lanlord_r_far_template {", "lanlord_r_far_n2 ", "UDP 3784, 4784 (BFD)"];
+    has("peerASN: 1, peerAddress: 192.168.1.1, ebgpMultiHop: true", apart, &both);
 }

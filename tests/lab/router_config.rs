@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use clap::Parser;
 use lanlord::api::objects::Objects;
-use lanlord::bgp::desired::{Bfd, Desired, Route};
+use lanlord::bgp::desired::{Desired, Route};
 use lanlord::bgp::status::State;
 use lanlord::cli::router_config::RouterConfig;
 use lanlord::config::{Config, Source, parse};
 use lanlord::facts::{Living, NodeName};
+use lanlord::plan::peers::Peer;
 use lanlord::plan::routes::bgp_desired;
 
 use crate::support::{BgpAgent, Bird, Frr, Lan, Namespace, eventually};
@@ -100,23 +101,14 @@ fn read(config: &str) -> Config {
     parse(&[Source::file("config.yaml", config)]).unwrap_or_else(|problems| panic!("{problems}")).config
 }
 
-/// The sessions that the agent of `node` would have, each with these routes; BFD as in the profile.
+/// The sessions that the agent of `node` would have, each with these routes.
 fn sessions(config: &str, node: &str, routes: &[(&str, Route)]) -> BTreeMap<String, Desired> {
     let config = read(config);
     let mut objects = Objects::new("lanlord");
     objects.read("nodes.yaml", &nodes()).unwrap();
     let peers = bgp_desired(&config, &objects.snapshot(), &Living::default(), &NodeName::new(node));
     let routes = Arc::new(routes.iter().map(|(prefix, route)| (prefix.parse().unwrap(), Arc::new(route.clone()))).collect());
-    let with = |(name, peer): (String, lanlord::plan::peers::Peer)| {
-        let bfd = peer.bfd.map(|profile| Bfd {
-            desired_min_tx: profile.transmit_interval,
-            required_min_rx: profile.receive_interval,
-            detect_mult: profile.detect_multiplier,
-            passive: profile.passive_mode,
-            multihop: None,
-        });
-        (name, Desired { bfd, routes: Arc::clone(&routes), ..peer.desired })
-    };
+    let with = |(name, peer): (String, Peer)| (name, Desired { routes: Arc::clone(&routes), ..peer.desired });
     peers.into_iter().map(with).collect()
 }
 
@@ -228,7 +220,7 @@ fn both_families_come_in(field: &Field) {
     for foreign in ["2001:db8:100::/120", "2001:db8:200::1"] {
         assert!(field.ways(foreign).is_empty(), "{foreign}");
     }
-    let up = |agent: &BgpAgent, name: &str| agent.peer(name).bfd.is_some_and(|bfd| format!("{:?}", bfd).contains("Up"));
+    let up = |agent: &BgpAgent, name: &str| agent.peer(name).bfd.is_some_and(|bfd| bfd.ups > 0);
     eventually("BFD watches all", || field.agents.iter().all(|agent| up(agent, "tor.four") && up(agent, "tor.six")));
 }
 
@@ -262,7 +254,7 @@ fn every_printed_configuration_is_taken_as_it_stands() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/router-config");
     let lan = Lan::new();
     let router = lan.host(2);
-    for case in ["home/", "rack/", "rack/far-"] {
+    for case in ["home/", "rack/", "rack/far-", "pair/"] {
         let text = |kind: &str| fs::read_to_string(golden.join(format!("{case}{kind}.txt"))).unwrap();
         for kind in ["frr", "unifi", "pfsense", "opnsense"] {
             let frr = Frr::run(&router, &[("bfdd", ""), ("bgpd", "")]);

@@ -33,6 +33,9 @@ pub(super) fn pages(router: &Router, text: &mut Text) {
     text.say(format!("  Enable, BGP AS Number {}{identifier}, Network: empty", router.asn));
     let paths = [(external, "Maximum Paths"), (internal, "Maximum Paths iBGP")];
     text.say(format!("  {}", list(paths.into_iter().filter(|it| it.0).map(|it| format!("{} {}", it.1, router.paths())))));
+    if router.has_several_ases() {
+        text.say("  Best path: as-path multipath-relax");
+    }
     text.part("Routing > BGP > Neighbors");
     for group in &router.groups {
         if let Some(whence) = group.key.as_ref().and_then(|key| key.whence.as_ref()) {

@@ -141,8 +141,14 @@ impl Router {
             let known: Vec<(NodeName, IpAddr)> = nodes.iter().filter_map(|node| Some((node.name.clone(), from(node)?))).collect();
             unknown.extend(nodes.iter().filter(|node| from(node).is_none()).map(|node| (node.name.clone(), peer.name.clone())));
             anyhow::ensure!(!known.is_empty(), "no node that speaks with peer {} has an {} address", peer.name, Family::of(address));
-            let near = nodes.iter().all(|node| is_near(&member(node), address));
-            groups.push(Group::new(config, peer, address, near, known, question));
+            let adjacent = |name: &NodeName| is_adjacent(peer, &member(&snapshot.nodes[name]), address);
+            let (near, far): (Vec<_>, Vec<_>) = known.into_iter().partition(|(name, _)| adjacent(name));
+            let suffix = if near.is_empty() { "" } else { "-far" };
+            for (suffix, nodes, adjacent) in [("", near, true), (suffix, far, false)] {
+                if !nodes.is_empty() {
+                    groups.push(Group::new(config, peer, address, adjacent, nodes, suffix, question));
+                }
+            }
         }
         let names = list(peers.iter().map(|peer| &peer.name));
         anyhow::ensure!(!accepted.is_empty(), "nothing is announced to {names}: no BGPAdvertisement for it reaches a pool of its families");
@@ -193,23 +199,29 @@ impl Router {
 }
 
 impl Group {
-    fn new(config: &Config, peer: &BgpPeer, address: IpAddr, near: bool, nodes: Vec<(NodeName, IpAddr)>, question: &Question<'_>) -> Self {
-        let internal = peer.is_internal();
+    fn new(
+        config: &Config,
+        peer: &BgpPeer,
+        address: IpAddr,
+        adjacent: bool,
+        nodes: Vec<(NodeName, IpAddr)>,
+        suffix: &str,
+        question: &Question<'_>,
+    ) -> Self {
         let families: BTreeSet<Family> = [Family::V4, Family::V6].into_iter().filter(|family| speaks(peer, *family)).collect();
-        let security = peer.ttl_security_hops;
-        let adjacent = !peer.ebgp_multi_hop && security.is_none_or(|hops| hops == 1) && (!internal || near);
         Self {
-            name: format!("{PREFIX}-{}", peer.name),
+            name: format!("{PREFIX}-{}{suffix}", peer.name),
             address,
             asn: peer.local_asn.unwrap_or(peer.my_asn),
-            internal,
+            internal: peer.is_internal(),
             port: peer.peer_port,
             hold_time: peer.hold_time.as_secs(),
             keepalive_time: peer.keepalive_time.as_secs(),
             extended_next_hop: address.is_ipv6() && families.contains(&Family::V4),
             families,
             adjacent,
-            security,
+            // What comes from the link itself came over one hop, whatever is allowed.
+            security: peer.ttl_security_hops.map(|hops| if adjacent { 1 } else { hops }),
             bfd: peer.bfd_profile.as_ref().and_then(|name| Some(bfd(name, config.bgp.bfd_profiles.get(name)?, adjacent))),
             key: peer.password.as_ref().map(|password| key(password, peer, question)),
             graceful_restart: peer.graceful_restart,
@@ -260,9 +272,14 @@ fn agree(peers: &[&BgpPeer], given: Option<u32>) -> anyhow::Result<u32> {
     Ok(agreed.expect("there is a peer").0)
 }
 
-/// Whether node and router share a link; so it is where nothing is known of the node's links.
-fn is_near(member: &LivingMember, router: IpAddr) -> bool {
-    member.links.is_empty() || member.links.iter().any(|link| link.on_link(router))
+/// Whether node and router share a link. The agent asks its routes, and speaks BFD of the one kind or the other by it; here, what its Lease
+/// says of its links has to do. Where nothing is known, a router is as far away as the configuration allows.
+fn is_adjacent(peer: &BgpPeer, member: &LivingMember, router: IpAddr) -> bool {
+    let is_said_to_be_far = peer.ebgp_multi_hop || peer.ttl_security_hops.is_some_and(|hops| hops > 1);
+    if !is_said_to_be_far && (member.links.is_empty() || !peer.is_internal()) {
+        return true;
+    }
+    member.links.iter().any(|link| link.on_link(router))
 }
 
 /// Adds what `peer` may be told by `nodes`.
