@@ -15,7 +15,6 @@ use lanlord::bgp::status::State;
 use lanlord::cli::router_config::RouterConfig;
 use lanlord::config::{Config, Source, parse};
 use lanlord::facts::{Living, NodeName};
-use lanlord::plan::peers::Peer;
 use lanlord::plan::routes::bgp_desired;
 
 use crate::support::{BgpAgent, Bird, Frr, Lan, Namespace, eventually};
@@ -108,8 +107,7 @@ fn sessions(config: &str, node: &str, routes: &[(&str, Route)]) -> BTreeMap<Stri
     objects.read("nodes.yaml", &nodes()).unwrap();
     let peers = bgp_desired(&config, &objects.snapshot(), &Living::default(), &NodeName::new(node));
     let routes = Arc::new(routes.iter().map(|(prefix, route)| (prefix.parse().unwrap(), Arc::new(route.clone()))).collect());
-    let with = |(name, peer): (String, Peer)| (name, Desired { routes: Arc::clone(&routes), ..peer.desired });
-    peers.into_iter().map(with).collect()
+    peers.into_iter().map(|(name, peer)| (name.to_string(), Desired { routes: Arc::clone(&routes), ..peer.desired })).collect()
 }
 
 /// A router and two nodes with their agents.
