@@ -215,8 +215,10 @@ pub struct SessionStatus {
     pub state: State,
     /// From the peer's OPEN on.
     pub agreed: Option<Agreed>,
-    /// ConnectRetryCounter: failures since the session is wanted.
+    /// ConnectRetryCounter (RFC 4271 §8): failures since the session is wanted, without those that it does not count.
     pub connect_retry_counter: u32,
+    /// `last_failure` is of the session as it is wanted now.
+    pub failed: bool,
     /// Until the next attempt.
     pub retry_in: Option<Duration>,
     /// Until the peer counts as lost.
