@@ -24,6 +24,8 @@ pub(super) struct AdjRibOut {
     announce: BTreeMap<(Family, Arc<Attributes>), BTreeSet<Prefix>>,
     /// Told, and to be told again because the peer asked.
     again: BTreeSet<Prefix>,
+    /// Families whose told prefixes are all in `again`: one more request changes nothing, so that a flood of them costs nothing.
+    all_again: BTreeSet<Family>,
     /// Families whose End-of-RIB is owed.
     end_of_rib: BTreeSet<Family>,
     /// Families that were asked for again by a peer that wants to see the beginning.
@@ -113,12 +115,14 @@ impl AdjRibOut {
             self.asked_early.insert(of);
             return;
         }
-        self.again.extend(self.told.keys().filter(|prefix| family(**prefix) == of));
         if enhanced {
             self.begin.insert(of);
             self.refreshing.insert(of);
         }
-        self.compare();
+        if self.all_again.insert(of) {
+            self.again.extend(self.told.keys().filter(|prefix| family(**prefix) == of));
+            self.compare();
+        }
     }
 
     /// The next message and its length; what it says counts as told.
@@ -154,6 +158,7 @@ impl AdjRibOut {
         let mut entry = self.announce.first_entry()?;
         let (family, attributes) = entry.key().clone();
         let (update, length) = context.announce(family, &attributes, entry.get().iter().copied())?;
+        self.all_again.remove(&family);
         for prefix in announced(&update) {
             entry.get_mut().remove(&prefix);
             self.again.remove(&prefix);

@@ -195,6 +195,35 @@ fn a_route_refresh_tells_everything_again_between_its_marks() {
 }
 
 #[test]
+fn a_flood_of_requests_costs_little_more_than_one() {
+    let mut world = World::at(Established, Desired { routes: many(20_000, &plain()), ..desired(parameters()) });
+    while world.status().pending > 0 {
+        world.writable();
+    }
+    world.writable();
+    world.out.clear();
+    #[expect(clippy::disallowed_methods, reason = "this measures how long a peer can keep the task busy")]
+    let start = std::time::Instant::now();
+    // As many as one read holds.
+    for _ in 0..2800 {
+        world.receives(Message::RouteRefresh(request(Family::V4)));
+    }
+    let took = start.elapsed();
+    assert!(took < SECOND * 5, "{took:?}: the other peers wait all the time");
+    let mut messages = world.messages();
+    while messages.last() != Some(&refresh_of(Family::V4, RefreshSubtype::End)) {
+        world.writable();
+        let more = world.messages();
+        assert!(!more.is_empty(), "the end is never told");
+        messages.extend(more);
+    }
+    let last = messages.iter().rposition(|message| *message == refresh_of(Family::V4, RefreshSubtype::Begin)).unwrap();
+    let told = |message: &Message| if let Message::Update(update) = message { update.nlri.len() } else { 0 };
+    assert_eq!(messages[last..].iter().map(told).sum::<usize>(), 20_000, "all of them after the last request");
+    assert!(messages.iter().map(told).sum::<usize>() <= 40_000);
+}
+
+#[test]
 fn a_refresh_does_not_forget_what_is_still_to_be_withdrawn() {
     let mut world = World::at(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) });
     // Still unwritten: two go, and the peer asks for all.
