@@ -224,6 +224,25 @@ fn a_flood_of_requests_costs_little_more_than_one() {
 }
 
 #[test]
+fn a_prefix_that_replaces_another_is_told_before_that_goes() {
+    let hosts = || routes([("203.0.113.1/32", plain()), ("203.0.113.2/32", plain()), ("198.51.100.1/32", plain())]);
+    let aggregate = || routes([("203.0.113.0/24", plain())]);
+    let words = |world: &mut World| {
+        let list = |sign: &str, nets: &[ipnet::Ipv4Net]| nets.iter().map(|net| format!("{sign}{net}")).collect::<Vec<_>>();
+        world.updates().iter().flat_map(|it| [list("-", &it.withdrawn), list("+", &it.nlri)].concat()).collect::<Vec<_>>().join(" ")
+    };
+    let mut world = World::at(Established, Desired { routes: hosts(), ..desired(parameters()) });
+    world.writable();
+    world.set(|desired| desired.routes = aggregate());
+    assert_eq!(words(&mut world), "-198.51.100.1/32 +203.0.113.0/24 -203.0.113.1/32 -203.0.113.2/32");
+    world.writable();
+    world.set(|desired| desired.routes = hosts());
+    assert_eq!(words(&mut world), "+198.51.100.1/32 +203.0.113.1/32 +203.0.113.2/32 -203.0.113.0/24");
+    world.writable();
+    assert_eq!((world.done(), world.status().announced, world.status().pending), (String::new(), 3, 0));
+}
+
+#[test]
 fn a_refresh_does_not_forget_what_is_still_to_be_withdrawn() {
     let mut world = World::at(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) });
     // Still unwritten: two go, and the peer asks for all.
