@@ -243,6 +243,18 @@ fn a_prefix_that_replaces_another_is_told_before_that_goes() {
 }
 
 #[test]
+fn ipv4_routes_without_a_next_hop_are_withdrawn_where_a_peer_without_rfc_4760_sees_it() {
+    let open = Open { capabilities: vec![], ..their_open() };
+    let routes = routes([("203.0.113.1/32", plain())]);
+    let mut world = World::brought(Established, Desired { routes, ..desired(parameters()) }, open);
+    world.writable();
+    // A session over IPv6, whose link loses its IPv4 address.
+    world.handle(Event::NextHopsChanged { connection: world.connection, next_hops: NextHops::default() });
+    let updates = world.updates();
+    assert_eq!((updates.len(), updates[0].withdrawn.len(), &updates[0].unreachable), (1, 1, &None));
+}
+
+#[test]
 fn a_refresh_does_not_forget_what_is_still_to_be_withdrawn() {
     let mut world = World::at(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) });
     // Still unwritten: two go, and the peer asks for all.
