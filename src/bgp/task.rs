@@ -225,7 +225,10 @@ impl Shell {
         if *inputs.superseded.borrow_and_update() && !self.is_over() {
             self.feed(Input::Event(Event::Silence), now);
         }
-        if self.desired.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &desired)) {
+        // Every host has a loopback link. Before that is seen nothing has a next hop, and a session that came up would tell End-of-RIB for
+        // routes that it has left out: a router that kept them drops them (RFC 4724 §4.2).
+        let known = !self.links.links.is_empty();
+        if known && self.desired.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &desired)) {
             self.desired = Some(Arc::clone(&desired));
             self.changed = true;
             self.feed(Input::Set(desired), now);
@@ -405,7 +408,11 @@ impl Shell {
                     let connection = line.number;
                     self.tell(peer.clone(), session::Event::Writable { connection }, now);
                 }
-                Err(error) => return self.closed(peer, no_connection(&error), now),
+                Err(error) => {
+                    // What the peer said before it hung up says why: a NOTIFICATION, as a rule.
+                    self.listen(peer, now);
+                    return self.closed(peer, no_connection(&error), now);
+                }
             }
         }
         true
