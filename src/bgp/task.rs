@@ -241,8 +241,13 @@ impl Shell {
     fn look_at_links(&mut self, now: Instant) {
         let mut moved = Vec::new();
         for (key, transport) in transports(self.driver.machine()) {
-            let Some((place, line)) = self.places.get_mut(key).zip(self.lines.get(key)) else { continue };
-            let is = Place::of(place.local, transport, &self.links);
+            let place = self.places.get_mut(key).filter(|place| place.remote == transport.remote);
+            let Some((place, line)) = place.zip(self.lines.get(key)) else { continue };
+            let mut is = Place::of(place.local, transport, &self.links);
+            if is.link.is_none() {
+                // A link that goes, or the address that made it the way to the peer, takes packets with it: BFD has to notice, not to end.
+                (is.link, is.on_link) = (place.link.clone(), place.on_link);
+            }
             if *place != is {
                 moved.push((key.clone(), session::Event::NextHopsChanged { connection: line.number, next_hops: is.next_hops }));
                 *place = is;
@@ -275,7 +280,7 @@ impl Shell {
     fn bfd_key(&self, peer: &PeerKey, desired: &Desired) -> Option<SessionKey> {
         desired.bfd.as_ref()?;
         let session = desired.session.as_ref()?;
-        let place = self.places.get(peer)?;
+        let place = self.places.get(peer).filter(|place| place.remote == session.transport.remote)?;
         let (link, _) = place.link.clone()?;
         let port = if place.on_link { BFD_PORTS.0 } else { BFD_PORTS.1 };
         Some(SessionKey { link, peer: session.transport.remote, port })
