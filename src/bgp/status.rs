@@ -30,6 +30,10 @@ pub struct Status {
 pub struct PeerStatus {
     /// Its address and port; `None`: it is not spoken with.
     pub remote: Option<SocketAddr>,
+    /// The link of a link-local `remote`.
+    pub zone: Option<LinkName>,
+    /// The device that it is reached through, if one is configured.
+    pub vrf: Option<LinkName>,
     /// The session.
     pub session: SessionStatus,
     /// Since when its state is as it is.

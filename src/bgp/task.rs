@@ -544,10 +544,12 @@ impl Shell {
         let mut status = Status { at: now, peers: BTreeMap::new() };
         for (key, desired, session) in self.driver.machine().status(now) {
             let place = self.places.get(key);
-            let remote = desired.session.as_ref().map(|session| SocketAddr::new(session.transport.remote, session.transport.port));
+            let transport = desired.session.as_ref().map(|session| &session.transport);
             let bfd = self.bfd_key(key, desired).map(|key| self.bfd.sessions.get(&key).cloned().unwrap_or_default());
             let mut shown = PeerStatus {
-                remote,
+                remote: transport.map(|transport| SocketAddr::new(transport.remote, transport.port)),
+                zone: transport.and_then(|transport| transport.link.clone()),
+                vrf: transport.and_then(|transport| transport.vrf.clone()),
                 session,
                 since: self.since.get(key).copied(),
                 local: place.map(|place| place.local),
@@ -605,7 +607,7 @@ pub fn figures(status: &Status) -> BTreeMap<PeerLabels, PeerFigures> {
             established: session.established,
             lost: session.lost,
         };
-        Some((PeerLabels { peer: peer.remote? }, figures))
+        Some((PeerLabels { peer: peer.remote?, link: peer.zone.clone(), vrf: peer.vrf.clone() }, figures))
     };
     status.peers.values().filter_map(figures).collect()
 }
