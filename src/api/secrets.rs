@@ -1,6 +1,7 @@
 //! Reads the Secrets that BGP peers name: each by its name, and no other, so that the right to list or watch Secrets is not needed.
 //!
-//! Asked again and again, for without that right nobody tells of a change. While the API server does not answer, what it said last holds.
+//! Asked again and again, for without that right nobody tells of a change. While the API server does not answer, or not know its own
+//! rules (403 while it starts), what it said last holds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ async fn read(api: &Api, keys: &BTreeSet<SecretKey>, known: &Secrets) -> Secrets
     let mut found = Secrets::new();
     for key in keys {
         let answer = bounded(REQUEST_TIMEOUT, objects.get(&key.name)).await;
-        let known = known.get(key).filter(|_| answer.as_ref().is_err_and(WriteError::is_outage));
+        let is_no_news = |error: &WriteError| *error != WriteError::NotFound;
+        let known = known.get(key).filter(|known| known.is_ok() && answer.as_ref().is_err_and(is_no_news));
         found.insert(key.clone(), known.cloned().unwrap_or_else(|| password(&api.namespace, key, answer)));
     }
     found

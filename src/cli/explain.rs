@@ -19,7 +19,7 @@ use crate::leader::assign::assign;
 use crate::leader::paper::{UNKNOWN_LINK, settle};
 use crate::plan::obstacle::{Obstacle, obstacle};
 use crate::plan::survey::survey;
-use crate::plan::{GroupPlan, NotAnnounced, Serving, View, is_served, plan};
+use crate::plan::{Departure, GroupPlan, NotAnnounced, Serving, View, is_served, plan};
 
 /// Explain a Service: its addresses, who announces them since when, and for each node why, or why not
 #[derive(Args, Clone, Debug)]
@@ -204,11 +204,15 @@ fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     }
 }
 
-/// Why `node`, were it the only one, would announce nothing over BGP.
+/// Why `node` announces nothing over BGP: because it could not even if it were the only one, or because others are better off.
 fn alone(view: View<'_>, group: &GroupPlan, service: &Service, node: &NodeName) -> Option<String> {
     let member = view.living.members.get(node)?.clone();
     let living = Living { members: [(node.clone(), member)].into(), ..view.living.clone() };
-    let why = View { living: &living, ..view }.of_service(&group.group, service).into_values().find_map(Result::err)?;
+    let alone = View { living: &living, ..view }.of_service(&group.group, service);
+    let unhealthy = living.members.values().any(|member| member.dataplane_unhealthy);
+    let Some(why) = alone.into_values().find_map(Result::err) else {
+        return unhealthy.then(|| format!("{}: others carry the traffic; look at kube-proxy there", Departure::DataplaneUnhealthy));
+    };
     let NotAnnounced::NoLocalEndpoint { nodes } = &why else { return Some(why.to_string()) };
     Some(Obstacle::NoLocalEndpoint { nodes: nodes.iter().map(|node| NodeName::new(node)).collect() }.to_string())
 }

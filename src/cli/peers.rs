@@ -99,7 +99,8 @@ fn attributes(route: &RouteReport) -> String {
     let prepend = (route.prepend > 0).then(|| format!("AS prepended {} times", route.prepend));
     let local_pref = route.local_pref.map(|it| format!("local preference {it}"));
     let med = route.med.map(|it| format!("MED {it}"));
-    [local_pref, med, communities, prepend].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let weight = route.weight.map(|it| format!("weight {it}"));
+    [local_pref, med, weight, communities, prepend].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What one peer is told of one Service.

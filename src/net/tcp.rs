@@ -29,8 +29,9 @@ const IDLE: Duration = Duration::from_secs(20);
 /// `TCP_MD5SIG_MAXKEYLEN`
 pub const LONGEST_KEY: usize = 80;
 
-/// Whom to dial, and how.
-#[derive(Clone, Copy, Debug)]
+/// Whom to dial, and how. No `Debug`: it holds the password.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "it holds the password")]
 pub struct Dial<'a> {
     /// The peer.
     pub remote: IpAddr,

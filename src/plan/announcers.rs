@@ -2,7 +2,8 @@
 //!
 //! Every node that may announces it, at the same time: routers spread flows over equal routes. *May* = living ∧ an advertisement of the
 //! address's pool lets this node and this Service, for a peer that the node speaks with in that family ∧ not `NetworkUnavailable` ∧ not
-//! excluded by `exclude-from-external-load-balancers` (unless all that may are). It *does* while serving endpoints are in reach.
+//! excluded by `exclude-from-external-load-balancers` (unless all that may are). It *does* while serving endpoints are in reach, and its
+//! kube-proxy passes its health check (unless it does nowhere else that serves).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -81,11 +82,18 @@ impl<'a> View<'a> {
         self.living.members.keys().filter_map(move |name| self.snapshot.nodes.get(name).map(AsRef::as_ref))
     }
 
-    /// Whether a node that is not excluded may announce the address, to whichever peer: then those that are do not.
-    pub(super) fn has_other(self, claim: &Claim, service: &Service) -> bool {
+    /// Whether `node`, which may announce the address, leaves that to others.
+    pub(super) fn yields(self, claim: &Claim, service: &Service, node: &Node) -> bool {
+        let unhealthy = |node: &Node| self.living.members.get(&node.name).is_some_and(|member| member.dataplane_unhealthy);
+        let serves = |other: &Node| !unhealthy(other) && self.is_in_reach(service, other);
+        node.excluded && self.has_other(claim, service, |_| true) || unhealthy(node) && self.has_other(claim, service, serves)
+    }
+
+    /// Whether a node that is not excluded, and `fit`, may announce the address, to whichever peer.
+    fn has_other(self, claim: &Claim, service: &Service, fit: impl Fn(&Node) -> bool) -> bool {
         let (advertisements, family): (Vec<&BgpAdvertisement>, _) =
             (self.advertisements(claim, service).collect(), Family::of(claim.address));
-        self.nodes().filter(|node| !node.excluded && !node.network_unavailable).any(|node| {
+        self.nodes().filter(|node| !node.excluded && !node.network_unavailable && fit(node)).any(|node| {
             let peers: Vec<&BgpPeer> = peers_of(self.config, node).collect();
             advertisements.iter().any(|it| lets(it, node, &peers, family))
         })
@@ -129,9 +137,8 @@ impl<'a> View<'a> {
         if !endpoints.serving {
             return Err(NotAnnounced::NoServingEndpoint { any: endpoints.any });
         }
-        let leaves = ways.iter().any(|(node, _)| node.excluded) && self.has_other(claim, service);
         let (mut announcers, mut may) = (Announcers::default(), false);
-        for (node, way) in ways.iter().filter(|(node, _)| !(node.excluded && leaves)) {
+        for (node, way) in ways.iter().filter(|(node, _)| !self.yields(claim, service, node)) {
             let Way::Open(peers) = way else { continue };
             may = true;
             if in_reach(service, endpoints, &node.name) {

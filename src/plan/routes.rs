@@ -124,7 +124,7 @@ impl<'a> View<'a> {
             for service in self.services(claim).filter(|service| self.is_in_reach(service, node)) {
                 let lets = |it: &&BgpAdvertisement| lets(it, node, peers, Family::of(claim.address));
                 let advertisements: Vec<&BgpAdvertisement> = self.advertisements(claim, service).filter(lets).collect();
-                if advertisements.is_empty() || (node.excluded && self.has_other(claim, service)) {
+                if advertisements.is_empty() || self.yields(claim, service, node) {
                     continue;
                 }
                 let (address, wishes) = (claim.address, Arc::new(Wishes::of(self.config, service)));

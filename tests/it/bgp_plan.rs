@@ -163,6 +163,26 @@ fn routes(world: &World, node: &str, peer: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_node_whose_kube_proxy_fails_leaves_it_to_others_that_serve() {
+    let text = pool("p", "10.1.0.0/24", "") + &routers() + &document("BGPAdvertisement", "r", "");
+    let mut world = World::new(3, read(&text));
+    world.create("a", |_| ());
+    world.endpoints("a", &["n1", "n2"]);
+    world.settle();
+    let who =
+        |world: &World| -> Vec<&str> { ["n1", "n2", "n3"].into_iter().filter(|node| !routes(world, node, "ex").is_empty()).collect() };
+    assert_eq!(who(&world), ["n1", "n2", "n3"]);
+    world.member("n1", |member| member.dataplane_unhealthy = true);
+    assert_eq!(who(&world), ["n2", "n3"]);
+    world.edit("a", |service| service.traffic_policy = TrafficPolicy::Local);
+    assert_eq!(who(&world), ["n2"]);
+    world.member("n2", |member| member.dataplane_unhealthy = true);
+    assert_eq!(who(&world), ["n1", "n2"], "where else should it go?");
+    world.member("n1", |member| member.dataplane_unhealthy = false);
+    assert_eq!(who(&world), ["n1"]);
+}
+
+#[test]
 fn sharers_with_local_policy_are_announced_each_from_its_own_nodes() {
     let text = pool("p", "10.1.0.0/24", "") + &routers() + &document("BGPAdvertisement", "r", "");
     let mut world = World::new(3, read(&text));
@@ -308,6 +328,8 @@ fn fill(world: &mut World, rng: &mut fastrand::Rng) {
     for node in ["n1", "n2", "n3"] {
         let (excluded, unavailable) = (rng.u8(..4) == 0, rng.u8(..6) == 0);
         world.node(node, |it| (it.excluded, it.network_unavailable) = (excluded, unavailable));
+        let unhealthy = rng.u8(..6) == 0;
+        world.member(node, |member| member.dataplane_unhealthy = unhealthy);
     }
     for number in 0..rng.u8(1..7) {
         let name = format!("s{number}");
