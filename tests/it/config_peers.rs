@@ -72,7 +72,10 @@ fn a_peer_has_an_address_and_an_interface_beside_link_local_ones_only() {
     refused(&whole_peer("myASN: 64513, peerASN: 64512, peerAddress: 'fe80::1'"), "means nothing without its link");
     assert_eq!(of("peerAddress: 10.0.0.1"), Neighbor::Address("10.0.0.1".parse().unwrap()));
     assert_eq!(of("peerAddress: 'fd00::1'"), Neighbor::Address("fd00::1".parse().unwrap()));
-    refused(&whole_peer("myASN: 64513, peerASN: 64512, interface: eth0"), "(\"unnumbered\") is not supported: it needs router advertisements");
+    refused(
+        &whole_peer("myASN: 64513, peerASN: 64512, interface: eth0"),
+        "(\"unnumbered\") is not supported: it needs router advertisements",
+    );
     assert_eq!(of("peerAddress: 'fe80::1', interface: eth0").to_string(), "fe80::1%eth0");
 }
 
