@@ -78,6 +78,21 @@ impl Cluster {
         Router { frr: Frr::run(&namespace, &[("bfdd", &bfd), ("bgpd", &format!("{bgp}exit\n"))]), cluster: self, place }
     }
 
+    /// The nodes that the kernel of this place sends what is for this address to, by what BGP has told.
+    #[track_caller]
+    pub(crate) fn ways(&self, place: &str, address: IpAddr) -> BTreeSet<String> {
+        let family = if address.is_ipv4() { "-4" } else { "-6" };
+        let command = ["ip", family, "-j", "route", "show", "exact", &address.to_string(), "proto", "bgp"];
+        let shown = run_in(&self.namespace(place), &command).unwrap_or_else(|why| panic!("ip route: {why}"));
+        let routes: Value = serde_json::from_str(&shown).unwrap_or_default();
+        // One way stands in the route itself.
+        let routes = routes.as_array().map(Vec::as_slice).unwrap_or_default();
+        let hops = routes.iter().flat_map(|route| route["nexthops"].as_array().map_or(std::slice::from_ref(route), Vec::as_slice));
+        let gateways: Vec<&str> = hops.filter_map(|hop| hop["gateway"].as_str()).collect();
+        let node = |gateway: &str| self.nodes().find(|node| addresses(node.name).iter().any(|address| address == gateway));
+        gateways.into_iter().map(|gateway| node(gateway).unwrap_or_else(|| panic!("{gateway} in {shown}")).name.to_owned()).collect()
+    }
+
     /// Connects so often to port 80 of this address from behind the router, each time anew. What was answered.
     #[track_caller]
     pub(crate) fn ask_afar(&self, times: usize, address: IpAddr) -> Vec<String> {
@@ -116,20 +131,10 @@ impl Cluster {
 }
 
 impl Router<'_> {
-    /// The nodes that the kernel of this machine sends what is for this address to.
+    /// See [`Cluster::ways`].
     #[track_caller]
     pub(crate) fn ways(&self, address: IpAddr) -> BTreeSet<String> {
-        let family = if address.is_ipv4() { "-4" } else { "-6" };
-        let namespace = self.cluster.namespace(self.place);
-        let command = ["ip", family, "-j", "route", "show", "exact", &address.to_string(), "proto", "bgp"];
-        let shown = run_in(&namespace, &command).unwrap_or_else(|why| panic!("ip route: {why}"));
-        let routes: Value = serde_json::from_str(&shown).unwrap_or_default();
-        // One way stands in the route itself; IPv6 has a route for each in older tools.
-        let routes = routes.as_array().map(Vec::as_slice).unwrap_or_default();
-        let hops = routes.iter().flat_map(|route| route["nexthops"].as_array().map_or(std::slice::from_ref(route), Vec::as_slice));
-        let gateways: Vec<&str> = hops.filter_map(|hop| hop["gateway"].as_str()).collect();
-        let node = |gateway: &str| self.cluster.nodes().find(|node| addresses(node.name).iter().any(|address| address == gateway));
-        gateways.into_iter().map(|gateway| node(gateway).unwrap_or_else(|| panic!("{gateway} in {shown}")).name.to_owned()).collect()
+        self.cluster.ways(self.place, address)
     }
 
     /// Waits until the kernel of this machine has exactly these ways to each of these addresses.
