@@ -4,7 +4,8 @@
 //!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own)
 //!   membership ─questions─► l2 ─answers, conflicts─► membership
 //!   api::watch ─snapshot─┬─► membership ─living─┬─►  │ ─heirs─► membership
-//!   config ─config───────┴──────────────────────┘    └─planned─► leader ─► api ─► API server ─► api::watch
+//!   config ─config───────┴──────────────────────┘    ├─planned─► leader ─► api ─► API server ─► api::watch
+//!   api::secrets ─passwords──────────────────────────┴─peers─► bgp ─sessions─► bfd ─status─► bgp, membership
 //!   every task ─status─► telemetry
 //! ```
 //!
@@ -30,12 +31,18 @@ use crate::api;
 use crate::api::Api;
 use crate::api::memory::Memory;
 use crate::bfd;
+use crate::bgp;
+use crate::bgp::session::Restart;
 use crate::config;
 use crate::config::origin::{Origin, Origins};
 use crate::config::{Config, Liveness, Settings};
-use crate::facts::{Answers, ConfigMapSeen, EventKind, Heirs, Link, Links, Living, MemberLink, NodeName, ObjectsSeen, Questions, Snapshot};
+use crate::facts::{
+    Answers, ConfigMapSeen, Event, EventKind, Heirs, Link, Links, Living, MemberLink, NodeName, ObjectsSeen, Questions, SecretKey, Secrets,
+    Snapshot, Subject, Uid,
+};
 use crate::l2;
 use crate::leader;
+use crate::machine::Instant;
 use crate::membership;
 use crate::membership::mesh::Timers;
 use crate::membership::own::State as MemberState;
@@ -43,6 +50,7 @@ use crate::net;
 use crate::plan;
 use crate::plan::Planned;
 use crate::plan::eligible::may_announce;
+use crate::plan::peers::RESTART_TIME;
 use crate::telemetry;
 use crate::telemetry::health::{Health, Heartbeat, Part};
 use crate::telemetry::metrics::Metrics;
@@ -84,6 +92,10 @@ struct Wires {
     member: watch::Sender<MemberState>,
     membership: watch::Sender<Arc<membership::task::Status>>,
     sessions: watch::Sender<Arc<bfd::desired::Desired>>,
+    peers: watch::Sender<Option<Arc<plan::Peers>>>,
+    secrets: watch::Sender<Arc<Secrets>>,
+    sessions_of_peers: watch::Sender<Arc<bfd::desired::Desired>>,
+    bgp: watch::Sender<Arc<bgp::status::Status>>,
     bfd: watch::Sender<Arc<bfd::status::Status>>,
     questions: watch::Sender<Arc<Questions>>,
     answers: watch::Sender<Arc<Answers>>,
@@ -110,6 +122,10 @@ impl Default for Wires {
             member: watch::Sender::new(MemberState::Joining),
             membership: watch::Sender::default(),
             sessions: watch::Sender::default(),
+            peers: watch::Sender::default(),
+            secrets: watch::Sender::default(),
+            sessions_of_peers: watch::Sender::default(),
+            bgp: watch::Sender::default(),
             bfd: watch::Sender::default(),
             questions: watch::Sender::default(),
             answers: watch::Sender::default(),
@@ -128,6 +144,7 @@ impl Default for Wires {
 #[derive(Default)]
 struct Phases {
     planning: CancellationToken,
+    routes: CancellationToken,
     leading: CancellationToken,
     membership: CancellationToken,
     rest: CancellationToken,
@@ -155,6 +172,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     start_warnings(&mut tasks, &api, &options, &wires, &phases);
     start_plan(&mut tasks, &options, &wires, &phases);
     let health = Health::new();
+    start_bgp(&mut tasks, &api, &options, &wires, &phases);
     start_l2(&mut tasks, &wires, &phases, health.heartbeat("l2", STUCK))?;
     start_telemetry(&mut tasks, &api, &options, &instance, &wires, &phases, &health);
     supervise(tasks, &wires, &phases).await?;
@@ -427,9 +445,57 @@ fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phas
         living: wires.living.subscribe(),
         links: wires.links.subscribe(),
     };
-    let outputs = plan::task::Outputs { planned: wires.planned.clone(), l2: wires.l2.clone(), heirs: wires.heirs.clone() };
+    let (planned, l2, heirs, peers) = (wires.planned.clone(), wires.l2.clone(), wires.heirs.clone(), wires.peers.clone());
+    let outputs = plan::task::Outputs { planned, l2, heirs, peers };
     let (node, planning) = (options.node.clone(), phases.planning.clone());
     tasks.spawn(async move { ("plan", plan::task::run(node, inputs, outputs, planning).await) });
+}
+
+fn start_bgp(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires, phases: &Phases) {
+    let named = derive(tasks, phases, (wires.peers.subscribe(), wires.peers.subscribe()), |peers, _| {
+        peers.iter().flat_map(|peers| peers.values()).filter_map(|peer| peer.secret.clone()).collect::<BTreeSet<SecretKey>>()
+    });
+    let (from, secrets, rest) = (api.clone(), wires.secrets.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("api::secrets", api::secrets::run(from, named, secrets, rest).await) });
+    let member = (wires.member.subscribe(), wires.member.subscribe());
+    let inputs = bgp::task::Inputs {
+        desired: derive(tasks, phases, (wires.peers.subscribe(), wires.secrets.subscribe()), |peers, secrets| {
+            let peers = peers.iter().flat_map(|peers| peers.iter());
+            Arc::new(peers.map(|(key, peer)| (key.clone(), peer.with_password(secrets))).collect())
+        }),
+        superseded: derive(tasks, phases, member, |state, _| *state == MemberState::Superseded),
+        links: wires.links.subscribe(),
+        bfd: wires.bfd.subscribe(),
+    };
+    let (diary, entries) = mpsc::unbounded_channel();
+    let outputs = bgp::task::Outputs { status: wires.bgp.clone(), bfd: wires.sessions_of_peers.clone(), diary };
+    // Whether another process spoke before nobody knows; where none did, nothing comes of saying so. One that spoke before this host was
+    // booted is forgotten by now, or the host was just booted and has forwarded nothing in between.
+    let up = net::clock::boottime().since(Instant::from_nanos(0));
+    let restart = Restart { forwarding: up > Duration::from_secs(RESTART_TIME.into()) };
+    let (leave, rest) = (phases.routes.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("bgp", bgp::task::run(inputs, outputs, Some(restart), fastrand::u64(..), leave, rest).await) });
+    let (api, node, rest) = (api.clone(), options.node.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("bgp events", tell_of_peers(api, node, entries, rest).await) });
+}
+
+/// Turns what is told of BGP peers into Events of this Node.
+async fn tell_of_peers(
+    api: Api,
+    node: NodeName,
+    mut entries: mpsc::UnboundedReceiver<bgp::diary::Entry>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let recorder = api::events::Recorder::new(api, node.as_str());
+    while let Some(Some(entry)) = shutdown.run_until_cancelled(entries.recv()).await {
+        let bgp::diary::Entry { kind, reason, message } = entry;
+        let event = Event { subject: Subject::Node(node.clone(), Uid::default()), kind, reason, message };
+        if let Err(error) = recorder.publish(&event).await {
+            tracing::debug!(reason, %error, "Event dropped");
+        }
+    }
+    shutdown.cancelled().await;
+    Ok(())
 }
 
 /// Layer 2 answers within microseconds; decoding a thousand Services must not stand in its way.
@@ -437,7 +503,10 @@ fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartb
     let (ended, end) = oneshot::channel();
     let inputs = l2::task::Inputs { desired: wires.l2.subscribe(), questions: wires.questions.subscribe(), links: wires.links.subscribe() };
     let outputs = l2::task::Outputs { status: wires.l2_status.clone(), answers: wires.answers.clone() };
-    let (sessions, bfd_status) = (wires.sessions.subscribe(), wires.bfd.clone());
+    let sessions = derive(tasks, phases, (wires.sessions.subscribe(), wires.sessions_of_peers.subscribe()), |of_members, of_peers| {
+        Arc::new(of_members.with(of_peers))
+    });
+    let bfd_status = wires.bfd.clone();
     let rest = phases.rest.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime for layer 2")?;
     std::thread::Builder::new()
@@ -574,6 +643,8 @@ async fn leave(tasks: &mut Tasks, wires: &Wires, phases: &Phases) -> anyhow::Res
     wait_for(tasks, "leader").await?;
     phases.membership.cancel();
     wait_for(tasks, "membership").await?;
+    phases.routes.cancel();
+    wait_for(tasks, "bgp").await?;
     let announcing = wires.l2.borrow().links.values().any(|link| !link.addresses.is_empty());
     if *wires.member.borrow() == MemberState::Left && announcing {
         tracing::info!(answering_for = ?HAND_OVER, "the others take over");

@@ -14,6 +14,7 @@ mod managed;
 pub mod memory;
 pub mod objects;
 pub mod patch;
+pub mod secrets;
 pub mod suspicion;
 pub mod watch;
 mod ways;

@@ -1,6 +1,6 @@
 //! What of a status a person may have to look at, and what to do about it.
 
-use super::report::{GroupReport, LinkReport, MemberReport, Problem, Report, SessionReport, whole_seconds};
+use super::report::{GroupReport, LinkReport, MemberReport, PeerReport, Problem, Report, SessionReport, whole_seconds};
 
 const PODS: &str = "kubectl get pods -n lanlord -o wide";
 
@@ -12,6 +12,7 @@ pub fn problems(report: &Report) -> Vec<Problem> {
     problems.extend(configuration(report));
     problems.extend(report.members.iter().filter_map(member));
     problems.extend(report.sessions.iter().filter_map(session));
+    problems.extend(report.bgp.iter().flat_map(peer));
     problems.extend(report.links.iter().filter_map(link));
     problems.extend(report.groups.iter().filter_map(group));
     problems.extend(report.conflicts.iter().map(|conflict| {
@@ -115,8 +116,16 @@ fn member(member: &MemberReport) -> Option<Problem> {
 
 fn session(session: &SessionReport) -> Option<Problem> {
     let error = session.error.as_ref()?;
-    let what = format!("no liveness packets can pass between here and {} on {}: {error}", session.peer, session.link);
+    let what = format!("no BFD packets can pass between here and {} on {}: {error}", session.peer, session.link);
     Some(problem(what, format!("see what else uses UDP {} on this node", session.port)))
+}
+
+fn peer(peer: &PeerReport) -> impl Iterator<Item = Problem> {
+    let of = match &peer.remote {
+        Some(remote) => format!("BGP peer {} ({remote})", peer.name),
+        None => format!("BGP peer {}", peer.name),
+    };
+    peer.troubles.iter().map(move |trouble| problem(format!("{of}: {}", trouble.what), trouble.action.clone()))
 }
 
 fn link(link: &LinkReport) -> Option<Problem> {

@@ -43,8 +43,10 @@ pub struct Report {
     pub members: Vec<MemberReport>,
     /// Suspicions, refutations, evictions by this agent since its start.
     pub counts: CountsReport,
-    /// Liveness sessions.
+    /// BFD sessions: with members, and with BGP peers.
     pub sessions: Vec<SessionReport>,
+    /// The BGP peers of this node.
+    pub bgp: Vec<PeerReport>,
     /// Addresses and Services that move together, and their owner.
     pub groups: Vec<GroupReport>,
     /// What this node announces.
@@ -139,6 +141,80 @@ pub struct SessionReport {
     pub error: Option<String>,
 }
 
+/// A BGP peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PeerReport {
+    /// As in the configuration.
+    pub name: String,
+    /// Its address and port; `None`: there is to be no session.
+    pub remote: Option<String>,
+    /// `Idle`, `Connect`, `Active`, `OpenSent`, `OpenConfirm`, `Established`.
+    pub state: String,
+    /// Since when.
+    pub since: Option<String>,
+    /// Our address on the last connection.
+    pub local: Option<String>,
+    /// Its link.
+    pub link: Option<String>,
+    /// Next hops of the routes, of both families as far as there are any.
+    pub next_hops: Vec<String>,
+    /// The peer's AS.
+    pub remote_as: Option<u32>,
+    /// The peer's BGP Identifier.
+    pub identifier: Option<String>,
+    /// `IPv4`, `IPv6`: families that were agreed on.
+    pub families: Vec<String>,
+    /// Hold time in force, seconds.
+    pub hold_time: Option<u64>,
+    /// Time between KEEPALIVEs, seconds.
+    pub keepalive_time: Option<u64>,
+    /// The peer keeps the routes while the agent restarts (RFC 4724).
+    pub graceful_restart: bool,
+    /// Until the peer counts as lost, milliseconds.
+    pub hold_in_ms: Option<u64>,
+    /// Until our next KEEPALIVE, milliseconds.
+    pub keepalive_in_ms: Option<u64>,
+    /// Until the next attempt, milliseconds.
+    pub retry_in_ms: Option<u64>,
+    /// Routes that the peer was told.
+    pub announced: usize,
+    /// Routes that it is still to be told of.
+    pub pending: usize,
+    /// Messages.
+    pub sent: MessagesReport,
+    /// Messages.
+    pub received: MessagesReport,
+    /// Errors in UPDATEs that the session survived (RFC 7606).
+    pub faults: u64,
+    /// Times the session came up.
+    pub established: u64,
+    /// Times it was lost or ended.
+    pub lost: u64,
+    /// What went wrong last, however long ago.
+    pub last_failure: Option<String>,
+    /// State of its BFD session (`AdminDown`, `Down`, `Init`, `Up`), if there is to be one and there was a connection.
+    pub bfd: Option<String>,
+    /// What is amiss now.
+    pub troubles: Vec<Problem>,
+}
+
+/// BGP messages of each type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MessagesReport {
+    /// OPEN
+    pub opens: u64,
+    /// UPDATE
+    pub updates: u64,
+    /// NOTIFICATION
+    pub notifications: u64,
+    /// KEEPALIVE
+    pub keepalives: u64,
+    /// ROUTE-REFRESH
+    pub route_refreshes: u64,
+}
+
 /// A group of addresses.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -147,8 +223,10 @@ pub struct GroupReport {
     pub addresses: Vec<String>,
     /// Its Services.
     pub services: Vec<String>,
-    /// Who announces it.
+    /// Who announces it on layer 2.
     pub owner: Option<String>,
+    /// Who announces some of it over BGP.
+    pub over_bgp: Vec<String>,
     /// Why nobody does.
     pub not_announced: Option<String>,
 }

@@ -1,18 +1,24 @@
 //! What `/metrics` and `/status` show, read from the wires when somebody asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Wires;
 use super::problems::problems;
-use super::report::{AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, Problem, Report, SessionReport};
+use super::report::{
+    AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, MessagesReport, PeerReport, Problem, Report,
+    SessionReport,
+};
 use crate::addr::{Family, MacAddr};
 use crate::api::watch::Contact;
 use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{SessionStatus, State as SessionState};
+use crate::bgp::status::{Counters, PeerStatus};
+use crate::bgp::task::figures as peer_figures;
 use crate::config::Pool;
 use crate::facts::{Evidence, LinkName, Living, Member, NodeName, ObjectsSeen, ServiceKey, Snapshot};
 use crate::l2::status::LinkStatus;
@@ -42,7 +48,9 @@ pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     let pools = config.iter().flat_map(|config| &config.pools);
     figures.pools = pools.map(|pool| (pool.name.to_string(), pool_figures(pool, &snapshot))).collect();
     layer2(figures, wires, node);
+    over_bgp(figures, wires, node);
     figures.others = others(&wires.membership.borrow());
+    figures.peers = peer_figures(&wires.bgp.borrow());
     figures.sessions = wires.bfd.borrow().sessions.iter().map(|(key, status)| session_figures(key, status)).collect();
 }
 
@@ -103,6 +111,17 @@ fn layer2(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     }
 }
 
+fn over_bgp(figures: &mut Figures, wires: &Wires, node: &NodeName) {
+    let Some(planned) = wires.planned.borrow().clone() else { return };
+    for plan in planned.plan.groups.values() {
+        let here = |address: &IpAddr| plan.over_bgp(*address).is_some_and(|announcers| announcers.nodes.contains(node));
+        for (ip, claim) in plan.group.claims.iter().filter(|(address, _)| here(address)) {
+            let services = claim.holders.iter().map(|holder| holder.service.clone());
+            figures.announced.extend(services.map(|service| Announced { service, protocol: "bgp", node: node.clone(), ip: *ip }));
+        }
+    }
+}
+
 /// The status of this agent for `curl localhost:7475/status` and `lanlord status`.
 pub(super) fn json(wires: &Wires, node: &NodeName, instance: &str) -> String {
     serde_json::to_string(&report(wires, node, instance)).expect("maps have text as keys")
@@ -127,6 +146,7 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         members: members(&snapshot, &membership, &wires.living.borrow(), node),
         counts: CountsReport { suspicions: membership.suspicions, refutations: membership.refutations, evictions: membership.evictions },
         sessions: wires.bfd.borrow().sessions.iter().map(|(key, status)| session(&snapshot, key, status)).collect(),
+        bgp: wires.bgp.borrow().peers.iter().map(|(key, status)| peer(key.to_string(), status)).collect(),
         groups: wires.planned.borrow().iter().flat_map(|planned| planned.plan.groups.values().map(|plan| group(plan))).collect(),
         links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
         conflicts: conflicts(&snapshot, &l2.conflicts, node),
@@ -234,12 +254,55 @@ fn session(snapshot: &Snapshot, key: &SessionKey, status: &SessionStatus) -> Ses
     }
 }
 
+fn peer(name: String, status: &PeerStatus) -> PeerReport {
+    let (session, agreed) = (&status.session, status.session.agreed.as_ref());
+    let ms = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let hops = status.next_hops;
+    let hops = [hops.v4.map(IpAddr::V4), hops.v6.map(IpAddr::V6), hops.v6_link_local.map(IpAddr::V6)];
+    PeerReport {
+        name,
+        remote: status.remote.map(|remote| remote.to_string()),
+        state: session.state.to_string(),
+        since: status.since.map(time),
+        local: status.local.map(|local| local.to_string()),
+        link: status.link.as_ref().map(ToString::to_string),
+        next_hops: hops.into_iter().flatten().map(|hop| hop.to_string()).collect(),
+        remote_as: agreed.map(|agreed| agreed.remote_as),
+        identifier: agreed.map(|agreed| agreed.identifier.to_string()),
+        families: agreed.iter().flat_map(|agreed| &agreed.families).map(ToString::to_string).collect(),
+        hold_time: agreed.and_then(|agreed| agreed.hold_time).map(|time| time.as_secs()),
+        keepalive_time: agreed.filter(|agreed| agreed.hold_time.is_some()).map(|agreed| agreed.keepalive_time.as_secs()),
+        graceful_restart: agreed.is_some_and(|agreed| agreed.graceful_restart),
+        hold_in_ms: ms(session.hold_in),
+        keepalive_in_ms: ms(session.keepalive_in),
+        retry_in_ms: ms(session.retry_in),
+        announced: session.announced,
+        pending: session.pending,
+        sent: messages(session.sent),
+        received: messages(session.received),
+        faults: session.faults,
+        established: session.established,
+        lost: session.lost,
+        last_failure: session.last_failure.as_ref().map(ToString::to_string),
+        bfd: status.bfd.as_ref().map(|bfd| format!("{:?}", bfd.state)),
+        troubles: status.troubles.iter().map(|it| Problem { what: it.what.clone(), action: it.action.clone() }).collect(),
+    }
+}
+
+fn messages(counters: Counters) -> MessagesReport {
+    let Counters { opens, updates, notifications, keepalives, route_refreshes } = counters;
+    MessagesReport { opens, updates, notifications, keepalives, route_refreshes }
+}
+
 fn group(plan: &GroupPlan) -> GroupReport {
     let announced = plan.group.claims.keys().all(|address| plan.is_announced(*address));
+    let announcers = plan.group.claims.keys().filter_map(|address| plan.over_bgp(*address));
+    let over_bgp: BTreeSet<&NodeName> = announcers.flat_map(|announcers| &announcers.nodes).collect();
     GroupReport {
         addresses: plan.group.claims.keys().map(ToString::to_string).collect(),
         services: plan.group.services.iter().map(ToString::to_string).collect(),
         owner: plan.owner.as_ref().ok().map(|owner| owner.node.to_string()),
+        over_bgp: over_bgp.iter().map(ToString::to_string).collect(),
         not_announced: plan.owner.as_ref().err().filter(|_| !announced).map(ToString::to_string),
     }
 }

@@ -16,6 +16,15 @@ pub struct Desired {
     pub silent: bool,
 }
 
+impl Desired {
+    /// Together with those that somebody else wants: their ports differ.
+    pub fn with(&self, others: &Self) -> Self {
+        let mut sessions = self.sessions.clone();
+        sessions.extend(others.sessions.iter().map(|(key, session)| (key.clone(), session.clone())));
+        Self { sessions, silent: self.silent || others.silent }
+    }
+}
+
 /// What makes a session this one and no other (RFC 5881 §3: one per pair of addresses and link).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SessionKey {

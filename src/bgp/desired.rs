@@ -1,5 +1,6 @@
 //! What is wanted of one peer: how to speak with it, and every route it is to know, whole.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,6 +24,12 @@ impl From<&str> for PeerKey {
     }
 }
 
+impl Borrow<str> for PeerKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for PeerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -43,6 +50,8 @@ pub type Routes = BTreeMap<Prefix, Arc<Route>>;
 pub struct Desired {
     /// How to speak with it; `None`: not at all.
     pub session: Option<SessionDesired>,
+    /// Why there is no session although the configuration asks for one; for people.
+    pub withheld: Option<String>,
     /// What it is to know. Routes of families that were not agreed on are left out.
     pub routes: Arc<Routes>,
     /// The node is about to leave: every route says GRACEFUL_SHUTDOWN (RFC 8326 §4), so that routers look for other ways first.
@@ -64,8 +73,8 @@ pub struct Bfd {
     pub detect_mult: u8,
     /// Waits for the peer's first packet.
     pub passive: bool,
-    /// The peer may be several hops away (RFC 5883), and packets of at least this TTL count; `None`: it is on the link (RFC 5881).
-    pub multihop: Option<u8>,
+    /// Packets of at least this TTL count where the peer is not on the link (RFC 5883 §5); on it they have to come with 255 (RFC 5881 §5).
+    pub minimum_ttl: u8,
 }
 
 /// How a session ends.
@@ -80,7 +89,7 @@ pub enum Ending {
     Silent,
 }
 
-/// How to speak. Any change begins the session anew, except in [`GracefulRestart::forwarding`].
+/// How to speak. Any change begins the session anew.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionDesired {
     /// What is dialled.
@@ -101,18 +110,8 @@ pub struct SessionDesired {
     pub families: BTreeSet<Family>,
     /// Announce the Multiprotocol capability where IPv4 alone is spoken; otherwise it always is.
     pub multiprotocol: bool,
-    /// Ask the peer to keep the routes while this process restarts (RFC 4724).
-    pub graceful_restart: Option<GracefulRestart>,
-}
-
-/// Graceful restart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GracefulRestart {
-    /// Restart Time: how long the peer waits for us, seconds, at most 4095.
-    pub restart_time: u16,
-    /// Packets for the routes were forwarded all the time since the last session, for the kernel does it. False after the node itself began
-    /// anew.
-    pub forwarding: bool,
+    /// Ask the peer to keep the routes while this process restarts (RFC 4724), for so many seconds, at most 4095.
+    pub restart_time: Option<u16>,
 }
 
 /// The AS of a peer.
@@ -170,14 +169,4 @@ pub struct Route {
     pub large_communities: BTreeSet<LargeCommunity>,
     /// How many times more our AS stands in AS_PATH, towards other ASes only: our own would take it for a loop.
     pub prepend: u8,
-}
-
-impl SessionDesired {
-    /// Whether a session that runs may go on when it is to be like `other`.
-    pub(super) fn goes_on_as(&self, other: &Self) -> bool {
-        let forwarding = self.graceful_restart.map(|restart| restart.forwarding);
-        let graceful_restart =
-            other.graceful_restart.map(|theirs| GracefulRestart { forwarding: forwarding.unwrap_or_default(), ..theirs });
-        *self == Self { graceful_restart, ..other.clone() }
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::desired::Transport;
 use super::next_hops::NextHops;
-use super::status::{Reason, State};
+use super::status::{NoConnection, Reason, State};
 use crate::wire::bgp::{Codec, DecodeError, Fault, Message, Received};
 
 /// What the world tells.
@@ -21,14 +21,14 @@ pub enum Event {
         /// Which.
         connection: u64,
         /// In words.
-        reason: String,
+        reason: NoConnection,
     },
     /// It is gone: the peer closed it, or the kernel gave it up (event 18).
     Closed {
         /// Which.
         connection: u64,
         /// In words.
-        reason: String,
+        reason: NoConnection,
     },
     /// A message came (events 19 and 24 to 27).
     Received {

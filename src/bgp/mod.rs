@@ -9,9 +9,12 @@
 //! | `open` | what we offer, and what both OPENs agree on |
 //! | `rib` | Adj-RIB-Out: wanted and told routes, and what is to be sent because they differ |
 //! | `next_hops` | our addresses on the way to a peer |
+//! | `trouble` | what is amiss with a peer, and what to check |
+//! | `diary` | what people are told of that, once |
 //! | `update` | attributes of a route towards one peer, and how many prefixes one UPDATE holds |
 
 pub mod desired;
+pub mod diary;
 mod event;
 pub mod next_hops;
 mod open;
@@ -21,4 +24,5 @@ pub mod session;
 pub mod status;
 pub mod task;
 mod timers;
+pub mod trouble;
 mod update;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::desired::{RemoteAs, SessionDesired};
+use super::session::Restart;
 use super::status::Agreed;
 use crate::addr::Family;
 use crate::wire::bgp::{AfiSafi, Capability, Code, Codec, ExtendedNextHop, Notification, Open, RestartFamily, afi};
@@ -28,8 +29,8 @@ pub(super) struct Negotiated {
     pub(super) end_of_rib: bool,
 }
 
-/// Our OPEN, without capabilities whose codes are in `left_out`. `restarting`: this process has taken over from another one.
-pub(super) fn ours(desired: &SessionDesired, restarting: bool, left_out: &BTreeSet<u8>) -> Open {
+/// Our OPEN, without capabilities whose codes are in `left_out`.
+pub(super) fn ours(desired: &SessionDesired, restart: Option<Restart>, left_out: &BTreeSet<u8>) -> Open {
     let v4_only = desired.families.iter().eq([&Family::V4]);
     let multiprotocol = desired.multiprotocol || !v4_only;
     let mut capabilities = Vec::new();
@@ -41,11 +42,11 @@ pub(super) fn ours(desired: &SessionDesired, restarting: bool, left_out: &BTreeS
         capabilities.push(Capability::ExtendedNextHop(vec![V4_THROUGH_V6]));
     }
     capabilities.push(Capability::ExtendedMessage);
-    capabilities.extend(desired.graceful_restart.map(|restart| Capability::GracefulRestart {
-        restarting,
+    capabilities.extend(desired.restart_time.map(|restart_time| Capability::GracefulRestart {
+        restarting: restart.is_some(),
         notification: true,
-        restart_time: restart.restart_time,
-        families: desired.families.iter().map(|family| restart_family(*family, restart.forwarding)).collect(),
+        restart_time,
+        families: desired.families.iter().map(|family| restart_family(*family, restart.is_none_or(|restart| restart.forwarding))).collect(),
     }));
     capabilities.push(Capability::FourOctetAs(desired.local_as));
     capabilities.push(Capability::EnhancedRouteRefresh);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::desired::{Desired, Ending, PeerKey, PeersDesired, Routes};
-use super::session::{self, Session};
+use super::session::{self, Restart, Session};
 use super::status::{SessionStatus, State};
 use crate::machine::{Instant, Machine, earliest};
 use crate::wire::bgp::Codec;
@@ -74,7 +74,7 @@ struct Peer {
 #[derive(Debug)]
 pub struct Peers {
     rng: fastrand::Rng,
-    restarting: bool,
+    restart: Option<Restart>,
     /// The highest number that a connection of a forgotten session had.
     connections: u64,
     peers: BTreeMap<PeerKey, Peer>,
@@ -83,10 +83,10 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// No peers; `seed` makes jitter. `restarting`: see [`Session::new`].
-    pub fn new(seed: u64, restarting: bool) -> Self {
+    /// No peers; `seed` makes jitter.
+    pub fn new(seed: u64, restart: Option<Restart>) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self { rng, restarting, connections: 0, peers: BTreeMap::new(), departure: None, departure_timer: None }
+        Self { rng, restart, connections: 0, peers: BTreeMap::new(), departure: None, departure_timer: None }
     }
 
     /// How to read messages of this peer's connection now; see [`Session::codec`].
@@ -123,11 +123,11 @@ impl Peers {
     }
 
     fn want(&mut self, key: &PeerKey, desired: Desired, now: Instant, out: &mut Vec<Action>) {
-        let (rng, restarting, connections) = (&mut self.rng, self.restarting, self.connections);
+        let (rng, restart, connections) = (&mut self.rng, self.restart, self.connections);
         let peer = self
             .peers
             .entry(key.clone())
-            .or_insert_with(|| Peer { desired: Arc::default(), session: Session::new(rng.u64(..), restarting).count_from(connections) });
+            .or_insert_with(|| Peer { desired: Arc::default(), session: Session::new(rng.u64(..), restart).count_from(connections) });
         if *peer.desired != desired {
             self.turn(key, out, |peer, out| {
                 peer.desired = Arc::new(desired);

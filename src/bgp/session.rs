@@ -13,7 +13,7 @@ pub use super::event::{Action, Event};
 pub use super::next_hops::NextHops;
 use super::open::{self, Negotiated};
 use super::rib::AdjRibOut;
-use super::status::{Agreed, Counters, Failure, Reason, SessionStatus, State};
+use super::status::{Agreed, Counters, Failure, NoConnection, Reason, SessionStatus, State};
 use super::timers::{Due, Timers};
 use super::update::Context;
 use crate::machine::{Instant, Machine, earliest};
@@ -28,8 +28,8 @@ pub struct Session {
     desired: Option<SessionDesired>,
     routes: Arc<Routes>,
     graceful_shutdown: bool,
-    /// This process has taken over from another one and has not told this peer yet (RFC 4724 §4.1).
-    restarting: bool,
+    /// Not told to this peer yet (RFC 4724 §4.1).
+    restart: Option<Restart>,
     /// Capabilities that the peer could not bear.
     left_out: BTreeSet<u8>,
 
@@ -51,15 +51,21 @@ pub struct Session {
     status: SessionStatus,
 }
 
+/// Another process of this node may have spoken before, and routers may still use its routes: the first OPEN says so (RFC 4724 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restart {
+    /// Packets for the routes were forwarded all the time since, for the kernel does it. False after the node itself began anew.
+    pub forwarding: bool,
+}
+
 impl Session {
-    /// No session yet; `seed` makes the jitter. `restarting`: another process of this node spoke before, and its routes may still be in
-    /// use (RFC 4724: the first OPEN says so).
-    pub fn new(seed: u64, restarting: bool) -> Self {
+    /// No session yet; `seed` makes the jitter.
+    pub fn new(seed: u64, restart: Option<Restart>) -> Self {
         Self {
             desired: None,
             routes: Arc::default(),
             graceful_shutdown: false,
-            restarting,
+            restart,
             left_out: BTreeSet::new(),
             state: State::Idle,
             connect_retry_counter: 0,
@@ -225,11 +231,12 @@ impl Session {
 
     /// AutomaticStop (event 8).
     fn automatic_stop(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let why = "BFD has lost the peer";
         match self.state {
             State::Idle => {}
-            State::Connect | State::Active => self.fail(Failure::Connection(why.to_owned()), now, out),
-            State::OpenSent | State::OpenConfirm | State::Established => self.refuse(Code::BFD_DOWN, why, now, out),
+            State::Connect | State::Active => self.fail(Failure::Connection(NoConnection::BfdDown), now, out),
+            State::OpenSent | State::OpenConfirm | State::Established => {
+                self.refuse(Code::BFD_DOWN, &NoConnection::BfdDown.to_string(), now, out);
+            }
         }
     }
 
@@ -254,7 +261,7 @@ impl Session {
             State::Idle | State::Active | State::OpenSent | State::OpenConfirm | State::Established => return,
         }
         let Some(desired) = &self.desired else { return };
-        let open = open::ours(desired, self.restarting, &self.left_out);
+        let open = open::ours(desired, self.restart, &self.left_out);
         (self.next_hops, self.sent_open) = (next_hops, Some(open.clone()));
         self.timers.connect_retry_timer = None;
         self.timers.start_large_hold(now);
@@ -263,7 +270,7 @@ impl Session {
     }
 
     /// Event 18. There is nothing left to close.
-    fn tcp_fails(&mut self, reason: String, now: Instant, out: &mut Vec<Action>) {
+    fn tcp_fails(&mut self, reason: NoConnection, now: Instant, out: &mut Vec<Action>) {
         self.connection = None;
         let failure = Failure::Connection(reason);
         match self.state {
@@ -285,7 +292,7 @@ impl Session {
         match self.state {
             State::Idle | State::Active => {}
             // "Any other event": nothing can be received before the connection is made.
-            State::Connect => self.fail(Failure::Connection("a message came before the connection was made".to_owned()), now, out),
+            State::Connect => self.fail(Failure::Connection("a message came before the connection was made".into()), now, out),
             State::OpenSent => match message {
                 Message::Open(open) => self.open(&open, now, out),
                 Message::Update(_) | Message::Notification(_) | Message::Keepalive | Message::RouteRefresh(_) => {
@@ -330,7 +337,7 @@ impl Session {
         self.timers.restart_hold(agreed(&self.negotiated), now);
         self.enter(State::Established, Reason::Confirmed, out);
         self.status.established += 1;
-        (self.established_at, self.restarting) = (Some(now), false);
+        (self.established_at, self.restart) = (Some(now), None);
         let families = |negotiated: &Negotiated| if negotiated.end_of_rib { negotiated.agreed.families.clone() } else { BTreeSet::new() };
         self.rib = AdjRibOut::new(self.negotiated.as_ref().map(families).unwrap_or_default());
         self.want();
@@ -358,7 +365,7 @@ impl Session {
         // Of a message that has no place in the state, that is the error.
         let misplaced = match (self.state, error.notification.code) {
             (State::Idle | State::Active, _) => return,
-            (State::Connect, _) => return self.fail(Failure::Connection(error.what.to_owned()), now, out),
+            (State::Connect, _) => return self.fail(Failure::Connection(error.what.into()), now, out),
             (State::OpenSent, Code(3 | 7, _)) => Some(Code::UNEXPECTED_MESSAGE_IN_OPEN_SENT),
             (State::OpenConfirm, Code(3 | 7, _)) => Some(Code::UNEXPECTED_MESSAGE_IN_OPEN_CONFIRM),
             (State::Established, Code(2, _)) => Some(Code::UNEXPECTED_MESSAGE_IN_ESTABLISHED),
@@ -417,7 +424,7 @@ impl Session {
     fn desire(&mut self, desired: &Desired, now: Instant, out: &mut Vec<Action>) {
         let goes_on = match (&self.desired, &desired.session) {
             (None, None) => true,
-            (Some(is), Some(wanted)) => is.goes_on_as(wanted),
+            (Some(is), Some(wanted)) => is == wanted,
             (None, Some(_)) | (Some(_), None) => false,
         };
         if !goes_on && self.desired.is_some() {
@@ -492,7 +499,7 @@ impl Machine for Session {
                 if self.connection.is_some() {
                     self.connect_retry_counter += 1;
                     self.timers.wait_longer();
-                    self.status.last_failure = Some(Failure::Connection("nobody answered in time".to_owned()));
+                    self.status.last_failure = Some(Failure::Connection(NoConnection::Unanswered));
                 }
                 self.release(now, out);
                 self.connect(Reason::Retry, now, out);

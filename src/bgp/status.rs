@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::desired::PeerKey;
 use super::next_hops::NextHops;
+use super::trouble::Trouble;
 use crate::addr::{Family, Prefix};
 use crate::bfd::status::SessionStatus as BfdStatus;
 use crate::facts::LinkName;
@@ -41,6 +42,8 @@ pub struct PeerStatus {
     pub next_hops: NextHops,
     /// BFD with it, if that is wanted and there was a connection; with `ups` 0 it never came Up, and watches nothing.
     pub bfd: Option<BfdStatus>,
+    /// What is amiss.
+    pub troubles: Vec<Trouble>,
 }
 
 /// The states of RFC 4271 §8.2.2.
@@ -67,12 +70,47 @@ impl fmt::Display for State {
     }
 }
 
+/// Why there is no connection.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NoConnection {
+    /// RST in answer to our SYN.
+    #[error("the peer refuses connections")]
+    Refused,
+    /// RST later on.
+    #[error("the peer reset the connection")]
+    Reset,
+    /// FIN without a NOTIFICATION before.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// No SYN is answered: a firewall, a wrong password and a packet with too small a TTL all look like this.
+    #[error("the peer does not answer")]
+    Unanswered,
+    /// Nobody answers ARP or NDP, or a router says that it cannot reach the peer.
+    #[error("nobody has the peer's address on the link")]
+    HostUnreachable,
+    /// No route here.
+    #[error("there is no route to the peer")]
+    NetworkUnreachable,
+    /// BFD says so before there was a session.
+    #[error("BFD has lost the peer")]
+    BfdDown,
+    /// What the kernel says, or what is amiss on our side.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<&str> for NoConnection {
+    fn from(text: &str) -> Self {
+        Self::Other(text.to_owned())
+    }
+}
+
 /// What went wrong.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {
     /// There is no connection, or it is lost.
     #[error("{0}")]
-    Connection(String),
+    Connection(NoConnection),
     /// The peer said why it closes.
     #[error("the peer sent {0}")]
     Received(Notification),

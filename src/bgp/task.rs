@@ -19,14 +19,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::desired::{Desired, PeerKey, PeersDesired, Transport};
+use super::diary::{Diary, Entry};
 use super::next_hops::{NextHops, link_towards};
 use super::peers::{Action, Event, Peers};
 use super::session;
-use super::status::{Counters, PeerStatus, Reason, State, Status};
+use super::session::Restart;
+use super::status::{Counters, NoConnection, PeerStatus, Reason, State, Status};
+use super::trouble::troubles;
 use crate::bfd::desired::{Desired as BfdDesired, SessionDesired as BfdSession, SessionKey};
 use crate::bfd::status::Status as BfdStatus;
 use crate::facts::{LinkName, Links};
@@ -70,18 +73,24 @@ pub struct Outputs {
     pub status: watch::Sender<Arc<Status>>,
     /// The BFD sessions that peers want.
     pub bfd: watch::Sender<Arc<BfdDesired>>,
+    /// What people are told: each entry counts.
+    pub diary: mpsc::UnboundedSender<Entry>,
 }
 
 /// Keeps the desired sessions. On `leave` takes the routes back in order and returns when that is done, after 4 s at most; on `shutdown`
-/// ends at once and without a word, for routers that help this process to restart. `seed` makes jitter.
+/// ends at once and without a word, for routers that help this process to restart. `restart`: what it follows on. `seed` makes jitter.
+///
+/// # Errors
+/// None: what goes wrong is tried again, and shown.
 pub async fn run(
     mut inputs: Inputs,
     outputs: Outputs,
+    restart: Option<Restart>,
     seed: u64,
     leave: CancellationToken,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut shell = Shell::new(outputs, seed);
+    let mut shell = Shell::new(outputs, restart, seed);
     let (mut planned, mut leaving) = (true, false);
     while !(leaving && shell.is_over()) {
         shell.take(&mut inputs);
@@ -124,6 +133,8 @@ struct Place {
     remote: IpAddr,
     local: IpAddr,
     link: Option<(LinkName, u32)>,
+    /// The peer is on it, not behind a router.
+    on_link: bool,
     next_hops: NextHops,
 }
 
@@ -131,7 +142,8 @@ impl Place {
     fn of(local: IpAddr, transport: &Transport, links: &Links) -> Self {
         let link = link_towards(links, local, transport.remote, transport.link.as_ref());
         let next_hops = NextHops::of(local, transport.remote, link);
-        Self { remote: transport.remote, local, link: link.map(|link| (link.name.clone(), link.index)), next_hops }
+        let on_link = link.is_some_and(|link| transport.link.is_some() || link.on_link(transport.remote));
+        Self { remote: transport.remote, local, link: link.map(|link| (link.name.clone(), link.index)), on_link, next_hops }
     }
 }
 
@@ -150,6 +162,7 @@ struct Shell {
     since: BTreeMap<PeerKey, Timestamp>,
     /// The failure that was logged last.
     said: BTreeMap<PeerKey, String>,
+    diary: Diary,
     outputs: Outputs,
     publish_timer: Option<Instant>,
     /// A state has changed since the status was published.
@@ -158,10 +171,9 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(outputs: Outputs, seed: u64) -> Self {
+    fn new(outputs: Outputs, restart: Option<Restart>, seed: u64) -> Self {
         Self {
-            // Whether another process spoke before nobody knows. Where none did, nothing comes of saying so: there is nothing to keep.
-            driver: Driver::new(Peers::new(seed, true)),
+            driver: Driver::new(Peers::new(seed, restart)),
             desired: None,
             lines: BTreeMap::new(),
             closing: Vec::new(),
@@ -171,6 +183,7 @@ impl Shell {
             lost: BTreeSet::new(),
             since: BTreeMap::new(),
             said: BTreeMap::new(),
+            diary: Diary::default(),
             outputs,
             publish_timer: None,
             changed: true,
@@ -185,7 +198,7 @@ impl Shell {
     /// Returns once a connection or a timer needs a turn.
     async fn woken(&self) {
         let closing = self.closing.iter().map(|closing| Some(closing.until));
-        let due = earliest(closing.chain([self.driver.poll_timeout(), self.publish_timer]));
+        let due = earliest(closing.chain([self.driver.poll_timeout(), self.publish_timer, self.diary.next()]));
         tokio::select! {
             () = poll_fn(|context| self.poll_ready(context)) => {}
             () = clock::sleep_until(due) => {}
@@ -257,9 +270,11 @@ impl Shell {
 
     /// The BFD session of a peer that wants one and was connected.
     fn bfd_key(&self, peer: &PeerKey, desired: &Desired) -> Option<SessionKey> {
-        let (bfd, session) = (desired.bfd.as_ref()?, desired.session.as_ref()?);
-        let (link, _) = self.places.get(peer)?.link.clone()?;
-        let port = if bfd.multihop.is_some() { BFD_PORTS.1 } else { BFD_PORTS.0 };
+        desired.bfd.as_ref()?;
+        let session = desired.session.as_ref()?;
+        let place = self.places.get(peer)?;
+        let (link, _) = place.link.clone()?;
+        let port = if place.on_link { BFD_PORTS.0 } else { BFD_PORTS.1 };
         Some(SessionKey { link, peer: session.transport.remote, port })
     }
 
@@ -274,7 +289,7 @@ impl Shell {
                 desired_min_tx: bfd.desired_min_tx,
                 required_min_rx: bfd.required_min_rx,
                 detect_mult: bfd.detect_mult,
-                minimum_ttl: bfd.multihop.unwrap_or(u8::MAX),
+                minimum_ttl: if place.on_link { u8::MAX } else { bfd.minimum_ttl },
                 passive: bfd.passive,
                 concatenated_path_down: false,
             };
@@ -298,7 +313,7 @@ impl Shell {
         let Self { closing, scratch, .. } = self;
         closing.retain(|closing| closing.drain(scratch, now));
         self.tidy();
-        if self.changed || self.publish_timer.is_some_and(|due| due <= now) {
+        if self.changed || earliest([self.publish_timer, self.diary.next()]).is_some_and(|due| due <= now) {
             self.publish(now);
         }
         if more {
@@ -322,19 +337,19 @@ impl Shell {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                     Err(error) => {
                         self.lines.remove(peer);
-                        self.tell(peer.clone(), session::Event::Failed { connection, reason: tcp::words(&error) }, now);
+                        self.tell(peer.clone(), session::Event::Failed { connection, reason: no_connection(&error) }, now);
                         return false;
                     }
                 }
             }
             match line.connection.try_read(&mut self.scratch) {
-                Ok(0) => return self.closed(peer, "the peer closed the connection".to_owned(), now),
+                Ok(0) => return self.closed(peer, NoConnection::Closed, now),
                 Ok(length) => {
                     line.inbox.extend_from_slice(&self.scratch[..length]);
                     self.decode(peer, connection, now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) => return self.closed(peer, tcp::words(&error), now),
+                Err(error) => return self.closed(peer, no_connection(&error), now),
             }
         }
         true
@@ -349,7 +364,7 @@ impl Shell {
     }
 
     /// Always false: nothing more comes.
-    fn closed(&mut self, peer: &PeerKey, reason: String, now: Instant) -> bool {
+    fn closed(&mut self, peer: &PeerKey, reason: NoConnection, now: Instant) -> bool {
         if let Some(Line { number: connection, .. }) = self.lines.remove(peer) {
             self.tell(peer.clone(), session::Event::Closed { connection, reason }, now);
         }
@@ -390,7 +405,7 @@ impl Shell {
                     let connection = line.number;
                     self.tell(peer.clone(), session::Event::Writable { connection }, now);
                 }
-                Err(error) => return self.closed(peer, tcp::words(&error), now),
+                Err(error) => return self.closed(peer, no_connection(&error), now),
             }
         }
         true
@@ -414,7 +429,7 @@ impl Shell {
                 session::Action::Connect { connection, transport } => {
                     self.say_failure(&peer, now);
                     if let Err(error) = self.dial(&peer, connection, &transport) {
-                        let event = session::Event::Failed { connection, reason: tcp::words(&error) };
+                        let event = session::Event::Failed { connection, reason: no_connection(&error) };
                         actions.extend(self.driver.feed(Input::Event(Event::Session { peer, event }), now));
                     }
                 }
@@ -434,6 +449,9 @@ impl Shell {
                 session::Action::StateChanged { from, to, reason } => {
                     self.changed = true;
                     self.since.insert(peer.clone(), clock::wall());
+                    if reason == Reason::Unwanted {
+                        self.diary.unwanted(&peer);
+                    }
                     self.log(&peer, from, to, &reason);
                 }
                 session::Action::FaultFound(fault) => tracing::debug!(%peer, ?fault, "BGP: an error in an UPDATE that does no harm"),
@@ -516,7 +534,7 @@ impl Shell {
             let place = self.places.get(key);
             let remote = desired.session.as_ref().map(|session| SocketAddr::new(session.transport.remote, session.transport.port));
             let bfd = self.bfd_key(key, desired).map(|key| self.bfd.sessions.get(&key).cloned().unwrap_or_default());
-            let shown = PeerStatus {
+            let mut shown = PeerStatus {
                 remote,
                 session,
                 since: self.since.get(key).copied(),
@@ -524,10 +542,29 @@ impl Shell {
                 link: place.and_then(|place| place.link.clone()).map(|(link, _)| link),
                 next_hops: place.map(|place| place.next_hops).unwrap_or_default(),
                 bfd,
+                troubles: Vec::new(),
             };
+            shown.troubles = troubles(desired, &shown);
             status.peers.insert(key.clone(), shown);
         }
+        for entry in self.diary.due(&status) {
+            // Nobody listens only when the process is ending anyway.
+            drop(self.outputs.diary.send(entry));
+        }
         self.outputs.status.send_replace(Arc::new(status));
+    }
+}
+
+/// What the kernel said, in words that say what to look for.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kernel's own words for all the others")]
+fn no_connection(error: &io::Error) -> NoConnection {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => NoConnection::Refused,
+        ErrorKind::ConnectionReset => NoConnection::Reset,
+        ErrorKind::HostUnreachable => NoConnection::HostUnreachable,
+        ErrorKind::NetworkUnreachable => NoConnection::NetworkUnreachable,
+        ErrorKind::TimedOut => NoConnection::Unanswered,
+        _ => NoConnection::Other(tcp::plain(error)),
     }
 }
 

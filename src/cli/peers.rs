@@ -53,7 +53,7 @@ pub fn peers(config: &Config, snapshot: &Snapshot, living: &Living) -> Vec<PeerR
     for (node, member) in &living.members {
         let Some(object) = snapshot.nodes.get(node) else { continue };
         for (name, peer) in bgp_desired(config, snapshot, living, node) {
-            let Some(configured) = config.bgp.peers.iter().find(|it| it.name == name) else { continue };
+            let Some(configured) = config.bgp.peers.iter().find(|it| it.name == *name.0) else { continue };
             let routes = peer.desired.routes.iter().map(|(prefix, route)| {
                 let internal = configured.is_internal();
                 let standard = route.communities.iter().map(|it| Community::from(*it));
@@ -67,7 +67,7 @@ pub fn peers(config: &Config, snapshot: &Snapshot, living: &Living) -> Vec<PeerR
                     prepend: if internal { 0 } else { route.prepend },
                 }
             });
-            reports.push(PeerReport { name, node: node.clone(), routes: routes.collect() });
+            reports.push(PeerReport { name: name.to_string(), node: node.clone(), routes: routes.collect() });
         }
     }
     reports.sort_by(|a, b| (&a.name, &a.node).cmp(&(&b.name, &b.node)));

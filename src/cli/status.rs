@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
 use super::answer::{Output, PROBLEMS, UNASKED, WELL, exit};
 use super::table::{row, table};
-use crate::app::report::{Report, SessionReport, whole_seconds};
+use crate::app::report::{MessagesReport, PeerReport, Report, SessionReport, whole_seconds};
 use crate::telemetry::client::get;
 
 /// Show what the agent on this host sees and does: members, sessions, addresses, problems and what to do
@@ -22,15 +23,27 @@ Exit codes: 0 all is well, 1 there is something to look at, 2 the agent could no
 Examples:
   lanlord status
   kubectl exec -n lanlord ds/lanlord -- lanlord status
+  lanlord status bgp
   lanlord status -o json | jq '.members[] | select(.living | not)'")]
 pub struct Status {
     /// Where the agent's --http listens
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7475")]
     http: SocketAddr,
 
+    /// Only this part, in full
+    #[arg(value_enum)]
+    part: Option<Part>,
+
     /// What to print
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Output::Text)]
     output: Output,
+}
+
+/// A part of the status.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    /// The BGP peers of this node: sessions, timers, counters, and what to check
+    Bgp,
 }
 
 /// For connecting, and for the answer.
@@ -54,11 +67,17 @@ impl Status {
                 return Ok(UNASKED);
             }
         };
-        match self.output {
-            Output::Json => writeln!(out, "{answer}")?,
-            Output::Text => write!(out, "{}", text(&report))?,
+        let well = match self.part {
+            Some(Part::Bgp) => report.bgp.iter().all(|peer| peer.troubles.is_empty()),
+            None => report.problems.is_empty(),
+        };
+        match (self.output, self.part) {
+            (Output::Json, None) => writeln!(out, "{answer}")?,
+            (Output::Json, Some(Part::Bgp)) => writeln!(out, "{}", json!({ "node": report.node, "bgp": report.bgp }))?,
+            (Output::Text, None) => write!(out, "{}", text(&report))?,
+            (Output::Text, Some(Part::Bgp)) => write!(out, "{}", bgp(&report))?,
         }
-        Ok(if report.problems.is_empty() { WELL } else { PROBLEMS })
+        Ok(if well { WELL } else { PROBLEMS })
     }
 
     fn ask(&self) -> Result<(String, Report), String> {
@@ -91,6 +110,7 @@ impl Status {
 pub fn text(report: &Report) -> String {
     let mut parts = vec![heading(report), members(report)];
     parts.extend(sessions(report));
+    parts.extend(peers(report));
     parts.extend(announced(report));
     parts.extend(owned(report));
     parts.push(problems(report));
@@ -149,7 +169,8 @@ fn members(report: &Report) -> String {
 
 fn sessions(report: &Report) -> Option<String> {
     let mut rows = vec![row(["LIVENESS WITH", "ADDRESS", "LINK", "STATE", "SINCE", "NOTICED AFTER", "SENT", "TAKEN", "DISCARDED"])];
-    rows.extend(report.sessions.iter().map(session));
+    // BFD with routers is shown with them.
+    rows.extend(report.sessions.iter().filter(|session| !report.bgp.iter().any(|peer| is_of(session, peer))).map(session));
     (rows.len() > 1).then(|| table(&rows))
 }
 
@@ -160,6 +181,80 @@ fn session(session: &SessionReport) -> Vec<String> {
     let node = session.node.as_deref().unwrap_or("-");
     let [sent, received, discarded] = [session.sent, session.received, session.discarded].map(|count| count.to_string());
     row([node, &session.peer, &session.link, &state, &since, &detection, &sent, &received, &discarded])
+}
+
+fn peers(report: &Report) -> Option<String> {
+    let mut rows = vec![row(["BGP PEER", "ADDRESS", "AS", "STATE", "SINCE", "BFD", "ROUTES"])];
+    for peer in &report.bgp {
+        let [remote, bfd] = [&peer.remote, &peer.bfd].map(|text| text.as_deref().unwrap_or("-"));
+        let remote_as = peer.remote_as.map_or("-".to_owned(), |number| number.to_string());
+        let routes = if peer.pending > 0 { format!("{}, {} to come", peer.announced, peer.pending) } else { peer.announced.to_string() };
+        rows.push(row([&peer.name, remote, &remote_as, &peer.state, &moment(peer.since.as_deref()), bfd, &routes]));
+    }
+    (rows.len() > 1).then(|| table(&rows))
+}
+
+fn is_of(session: &SessionReport, peer: &PeerReport) -> bool {
+    let address = peer.remote.as_ref().and_then(|remote| remote.parse::<SocketAddr>().ok());
+    session.node.is_none() && address.is_some_and(|address| address.ip().to_string() == session.peer)
+}
+
+/// The BGP peers in full, for people.
+pub fn bgp(report: &Report) -> String {
+    if report.bgp.is_empty() {
+        return format!("{} speaks with no BGP peer: none is configured for it.\n", report.node);
+    }
+    report.bgp.iter().map(|peer| one_peer(report, peer)).collect::<Vec<_>>().join("\n")
+}
+
+fn one_peer(report: &Report, peer: &PeerReport) -> String {
+    let ms = |time: Option<u64>| time.map(|ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
+    let listed = |list: &[String]| Some(list.join(", ")).filter(|list| !list.is_empty());
+    let seconds = |time: Option<u64>| time.map(|time| format!("{time} s"));
+    let times = [("hold", seconds(peer.hold_time)), ("keepalive", seconds(peer.keepalive_time))];
+    let due = [("peer lost", ms(peer.hold_in_ms)), ("keepalive", ms(peer.keepalive_in_ms)), ("next attempt", ms(peer.retry_in_ms))];
+    let named = |named: &[(&str, Option<String>)]| {
+        let each = named.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value}")));
+        listed(&each.collect::<Vec<_>>())
+    };
+    let restart = if peer.graceful_restart { "the peer keeps the routes while the agent restarts" } else { "no" };
+    let agreed = peer.remote_as.is_some();
+    let router = peer.remote_as.map(|number| format!("AS {number}, identifier {}", peer.identifier.as_deref().unwrap_or("-")));
+    let local = peer.local.as_ref().map(|local| format!("{local} on {}", peer.link.as_deref().unwrap_or("no link of this node")));
+    let bfd = report.sessions.iter().find(|session| is_of(session, peer)).map(|session| {
+        format!(
+            "{} since {}, noticed after {} ms, up {} times",
+            session.state,
+            moment(session.since.as_deref()),
+            session.detection_time_ms,
+            session.ups
+        )
+    });
+    let lines = [
+        ("state", Some(format!("{} since {}", peer.state, moment(peer.since.as_deref())))),
+        ("peer", router),
+        ("our address", local),
+        ("next hops", listed(&peer.next_hops)),
+        ("families", listed(&peer.families)),
+        ("times agreed", named(&times).filter(|_| agreed)),
+        ("due in", named(&due)),
+        ("graceful restart", agreed.then(|| restart.to_owned())),
+        ("BFD", bfd.or_else(|| peer.bfd.clone())),
+        ("routes", Some(format!("{} announced, {} to come", peer.announced, peer.pending))),
+        ("sent", Some(counted(&peer.sent))),
+        ("received", Some(counted(&peer.received))),
+        ("sessions", Some(format!("{} times up, {} times lost or ended", peer.established, peer.lost))),
+        ("last failure", peer.last_failure.clone()),
+    ];
+    let rows: Vec<Vec<String>> = lines.into_iter().filter_map(|(name, value)| Some(row([&format!("  {name}"), &value?]))).collect();
+    let heading = format!("{} at {} from {}\n", peer.name, peer.remote.as_deref().unwrap_or("-"), report.node);
+    let troubles = peer.troubles.iter().map(|trouble| format!("  ! {}\n    → {}\n", trouble.what, trouble.action));
+    heading + &table(&rows) + &troubles.collect::<String>()
+}
+
+fn counted(messages: &MessagesReport) -> String {
+    let MessagesReport { opens, updates, notifications, keepalives, route_refreshes } = *messages;
+    format!("{opens} OPEN, {updates} UPDATE, {keepalives} KEEPALIVE, {route_refreshes} ROUTE-REFRESH, {notifications} NOTIFICATION")
 }
 
 fn announced(report: &Report) -> Option<String> {
@@ -177,7 +272,14 @@ fn owned(report: &Report) -> Option<String> {
     let mut rows = vec![row(["ADDRESS", "OWNER", "SERVICES"])];
     for group in &report.groups {
         for address in &group.addresses {
-            rows.push(row([address, group.owner.as_deref().unwrap_or("nobody"), &group.services.join(",")]));
+            let over_bgp = format!("{} over BGP", group.over_bgp.join(","));
+            let owner = match (&group.owner, group.over_bgp.is_empty()) {
+                (Some(owner), true) => owner.clone(),
+                (Some(owner), false) => format!("{owner}, {over_bgp}"),
+                (None, false) => over_bgp,
+                (None, true) => "nobody".to_owned(),
+            };
+            rows.push(row([address, &owner, &group.services.join(",")]));
         }
     }
     (rows.len() > 1).then(|| table(&rows))

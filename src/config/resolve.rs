@@ -216,22 +216,18 @@ fn implied(raw: &Raw, reached: &[BTreeSet<PoolName>], reading: &mut Reading) -> 
     let mut implied = BTreeSet::new();
     for pool in &raw.pools {
         let name = PoolName::new(&pool.name.value);
-        let by = |protocol| raw.advertisements.iter().zip(reached).any(|(raw, pools)| raw.protocol == protocol && pools.contains(&name));
-        let called = quoted(&pool.name.value);
-        if by(Protocol::L2) || pool.implied == Implied::Never {
+        if reached.iter().any(|pools| pools.contains(&name)) || pool.implied == Implied::Never {
             continue;
         }
-        if by(Protocol::Bgp) {
-            reading.note(
-                &pool.name.place,
-                format!("pool {called} is advertised over BGP only, which this version does not speak: nobody announces it yet"),
-            );
-        } else if pool.implied == Implied::Always || raw.advertisements.is_empty() && !raw.advertisement_left_out {
+        if pool.implied == Implied::Always || raw.advertisements.is_empty() && !raw.advertisement_left_out {
             implied.insert(name);
         } else {
             reading.note(
                 &pool.name.place,
-                format!("no advertisement reaches pool {called}, so nobody announces its addresses: add an L2Advertisement that names it"),
+                format!(
+                    "no advertisement reaches pool {}, so nobody announces its addresses: add an L2Advertisement that names it",
+                    quoted(&pool.name.value)
+                ),
             );
         }
     }

@@ -139,20 +139,8 @@ impl Connection {
     }
 }
 
-/// What to look for, where the kernel's own word is not enough.
-pub fn words(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::ECONNREFUSED) => "the peer refuses connections: no BGP runs there, or it does not know us".to_owned(),
-        Some(libc::ECONNRESET) => "the peer reset the connection".to_owned(),
-        Some(libc::EHOSTUNREACH) => "the peer does not answer: nobody has that address on the link".to_owned(),
-        Some(libc::ENETUNREACH) => "there is no route to the peer".to_owned(),
-        Some(libc::ETIMEDOUT) => "the peer does not answer".to_owned(),
-        Some(_) | None => plain(error),
-    }
-}
-
-/// Without the number.
-fn plain(error: &io::Error) -> String {
+/// The kernel's words, without the number.
+pub fn plain(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), |number| Errno::from_raw(number).desc().to_owned())
 }
 

@@ -30,6 +30,7 @@ pub use departure::Departure;
 pub use eligible::{Candidate, Candidates};
 pub use group::Group;
 pub use layer2::l2_desired;
+pub use peers::Peers;
 pub use planner::Planner;
 pub use reason::NotAnnounced;
 pub use routes::bgp_desired;

@@ -2,6 +2,7 @@
 //!
 //! The password of a Secret is not known here; whoever reads Secrets puts it in.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,31 +13,23 @@ use siphasher::sip::SipHasher13;
 
 use super::eligible::matches_any;
 use crate::addr::Family;
-use crate::bgp::desired::{Desired, GracefulRestart, Password, RemoteAs, Routes, SessionDesired, Transport};
+use crate::bgp::desired::{Bfd, Desired, Password, PeerKey, RemoteAs, Routes, SessionDesired, Transport};
 use crate::config::{self, BfdProfile, BgpPeer, Config, Neighbor, PeerPassword};
-use crate::facts::{LivingMember, MemberLink, Node, NodeName};
+use crate::facts::{LivingMember, MemberLink, Node, NodeName, SecretKey, Secrets};
 
 /// How long a router keeps our routes while the agent restarts, seconds: FRR's default, and enough to fetch an image.
 pub const RESTART_TIME: u16 = 120;
+
+/// Every peer of one node.
+pub type Peers = BTreeMap<PeerKey, Peer>;
 
 /// A peer of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
     /// Session and routes. The session has the password if the configuration itself holds it.
     pub desired: Desired,
-    /// The Secret with the password: without it the session is not to be begun.
+    /// Where the password is: without it there is no session.
     pub secret: Option<SecretKey>,
-    /// How BFD watches the session; `None`: it does not.
-    pub bfd: Option<BfdProfile>,
-}
-
-/// A key of a Secret in our own namespace.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct SecretKey {
-    /// `metadata.name`.
-    pub name: String,
-    /// The key in `data`.
-    pub key: String,
 }
 
 impl Peer {
@@ -45,22 +38,35 @@ impl Peer {
             Some(PeerPassword::Secret { name, key }) => Some(SecretKey { name: name.clone(), key: key.clone() }),
             Some(PeerPassword::Text(_)) | None => None,
         };
-        let bfd = peer.bfd_profile.as_ref().and_then(|name| config.bgp.bfd_profiles.get(name)).cloned();
-        let desired = Desired { session: Some(session(peer, node)), routes: Arc::new(routes), ..Desired::default() };
-        Self { desired, secret, bfd }
+        let bfd = peer.bfd_profile.as_ref().and_then(|name| config.bgp.bfd_profiles.get(name));
+        let desired = Desired { session: Some(session(peer, node)), routes: Arc::new(routes), bfd: bfd.map(watched), ..Desired::default() };
+        Self { desired, secret }
     }
 
-    /// What is wanted, given what `read` finds in the Secret: without the password there is no session, for the router would not answer.
-    pub fn with_password(&self, read: impl FnOnce(&SecretKey) -> Option<String>) -> Desired {
+    /// What is wanted, given what the Secrets say: without its password there is no session, for the router would not answer.
+    pub fn with_password(&self, secrets: &Secrets) -> Desired {
         let mut desired = self.desired.clone();
-        if let Some(secret) = &self.secret {
-            let password = read(secret).map(Password);
-            desired.session = desired.session.filter(|_| password.is_some());
-            if let Some(session) = &mut desired.session {
-                session.transport.password = password;
+        if let Some(key) = &self.secret {
+            match secrets.get(key) {
+                Some(Ok(text)) => {
+                    let session = desired.session.iter_mut();
+                    session.for_each(|session| session.transport.password = Some(Password(text.clone())));
+                }
+                Some(Err(why)) => (desired.session, desired.withheld) = (None, Some(why.clone())),
+                None => (desired.session, desired.withheld) = (None, Some(format!("Secret {} has not been read yet", key.name))),
             }
         }
         desired
+    }
+}
+
+fn watched(profile: &BfdProfile) -> Bfd {
+    Bfd {
+        desired_min_tx: profile.transmit_interval,
+        required_min_rx: profile.receive_interval,
+        detect_mult: profile.detect_multiplier,
+        passive: profile.passive_mode,
+        minimum_ttl: profile.minimum_ttl,
     }
 }
 
@@ -94,7 +100,7 @@ fn session(peer: &BgpPeer, node: &Node) -> SessionDesired {
         connect_retry_time: peer.connect_time.map(seconds),
         families: [Family::V4, Family::V6].into_iter().filter(|family| speaks(peer, *family)).collect(),
         multiprotocol: !peer.disable_mp,
-        graceful_restart: peer.graceful_restart.then_some(GracefulRestart { restart_time: RESTART_TIME, forwarding: true }),
+        restart_time: peer.graceful_restart.then_some(RESTART_TIME),
     }
 }
 

@@ -11,23 +11,23 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::announcers::{View, lets};
-use super::peers::{Peer, peers_of, speaks};
+use super::peers::{Peer, Peers, peers_of, speaks};
 use super::wishes::Wishes;
 use crate::addr::{Family, Prefix};
-use crate::bgp::desired::Route;
+use crate::bgp::desired::{PeerKey, Route};
 use crate::config::{BgpAdvertisement, BgpPeer, Community, Config};
 use crate::facts::{Claim, Living, Node, NodeName, Service, Snapshot};
 
 /// What `me` has to tell each of its peers, by name; one that is not among them is not spoken with. Nothing without a Node object.
-pub fn bgp_desired(config: &Config, snapshot: &Snapshot, living: &Living, me: &NodeName) -> BTreeMap<String, Peer> {
+pub fn bgp_desired(config: &Config, snapshot: &Snapshot, living: &Living, me: &NodeName) -> Peers {
     let view = View { config, snapshot, living };
-    let Some(node) = snapshot.nodes.get(me) else { return BTreeMap::new() };
+    let Some(node) = snapshot.nodes.get(me) else { return Peers::new() };
     let peers: Vec<&BgpPeer> = peers_of(config, node).collect();
     let announced = if peers.is_empty() { Vec::new() } else { view.announced(node, &peers) };
     let mut equal: BTreeSet<Arc<Route>> = BTreeSet::new();
     let with_routes = |peer: &&BgpPeer| {
         let routes = routes(&announced, peer).into_iter().map(|(prefix, route)| (prefix, one(&mut equal, route)));
-        (peer.name.clone(), Peer::new(config, peer, node, routes.collect()))
+        (PeerKey::from(&*peer.name), Peer::new(config, peer, node, routes.collect()))
     };
     peers.iter().map(with_routes).collect()
 }

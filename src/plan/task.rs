@@ -4,7 +4,8 @@
 //!  Config ─┐
 //!  Snapshot ┼─► plan ─► Arc<Planned>       (leader, status)
 //!  Living ─┤       ├──► Arc<l2::Desired>   (l2, on its own thread)
-//!  Links ──┘       └──► Arc<Heirs>         (membership)
+//!  Links ──┘       ├──► Arc<Heirs>         (membership)
+//!                  └──► Arc<Peers>         (bgp, with the passwords)
 //! ```
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::heirs::Inheritance;
-use super::{Planned, Planner, l2_desired};
+use super::peers::Peers;
+use super::{Planned, Planner, bgp_desired, l2_desired};
 use crate::config::Config;
 use crate::facts::{Heirs, Links, Living, NodeName, Snapshot};
 use crate::l2::desired::Desired;
@@ -44,6 +46,9 @@ pub struct Outputs {
     pub l2: watch::Sender<Arc<Desired>>,
     /// Who would inherit the addresses of whom.
     pub heirs: watch::Sender<Arc<Heirs>>,
+    /// What BGP peers are told, from when this node is a member on: a session that came up before would make the router forget the
+    /// routes that it kept.
+    pub peers: watch::Sender<Option<Arc<Peers>>>,
 }
 
 /// What is kept from one time to the next.
@@ -107,6 +112,16 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, known: &mut Kn
         l2_desired(&config, &snapshot, &living, &plan, &links, me)
     };
     set_if_changed(&outputs.l2, desired);
+    if outputs.peers.borrow().is_some() || living.members.contains_key(me) {
+        let peers = bgp_desired(&config, &snapshot, &living, me);
+        outputs.peers.send_if_modified(|known| {
+            let changed = known.as_deref() != Some(&peers);
+            if changed {
+                *known = Some(Arc::new(peers));
+            }
+            changed
+        });
+    }
     outputs.planned.send_replace(Some(Arc::new(Planned { config: config.clone(), snapshot: snapshot.clone(), living, plan })));
     let same = |(before, seen): &(Arc<Config>, Arc<Snapshot>)| Arc::ptr_eq(before, &config) && Arc::ptr_eq(seen, &snapshot);
     if !known.recorded.as_ref().is_some_and(same) {

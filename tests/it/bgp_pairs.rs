@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::{Family, Prefix};
-use lanlord::bgp::desired::{Desired, Ending, GracefulRestart, RemoteAs, Route, SessionDesired};
-use lanlord::bgp::session::{Action, Event, NextHops, Session};
+use lanlord::bgp::desired::{Desired, Ending, RemoteAs, Route, SessionDesired};
+use lanlord::bgp::session::{Action, Event, NextHops, Restart, Session};
+use lanlord::bgp::status::NoConnection;
 use lanlord::bgp::status::State::{self, Established, Idle};
 use lanlord::machine::{Instant, Machine};
 use lanlord::wire::bgp::{Attributes, Capability, Code, Message, Nlri, RefreshSubtype, RouteRefresh, Update};
@@ -116,7 +117,7 @@ fn session(side: usize, graceful: bool) -> SessionDesired {
         remote_as: RemoteAs::Number([64512, 64600][side]),
         identifier: Ipv4Addr::new(192, 0, 2, [11, 1][side]),
         families: [Family::V4, Family::V6].into(),
-        graceful_restart: graceful.then_some(GracefulRestart { restart_time: 120, forwarding: true }),
+        restart_time: graceful.then_some(120),
         ..parameters()
     }
 }
@@ -124,7 +125,7 @@ fn session(side: usize, graceful: bool) -> SessionDesired {
 impl Pair {
     fn new(seed: u64, graceful: bool) -> Self {
         let side = |number: usize| Side {
-            session: Session::new(2 * seed + number as u64, false),
+            session: Session::new(2 * seed + number as u64, None),
             desired: Desired { session: Some(session(number, graceful)), ..Desired::default() },
             connection: None,
             connected: false,
@@ -228,7 +229,7 @@ impl Pair {
             }
             Packet::Closed => {
                 self.drop_connection(side, false);
-                self.handle(side, Event::Closed { connection, reason: "closed by the peer".to_owned() });
+                self.handle(side, Event::Closed { connection, reason: NoConnection::Closed });
             }
             Packet::Octets(octets) => {
                 this.buffer.extend(octets);
@@ -313,7 +314,7 @@ impl Pair {
     /// A crash: nobody is told anything by the process, only the kernel closes what is open.
     fn restarts(&mut self, side: usize, seed: u64) {
         self.drop_connection(side, true);
-        self.sides[side].session = Session::new(seed, true);
+        self.sides[side].session = Session::new(seed, Some(Restart { forwarding: true }));
         self.sides[side].heard = Heard::default();
         self.set(side);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lanlord::bgp::desired::{Desired, PeersDesired, Route, Routes};
 use lanlord::bgp::peers::{Action, Event, Peers};
-use lanlord::bgp::session::{self, NextHops};
+use lanlord::bgp::session::{self, NextHops, Restart};
 use lanlord::bgp::status::State;
 use lanlord::machine::{Instant, Machine};
 use lanlord::wire::bgp::{Code, GRACEFUL_SHUTDOWN, Message, Notification, Open};
@@ -22,7 +22,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { peers: Peers::new(1, true), now: start(), out: Vec::new() }
+        Self { peers: Peers::new(1, Some(Restart { forwarding: true })), now: start(), out: Vec::new() }
     }
 
     fn set<'a>(&mut self, peers: impl IntoIterator<Item = (&'a str, Desired)>) {
@@ -136,7 +136,7 @@ fn a_peer_that_comes_back_does_not_hear_of_its_old_connection() {
     assert!(world.dialled("a") > old);
     world.done("a");
     world.tell("a", session::Event::Connected { connection: old, next_hops: NextHops::default() });
-    world.tell("a", session::Event::Closed { connection: old, reason: "late".to_owned() });
+    world.tell("a", session::Event::Closed { connection: old, reason: "late".into() });
     assert_eq!((world.done("a").as_str(), world.state("a")), ("", Some(State::Connect)));
 }
 
@@ -168,8 +168,7 @@ fn leaving_tells_graceful_shutdown_then_withdraws_then_ceases() {
 #[test]
 fn a_router_that_keeps_routes_over_a_notification_gets_a_hard_reset() {
     let mut world = World::new();
-    let graceful = lanlord::bgp::desired::GracefulRestart { restart_time: 120, forwarding: true };
-    let session = lanlord::bgp::desired::SessionDesired { graceful_restart: Some(graceful), ..parameters() };
+    let session = lanlord::bgp::desired::SessionDesired { restart_time: Some(120), ..parameters() };
     world.set([("a", desired(session))]);
     let open = Open { capabilities: capabilities().into_iter().chain([restart(true)]).collect(), ..their_open() };
     world.comes_up("a", open);

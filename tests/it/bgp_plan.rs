@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use lanlord::addr::{Family, Prefix};
-use lanlord::bgp::desired::{Desired, Ending, GracefulRestart, Password, RemoteAs, SessionDesired, Transport};
-use lanlord::config::{BfdProfile, Config, Source, parse};
-use lanlord::facts::{Claim, NodeName, Protocol, Service, ServicePort, TrafficPolicy};
-use lanlord::plan::peers::{Peer, SecretKey};
+use lanlord::bgp::desired::{Bfd, Desired, Ending, Password, RemoteAs, SessionDesired, Transport};
+use lanlord::config::{Config, Source, parse};
+use lanlord::facts::{Claim, NodeName, Protocol, SecretKey, Secrets, Service, ServicePort, TrafficPolicy};
+use lanlord::plan::peers::{Peer, Peers};
 use lanlord::plan::routes::{bgp_desired, prefixes};
 use lanlord::plan::{Serving, View, is_served};
 
@@ -21,7 +21,7 @@ fn read(text: &str) -> Config {
     parse(&[Source::file("metallb.yaml", text)]).unwrap_or_else(|problems| panic!("{problems}\n{text}")).config
 }
 
-fn desired(world: &World, node: &str) -> BTreeMap<String, Peer> {
+fn desired(world: &World, node: &str) -> Peers {
     bgp_desired(&world.config, &world.snapshot, &world.living(), &NodeName::new(node))
 }
 
@@ -40,7 +40,7 @@ const PLAIN: &str = "peerAddress: 192.168.1.1";
 
 #[test]
 fn a_plain_peer_has_every_default() {
-    let Peer { desired, secret, bfd } = peer(&format!("myASN: 64513, peerASN: 64512, {PLAIN}"));
+    let Peer { desired, secret } = peer(&format!("myASN: 64513, peerASN: 64512, {PLAIN}"));
     let transport =
         Transport { remote: ip("192.168.1.1"), port: 179, link: None, local: None, vrf: None, ttl: 1, minimum_ttl: 0, password: None };
     let session = SessionDesired {
@@ -53,10 +53,10 @@ fn a_plain_peer_has_every_default() {
         connect_retry_time: None,
         families: [Family::V4].into(),
         multiprotocol: true,
-        graceful_restart: None,
+        restart_time: None,
     };
     assert_eq!(desired, Desired { session: Some(session), ..Desired::default() });
-    assert_eq!((desired.ending, desired.graceful_shutdown, secret, bfd), (Ending::Deconfigured, false, None, None));
+    assert_eq!((desired.ending, desired.graceful_shutdown, secret), (Ending::Deconfigured, false, None));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn every_field_of_a_peer_gets_to_its_session() {
     assert_eq!(with("routerID: 10.0.0.9").identifier, Ipv4Addr::new(10, 0, 0, 9));
     assert!(!with("disableMP: true").multiprotocol);
     assert_eq!(with("dualStackAddressFamily: true").families, [Family::V4, Family::V6].into());
-    assert_eq!(with("enableGracefulRestart: true").graceful_restart, Some(GracefulRestart { restart_time: 120, forwarding: true }));
+    assert_eq!(with("enableGracefulRestart: true").restart_time, Some(120));
     let transport = with("peerPort: 20179, sourceAddress: 192.168.1.9, vrf: red").transport;
     assert_eq!((transport.port, transport.local, transport.vrf.unwrap().to_string()), (20179, Some(ip("192.168.1.9")), "red".to_owned()));
     let v6 = session("peerAddress: 'fd00::1'");
@@ -126,15 +126,21 @@ fn passwords_are_there_or_named_and_bfd_profiles_are_looked_up() {
     assert_eq!((password(&plain), &plain.secret), (Some(Password("secret".to_owned())), &None));
     let named = with("passwordSecret: {name: routers, key: rack}");
     assert_eq!(password(&named), None);
-    let filled = |text: Option<&str>| {
-        let session = named.with_password(|_| text.map(ToOwned::to_owned)).session;
-        session.map(|session| session.transport.password.unwrap().0)
+    let key = SecretKey { name: "routers".to_owned(), key: "rack".to_owned() };
+    let filled = |found: Option<Result<&str, &str>>| {
+        let found = found.map(|found| (key.clone(), found.map(ToOwned::to_owned).map_err(ToOwned::to_owned)));
+        let Desired { session, withheld, .. } = named.with_password(&found.into_iter().collect());
+        (session.map(|session| session.transport.password.unwrap().0), withheld)
     };
-    assert_eq!((filled(Some("key")), filled(None)), (Some("key".to_owned()), None), "nobody dials without it");
-    assert_eq!(plain.with_password(|_| None), plain.desired);
-    assert_eq!(named.secret, Some(SecretKey { name: "routers".to_owned(), key: "rack".to_owned() }));
+    assert_eq!(filled(Some(Ok("key"))), (Some("key".to_owned()), None));
+    assert_eq!(filled(Some(Err("there is no such Secret"))), (None, Some("there is no such Secret".to_owned())), "nobody dials without it");
+    assert_eq!(filled(None), (None, Some("Secret routers has not been read yet".to_owned())));
+    assert_eq!(plain.with_password(&Secrets::new()), plain.desired);
+    assert_eq!(named.secret, Some(key.clone()));
     let fifty = std::time::Duration::from_millis(50);
-    assert_eq!(with("bfdProfile: fast").bfd, Some(BfdProfile { receive_interval: fifty, ..BfdProfile::default() }));
+    let (tx, rx) = (std::time::Duration::from_millis(300), fifty);
+    let bfd = Bfd { desired_min_tx: tx, required_min_rx: rx, detect_mult: 3, passive: false, minimum_ttl: 254 };
+    assert_eq!(with("bfdProfile: fast").desired.bfd, Some(bfd));
 }
 
 #[test]
@@ -350,7 +356,7 @@ fn worlds() -> impl Iterator<Item = (u64, World, Vec<String>, fastrand::Rng)> {
     worlds.take(150)
 }
 
-fn everything(world: &World) -> Vec<BTreeMap<String, Peer>> {
+fn everything(world: &World) -> Vec<Peers> {
     ["n1", "n2", "n3"].map(|node| desired(world, node)).into()
 }
 
@@ -375,7 +381,7 @@ fn a_route_is_there_for_exactly_those_who_are_said_to_announce_it() {
         let view = View { config: &world.config, snapshot: &world.snapshot, living: &living };
         for node in ["n1", "n2", "n3"] {
             for (name, peer) in desired(&world, node) {
-                let configured = world.config.bgp.peers.iter().find(|it| it.name == name).unwrap();
+                let configured = world.config.bgp.peers.iter().find(|it| it.name == *name.0).unwrap();
                 let me = BTreeSet::from([NodeName::new(node)]);
                 let mut said: BTreeSet<Prefix> = BTreeSet::new();
                 for (claim, service) in held(&world) {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lanlord::addr::Family;
-use lanlord::bgp::desired::{Desired, GracefulRestart, Route, SessionDesired};
+use lanlord::bgp::desired::{Desired, Route, SessionDesired};
 use lanlord::bgp::session::{Event, NextHops};
 use lanlord::bgp::status::State::{Established, OpenConfirm};
 use lanlord::wire::bgp::{Capability, ExtendedNextHop, GRACEFUL_SHUTDOWN, Message, NextHop, Open, RefreshSubtype, RouteRefresh, Update};
@@ -209,11 +209,7 @@ fn a_refresh_does_not_forget_what_is_still_to_be_withdrawn() {
 #[test]
 fn end_of_rib_is_sent_after_all_routes_to_whoever_knows_it() {
     let graceful = || {
-        let session = SessionDesired {
-            graceful_restart: Some(GracefulRestart { restart_time: 120, forwarding: true }),
-            families: [Family::V4, Family::V6].into(),
-            ..parameters()
-        };
+        let session = SessionDesired { restart_time: Some(120), families: [Family::V4, Family::V6].into(), ..parameters() };
         Desired { routes: many(2, &plain()), ..desired(session) }
     };
     let with = |capability: Option<Capability>| {
@@ -247,7 +243,7 @@ fn what_is_to_be_told_again_and_goes_before_that_is_withdrawn() {
 /// RFC 7313 §4.1. The peer asks while the first 64 KiB are on their way.
 #[test]
 fn who_asks_before_the_end_of_rib_is_answered_after_it() {
-    let session = SessionDesired { graceful_restart: Some(GracefulRestart { restart_time: 120, forwarding: true }), ..parameters() };
+    let session = SessionDesired { restart_time: Some(120), ..parameters() };
     let open = Open { capabilities: capabilities().into_iter().chain([restart(true)]).collect(), ..their_open() };
     let mut world = World::brought(Established, Desired { routes: many(20_000, &plain()), ..desired(session) }, open);
     world.receives(Message::RouteRefresh(request(Family::V4)));

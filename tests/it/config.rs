@@ -229,7 +229,7 @@ fn a_pool_without_advertisement_is_announced_unless_metallb_documents_mean_other
     assert_eq!(announced(&format!("{document}{}", advertisement("own"))), ["own"]);
     let over_bgp = "bgpAdvertisements: [{name: wide}]\npools: [{name: own, addresses: [10.0.0.2]}]\n";
     assert!(announced(over_bgp).is_empty());
-    assert!(one(over_bgp).unwrap().notes.iter().any(|note| note.message.contains("nobody announces it yet")));
+    assert!(one(over_bgp).unwrap().notes.iter().any(|note| note.message.contains("has no peer to announce to")));
 }
 
 #[test]

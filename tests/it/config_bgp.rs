@@ -7,7 +7,7 @@ use std::time::Duration;
 use lanlord::config::{BgpAdvertisement, Community};
 
 use crate::config::{accepted, one};
-use crate::config_peers::{noted, peer_text, refused, whole_peer};
+use crate::config_peers::{noted, refused, whole_peer};
 
 fn advertisement_text(fields: &str) -> String {
     format!(
@@ -229,11 +229,4 @@ fn pools_without_advertisement_are_announced_to_the_peers_too() {
     assert_eq!(config.bgp.advertisements[0], BgpAdvertisement::everywhere(config.l2_advertisements[0].pools.clone()));
     let written = accepted(&format!("{peers}addresses: 192.168.1.240\nl2Advertisements: [{{ipAddressPools: [default]}}]\n"));
     assert!(written.bgp.advertisements.is_empty(), "what is written is meant");
-}
-
-#[test]
-fn that_bgp_is_not_spoken_is_said_once() {
-    let notes = one(&format!("{}{}", peer_text(""), advertisement_text(""))).unwrap().notes;
-    assert_eq!(notes.iter().filter(|note| note.message.contains("does not speak it yet")).count(), 1, "{notes:?}");
-    assert!(!one("addresses: 10.0.0.1\n").unwrap().notes.iter().any(|note| note.message.contains("BGP")));
 }

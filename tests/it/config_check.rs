@@ -41,7 +41,8 @@ fn a_bad_one_says_where_and_what_to_do() {
 
 #[test]
 fn the_json_form_holds_everything_in_one_object() {
-    let good: serde_json::Value = serde_json::from_str(&check(&["--output", "json", "-"], "addresses: 10.0.0.1\nasn: 1\n").out).unwrap();
+    let good: serde_json::Value =
+        serde_json::from_str(&check(&["--output", "json", "-"], "addresses: 10.0.0.1\nbgpAdvertisements: [{name: wide}]\n").out).unwrap();
     assert_eq!(good["accepted"], true);
     assert_eq!(good["config"]["pools"][0]["addresses"][0], "10.0.0.1");
     assert_eq!(good["notes"][0]["line"], 2);

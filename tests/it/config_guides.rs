@@ -130,11 +130,9 @@ fn bare_metal_bgp_is_read_and_said_not_to_be_spoken() {
     assert_eq!(
         notes,
         [
-            "BGP is read and checked, but this version does not speak it yet",
             "AS 64500 is for examples in documents (RFC 5398): numbers for private use are 64512 to 65534 and 4200000000 to 4294967294",
             "AS 64501 is for examples in documents (RFC 5398): numbers for private use are 64512 to 65534 and 4200000000 to 4294967294",
             "the local preference is not sent to peer `main-router`: it stays within an AS (RFC 4271 §5.1.5)",
-            "pool `production-pool` is advertised over BGP only, which this version does not speak: nobody announces it yet",
         ]
     );
 }

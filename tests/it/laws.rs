@@ -15,7 +15,7 @@ use lanlord::bfd::sessions::Sessions;
 use lanlord::bgp;
 use lanlord::bgp::desired::{PeerKey, SessionDesired as SessionParameters};
 use lanlord::bgp::peers::Peers;
-use lanlord::bgp::session::{NextHops, Session};
+use lanlord::bgp::session::{NextHops, Restart, Session};
 use lanlord::facts::{Answer, LeaderRecord, LinkName, Member, Question, Questions};
 use lanlord::l2::arp::{self, Arp};
 use lanlord::l2::asker::{self, Asker};
@@ -432,18 +432,17 @@ impl Subject for BgpSubject {
     type Machine = LastConnection;
 
     fn machine(seed: u64) -> LastConnection {
-        LastConnection(Session::new(seed, seed.is_multiple_of(2)), 0)
+        LastConnection(Session::new(seed, seed.is_multiple_of(2).then_some(Restart { forwarding: true })), 0)
     }
 
     fn desired(rng: &mut fastrand::Rng) -> bgp::desired::Desired {
         let families = [Family::V4, Family::V6].into_iter().filter(|family| *family == Family::V4 || rng.bool()).collect();
-        let restart = bgp::desired::GracefulRestart { restart_time: 120, forwarding: rng.bool() };
         let session = SessionParameters {
             hold_time: [0, 1, 3, 90][rng.usize(..4)],
             keepalive_time: [0, 1, 30][rng.usize(..3)],
             connect_retry_time: [None, Some(0), Some(5)][rng.usize(..3)],
             families,
-            graceful_restart: rng.bool().then_some(restart),
+            restart_time: rng.bool().then_some(120),
             ..crate::bgp_session::parameters()
         };
         let prefixes = ["10.0.0.1/32", "10.0.0.2/32", "10.0.0.0/24", "fd00::1/128"];
@@ -461,8 +460,8 @@ impl Subject for BgpSubject {
                 _ => Some(crate::bgp_session::parameters()),
             },
             graceful_shutdown: rng.bool(),
-            bfd: None,
             ending: [bgp::desired::Ending::Silent, bgp::desired::Ending::Deconfigured][rng.usize(..2)].clone(),
+            ..Default::default()
         }
     }
 
@@ -472,9 +471,9 @@ impl Subject for BgpSubject {
         let next_hops = NextHops { v4: Some(Ipv4Addr::new(10, 0, 0, 9)), ..NextHops::default() };
         match rng.u8(..16) {
             0..4 => Event::Connected { connection, next_hops },
-            4 => Event::Failed { connection, reason: String::new() },
+            4 => Event::Failed { connection, reason: "".into() },
             5 if rng.u8(..3) == 0 => Event::BfdDown,
-            5 => Event::Closed { connection, reason: String::new() },
+            5 => Event::Closed { connection, reason: "".into() },
             6 if rng.u8(..3) == 0 => {
                 let notification = Code::ALL[rng.usize(..Code::ALL.len())].into();
                 Event::Malformed { connection, error: wire::bgp::DecodeError { notification, what: "wrong" } }
@@ -562,7 +561,7 @@ impl Subject for PeersSubject {
     type Machine = LastConnections;
 
     fn machine(seed: u64) -> LastConnections {
-        LastConnections(Peers::new(seed, seed.is_multiple_of(2)), BTreeMap::new())
+        LastConnections(Peers::new(seed, seed.is_multiple_of(2).then_some(Restart { forwarding: true })), BTreeMap::new())
     }
 
     fn desired(rng: &mut fastrand::Rng) -> bgp::desired::PeersDesired {

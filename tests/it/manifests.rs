@@ -103,7 +103,11 @@ fn the_rights_are_exactly_these() {
     );
     assert_eq!(
         rules("Role"),
-        ["coordination.k8s.io/leases [] get,list,watch,create,update,patch,delete", "/configmaps [lanlord] get,list,watch"]
+        [
+            "coordination.k8s.io/leases [] get,list,watch,create,update,patch,delete",
+            "/configmaps [lanlord] get,list,watch",
+            "/secrets [] get"
+        ]
     );
     for (binding, role) in [("ClusterRoleBinding", "ClusterRole"), ("RoleBinding", "Role")] {
         let binding = object(binding);

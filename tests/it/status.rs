@@ -56,9 +56,11 @@ fn answer(name: &str) -> String {
 
 #[test]
 fn people_read_what_the_agent_sees_and_what_to_do() {
-    for (name, expected) in [("well", 0), ("trouble", 1), ("starting", 1)] {
-        let (code, out, err) = status(serve(200, answer(name)), &[]);
-        let text = format!("{name}.txt");
+    let all = ["well", "trouble", "starting"].into_iter().flat_map(|name| [(name, None), (name, Some("bgp"))]);
+    for (name, part) in all {
+        let (code, out, err) = status(serve(200, answer(name)), part.as_slice());
+        let text = part.map_or(format!("{name}.txt"), |part| format!("{name}-{part}.txt"));
+        let expected = u8::from(name == "trouble" || name == "starting" && part.is_none());
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(golden().join("status").join(&text), &out).unwrap();
         }
@@ -72,6 +74,9 @@ fn the_json_form_is_the_agents_answer_as_it_is() {
     let answer = answer("trouble");
     let (code, out, err) = status(serve(200, answer.clone()), &["-o", "json"]);
     assert_eq!((code, out.trim_end(), err.as_str()), (1, answer.trim_end(), ""));
+    let (_, out, _) = status(serve(200, answer), &["bgp", "-o", "json"]);
+    let part: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&part["node"], &part["bgp"][0]["name"], part.as_object().unwrap().len()), (&"pi1".into(), &"tor".into(), 2));
 }
 
 #[test]

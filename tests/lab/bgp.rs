@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::Family;
-use lanlord::bgp::desired::{Bfd, Desired, GracefulRestart, Password, RemoteAs, Route, SessionDesired, Transport};
+use lanlord::bgp::desired::{Bfd, Desired, Password, RemoteAs, Route, SessionDesired, Transport};
 use lanlord::bgp::status::State;
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(crate) fn session(remote: &str) -> SessionDesired {
         connect_retry_time: Some(1),
         families: [Family::V4, Family::V6].into(),
         multiprotocol: true,
-        graceful_restart: None,
+        restart_time: None,
     }
 }
 
@@ -54,10 +54,6 @@ fn transport(session: &SessionDesired, edit: impl FnOnce(&mut Transport)) -> Ses
 
 fn secret(text: &str) -> Option<Password> {
     Some(Password(text.to_owned()))
-}
-
-fn kept_for(seconds: u16) -> Option<GracefulRestart> {
-    Some(GracefulRestart { restart_time: seconds, forwarding: true })
 }
 
 fn plain() -> Route {
@@ -284,8 +280,9 @@ fn a_password_has_to_be_the_routers_and_changes_at_run_time() {
     want(Some("wrong"));
     within(20 * SECOND, "the kernel drops what is signed in another way", || counter(&netstat(&router), "TCPMD5Failure") > 2);
     for peer in ["four", "six"] {
-        within(20 * SECOND, "it is said", || agent.failure(peer) == "nobody answered in time");
+        within(20 * SECOND, "it is said", || agent.failure(peer) == "the peer does not answer");
         assert_eq!(agent.state(peer), State::Connect);
+        agent.tells(&format!("BGP peer {peer} "), "a wrong password looks the same");
     }
     want(Some("s3cret"));
     agent.comes_up("four");
@@ -383,19 +380,23 @@ fn refusals_are_told_in_the_routers_words() {
         }
     };
     says("the peer refuses connections");
+    agent.tells("BGPSessionRefused: BGP peer frr (10.77.0.2): the peer refuses connections", "on TCP port 179");
     let frr = frr(&router, "64999", "");
     says("the peer sent OPEN Message Error/Bad Peer AS");
     frr.change(&["router bgp 64512", "neighbor 10.77.0.1 remote-as 64600"]);
     agent.comes_up("frr");
+    agent.tells("BGPSessionUp: ", "is up");
 
     let wrong = SessionDesired { remote_as: RemoteAs::Number(64513), ..session("10.77.0.2") };
     agent.want([("frr", with(wrong, &routes))]);
     says("the peer is of AS 64512, 64513 is configured: sent OPEN Message Error/Bad Peer AS");
+    agent.tells("BGPSessionRefused: BGP peer frr (10.77.0.2): the peer is of AS 64512", "set `peerASN`");
     agent.want([("frr", peer.clone())]);
     agent.comes_up("frr");
 
     frr.change(&["router bgp 64512", "neighbor 10.77.0.1 shutdown message the cellar is flooded"]);
     says("the peer sent Cease/Administrative Shutdown (\"the cellar is flooded\")");
+    agent.tells("BGPSessionDown: BGP peer frr (10.77.0.2): the session is lost: the peer sent Cease", "switch it on there");
     frr.change(&["router bgp 64512", "no neighbor 10.77.0.1 shutdown"]);
     agent.comes_up("frr");
     frr.change(&["router bgp 64512", "address-family ipv4 unicast", "neighbor 10.77.0.1 maximum-prefix 2"]);
@@ -416,7 +417,7 @@ fn refusals_are_told_in_the_routers_words() {
     with_transport(|transport| transport.remote = "198.51.100.1".parse().unwrap());
     says("there is no route to the peer");
     with_transport(|transport| transport.remote = "10.77.0.77".parse().unwrap());
-    says("the peer does not answer");
+    says("nobody has the peer's address on the link");
     with_transport(|transport| transport.password = Some(Password("x".repeat(81))));
     says("a password has at least one octet and at most 80");
 }
@@ -424,7 +425,7 @@ fn refusals_are_told_in_the_routers_words() {
 /// What a restart in place is for a router, and what an end is.
 fn restarts(name: &str, protocol: &str, node: &Namespace, router: &Namespace) {
     let routes = [("203.0.113.1/32", &plain()), ("203.0.113.2/32", &plain()), ("2001:db8::1/128", &plain())];
-    let graceful = SessionDesired { graceful_restart: kept_for(4), ..session("10.77.0.2") };
+    let graceful = SessionDesired { restart_time: Some(4), ..session("10.77.0.2") };
     let mut agent = BgpAgent::start(node);
     agent.want([(name, with(graceful.clone(), &routes))]);
     agent.comes_up(name);
@@ -481,7 +482,7 @@ fn who_leaves_says_so_takes_its_routes_back_and_then_ends_the_session() {
     let (_lan, node, router) = two();
     let frr = frr(&router, "64600", " bgp graceful-restart\n");
     let agent = BgpAgent::start(&node);
-    let graceful = SessionDesired { graceful_restart: kept_for(120), ..session("10.77.0.2") };
+    let graceful = SessionDesired { restart_time: Some(120), ..session("10.77.0.2") };
     agent.want([("frr", with(graceful, &[("203.0.113.1/32", &plain())]))]);
     agent.comes_up("frr");
     eventually("the route is there", || in_kernel(&router, "bgp").len() == 1);
@@ -532,8 +533,8 @@ fn bfd_ends_a_session_at_once_and_a_bfd_that_never_came_up_is_shown() {
     let config = frr_config(&["10.77.0.1"], "64600", " neighbor 10.77.0.1 bfd profile fast\n");
     let frr = Frr::run(&router, &[("bfdd", fast), ("bgpd", &config)]);
     let agent = BgpAgent::start(&node);
-    let bfd = Bfd { desired_min_tx: 50 * MS, required_min_rx: 50 * MS, detect_mult: 3, passive: false, multihop: None };
-    let graceful = SessionDesired { graceful_restart: kept_for(120), ..session("10.77.0.2") };
+    let bfd = Bfd { desired_min_tx: 50 * MS, required_min_rx: 50 * MS, detect_mult: 3, passive: false, minimum_ttl: 254 };
+    let graceful = SessionDesired { restart_time: Some(120), ..session("10.77.0.2") };
     let peer = Desired { bfd: Some(bfd.clone()), ..with(graceful, &[("203.0.113.1/32", &plain())]) };
     agent.want([("frr", peer.clone())]);
     agent.comes_up("frr");
@@ -557,7 +558,7 @@ fn bfd_ends_a_session_at_once_and_a_bfd_that_never_came_up_is_shown() {
     eventually("nothing is wanted", || agent.peer("frr").remote.is_none());
     agent.want([("frr", peer)]);
     agent.comes_up("frr");
-    std::thread::sleep(2 * SECOND);
+    agent.tells("BGPWithoutBFD: BGP peer frr (10.77.0.2): BFD never came up", "switch BFD on for 10.77.0.1 at the router");
     assert_eq!(agent.peer("frr").bfd.map(|bfd| bfd.ups), Some(0));
     assert_eq!(agent.state("frr"), State::Established);
 }
@@ -568,8 +569,8 @@ fn a_restart_keeps_the_routes_beside_bfd_where_the_router_asks_for_the_control_p
     let fast = "bfd\n profile fast\n  receive-interval 50\n  transmit-interval 50\n  detect-multiplier 3\n exit\nexit\n";
     let watch = " neighbor 10.77.0.1 bfd profile fast\n neighbor 10.77.0.1 bfd check-control-plane-failure\n";
     let frr = Frr::run(&router, &[("bfdd", fast), ("bgpd", &frr_config(&["10.77.0.1"], "64600", watch))]);
-    let bfd = Bfd { desired_min_tx: 50 * MS, required_min_rx: 50 * MS, detect_mult: 3, passive: false, multihop: None };
-    let graceful = SessionDesired { graceful_restart: kept_for(20), ..session("10.77.0.2") };
+    let bfd = Bfd { desired_min_tx: 50 * MS, required_min_rx: 50 * MS, detect_mult: 3, passive: false, minimum_ttl: 254 };
+    let graceful = SessionDesired { restart_time: Some(20), ..session("10.77.0.2") };
     let peer = Desired { bfd: Some(bfd), ..with(graceful, &[("203.0.113.1/32", &plain())]) };
     let mut agent = BgpAgent::start(&node);
     for round in 0..3 {

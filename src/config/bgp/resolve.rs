@@ -23,7 +23,6 @@ type Reached<'r> = (&'r RawAdvertisement, &'r BTreeSet<PoolName>, BTreeSet<&'r s
 
 /// Everything about BGP, without what is implied.
 pub(crate) fn resolve(raw: &Raw, reached: &[BTreeSet<PoolName>], reading: &mut Reading) -> Bgp {
-    not_spoken(raw, reading);
     let peers = peers(raw, reading);
     let over_bgp = raw.advertisements.iter().zip(reached).filter(|(advertisement, _)| advertisement.protocol == Protocol::Bgp);
     let written: Vec<Reached<'_>> =
@@ -39,23 +38,6 @@ pub(crate) fn resolve(raw: &Raw, reached: &[BTreeSet<PoolName>], reading: &mut R
         peers,
         bfd_profiles: raw.bfd_profiles.iter().map(|raw| (raw.name.value.clone(), raw.profile.clone())).collect(),
         communities: raw.aliases.iter().filter_map(|alias| Some((alias.name.value.clone(), alias.value?))).collect(),
-    }
-}
-
-/// Said once, at the first thing that is about BGP.
-fn not_spoken(raw: &Raw, reading: &mut Reading) {
-    let advertisements = raw.advertisements.iter().filter(|advertisement| advertisement.protocol == Protocol::Bgp);
-    let first = raw
-        .peers
-        .iter()
-        .map(|peer| &peer.place)
-        .chain(advertisements.map(|advertisement| &advertisement.place))
-        .chain(raw.bfd_profiles.iter().map(|profile| &profile.name.place))
-        .chain(raw.aliases.iter().map(|alias| &alias.name.place))
-        .chain(raw.asn.iter().map(|asn| &asn.place))
-        .next();
-    if let Some(place) = first {
-        reading.note(place, "BGP is read and checked, but this version does not speak it yet");
     }
 }
 
@@ -156,7 +138,7 @@ fn check_peers(raw: &RawAdvertisement, peers: &[BgpPeer], reading: &mut Reading)
         }
     }
     if raw.routes.peers.is_empty() && peers.is_empty() {
-        reading.note(&raw.place, "this BGPAdvertisement has no peer to announce to yet");
+        reading.note(&raw.place, "this BGPAdvertisement has no peer to announce to: add a BGPPeer");
     }
     let Some(local_pref) = &raw.routes.local_pref else { return };
     let named = |peer: &BgpPeer| raw.routes.peers.is_empty() || raw.routes.peers.iter().any(|name| name.value == peer.name);

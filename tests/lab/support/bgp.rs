@@ -1,15 +1,18 @@
 //! The real `bgp::task` inside a namespace, with `bfd::task` and `net::link` beside it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lanlord::bfd;
 use lanlord::bgp::desired::{Desired, PeerKey, PeersDesired};
+use lanlord::bgp::diary::Entry;
+use lanlord::bgp::session::Restart;
 use lanlord::bgp::status::{PeerStatus, State, Status};
 use lanlord::bgp::task::{self, Inputs, Outputs};
 use lanlord::net::link;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::bfd::cpu_of_this_thread;
@@ -20,6 +23,8 @@ pub(crate) struct BgpAgent {
     desired: watch::Sender<Arc<PeersDesired>>,
     superseded: watch::Sender<bool>,
     status: watch::Receiver<Arc<Status>>,
+    entries: RefCell<mpsc::UnboundedReceiver<Entry>>,
+    told: RefCell<Vec<String>>,
     leave: CancellationToken,
     shutdown: CancellationToken,
     thread: Option<JoinHandle<Duration>>,
@@ -41,6 +46,7 @@ impl BgpAgent {
         let (desired, desired_in) = watch::channel(Arc::default());
         let (superseded, superseded_in) = watch::channel(false);
         let (status_out, status) = watch::channel(Arc::default());
+        let (diary, entries) = mpsc::unbounded_channel();
         let tokens = (leave.clone(), shutdown.clone());
         let thread = std::thread::spawn(move || {
             enter();
@@ -49,11 +55,11 @@ impl BgpAgent {
             let (bfd_out, bfd) = watch::channel(Arc::default());
             let (sessions, sessions_in) = watch::channel(Arc::default());
             let inputs = Inputs { desired: desired_in, superseded: superseded_in, links, bfd };
-            let outputs = Outputs { status: status_out, bfd: sessions };
+            let outputs = Outputs { status: status_out, bfd: sessions, diary };
             let rest = CancellationToken::new();
             let all = async {
                 let bgp = async {
-                    let result = task::run(inputs, outputs, 1, tokens.0, tokens.1).await;
+                    let result = task::run(inputs, outputs, Some(Restart { forwarding: true }), 1, tokens.0, tokens.1).await;
                     rest.cancel();
                     result
                 };
@@ -62,7 +68,16 @@ impl BgpAgent {
             runtime.block_on(all).unwrap();
             cpu_of_this_thread()
         });
-        Self { desired, superseded, status, leave, shutdown, thread: Some(thread) }
+        Self {
+            desired,
+            superseded,
+            status,
+            entries: RefCell::new(entries),
+            told: RefCell::default(),
+            leave,
+            shutdown,
+            thread: Some(thread),
+        }
     }
 
     pub(crate) fn want<'a>(&self, peers: impl IntoIterator<Item = (&'a str, Desired)>) {
@@ -80,6 +95,24 @@ impl BgpAgent {
     /// The last failure, in words.
     pub(crate) fn failure(&self, name: &str) -> String {
         self.peer(name).session.last_failure.map(|failure| failure.to_string()).unwrap_or_default()
+    }
+
+    /// Waits until people are told something with both in it that was not asked for before.
+    #[track_caller]
+    pub(crate) fn tells(&self, one: &str, other: &str) {
+        let start = now();
+        let mut told = self.told.borrow_mut();
+        loop {
+            while let Ok(entry) = self.entries.borrow_mut().try_recv() {
+                told.push(format!("{}: {}", entry.reason, entry.message));
+            }
+            if let Some(at) = told.iter().position(|told| told.contains(one) && told.contains(other)) {
+                told.remove(at);
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "{one:?} with {other:?} was expected, {told:?} is told");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits longer than attempts are apart.
