@@ -288,7 +288,9 @@ fn bgp_as_the_guide_has_it_and_passwords_and_refusals_told() {
     cluster.wait_until(10, "an Event says that it is up", || events(&cluster, "n1").contains("BGPSessionUp"));
     assert!(up(&cluster, "n1", "10.77.0.1"), "{:?}", n1.metrics());
     let status = n1.run(&[&lanlord(), "status", "bgp"]);
-    assert!(status.lines().any(|line| line.contains("10.77.0.1") && line.contains("Established")), "{status}");
+    for part in ["main-router at 10.77.0.1:179 from n1", "Established since", "AS 64501", "hold 90 s, keepalive 30 s", "1 announced"] {
+        assert!(status.contains(part), "{part} in {status}");
+    }
 
     passwords(&cluster, &router, address);
     refusals(&cluster, &router, address);
@@ -303,7 +305,7 @@ fn up(cluster: &Cluster, node: &str, address: &str) -> bool {
     let metrics = cluster.node(node).metrics().expect("metrics are served");
     let start = "metallb_bgp_session_up{";
     let line = metrics.lines().find(|line| line.starts_with(start) && line.contains(&format!("peer=\"{address}:179\"")));
-    line.unwrap_or_else(|| panic!("{start}… in {metrics}")).ends_with(" 1")
+    line.unwrap_or_else(|| panic!("{start}… in {metrics}")).ends_with(" 1.0")
 }
 
 /// n1 and n2 speak with the router, with more in the peer.
@@ -334,33 +336,42 @@ fn passwords(cluster: &Cluster, router: &Router<'_>, address: IpAddr) {
     here("first");
     peer(cluster, ROUTER_AS, "passwordSecret: {name: router},");
     ways(&[]);
-    let told = |words: &[&str]| {
-        let line = |line: &&str| words.iter().all(|word| line.contains(word));
-        cluster.wait_until(20, &format!("n1 is told {words:?}"), || events(cluster, "n1").lines().any(|it| line(&it)));
-    };
-    told(&["main-router", "router", "Secret"]);
+    let told = |words: &[&str]| told(cluster, words);
+    told(&["BGPSessionRefused", "main-router", "Secret lanlord/router"]);
     secret("first");
     ways(&["n1", "n2"]);
     secret("second");
-    told(&["BGPSessionDown"]);
-    told(&["password"]);
+    told(&["BGPSessionRefused", "main-router", "a wrong password looks the same"]);
+    assert!(!up(cluster, "n1", "10.77.0.1"));
     here("second");
     ways(&["n1", "n2"]);
     assert!(up(cluster, "n1", "10.77.0.1"));
 }
 
+/// Waits until an Event of n1 has all these words.
+#[track_caller]
+fn told(cluster: &Cluster, words: &[&str]) {
+    let has = |line: &str| words.iter().all(|word| line.contains(word));
+    cluster.wait_until(30, &format!("n1 is told {words:?}"), || events(cluster, "n1").lines().any(has));
+}
+
 /// What a router refuses is told in its words, with what to check.
 fn refusals(cluster: &Cluster, router: &Router<'_>, address: IpAddr) {
-    router.frr.change(&[&format!("router bgp {ROUTER_AS}"), "no neighbor nodes password second"]);
+    let here = |line: &str| router.frr.change(&[&format!("router bgp {ROUTER_AS}"), line]);
+    here("no neighbor nodes password second");
     peer(cluster, 64999, "");
     router.wait_ways(30, &[address], &[]);
-    let refused = || events(cluster, "n1").lines().any(|line| line.contains("BGPSessionRefused") && line.contains("64999"));
-    cluster.wait_until(20, "the wrong AS is told", refused);
-    let status = crate::support::place::run_in(&cluster.namespace("n1"), &[&lanlord(), "status", "bgp"]);
-    let (Ok(status) | Err(status)) = status;
-    println!("{status}");
+    let wrong = format!("the peer is of AS {ROUTER_AS}, 64999 is configured");
+    told(cluster, &["Warning BGPSessionRefused", &wrong, "set `peerASN`"]);
     assert!(!up(cluster, "n1", "10.77.0.1"));
+    // It ends with 1, for there is something to look at.
+    let status = cluster.node("n1").run(&["sh", "-c", &format!("{} status bgp; [ $? = 1 ]", lanlord())]);
+    assert!(status.contains(&format!("! {wrong}")), "{status}");
     peer(cluster, ROUTER_AS, "");
+    router.wait_ways(30, &[address], &["n1", "n2"]);
+    here("neighbor nodes shutdown message the cellar is flooded");
+    told(cluster, &["Warning BGPSessionDown", "Administrative Shutdown", "the cellar is flooded", "shut down at the router"]);
+    here("no neighbor nodes shutdown");
     router.wait_ways(30, &[address], &["n1", "n2"]);
     shared_by(cluster, address, &["n1", "n2"]);
 }
