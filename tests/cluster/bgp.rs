@@ -337,7 +337,7 @@ fn passwords(cluster: &Cluster, router: &Router<'_>, address: IpAddr) {
     peer(cluster, ROUTER_AS, "passwordSecret: {name: router},");
     ways(&[]);
     let told = |words: &[&str]| told(cluster, words);
-    told(&["BGPSessionRefused", "main-router", "Secret lanlord/router"]);
+    told(&["BGPSessionRefused", "main-router", "no Secret router in namespace lanlord"]);
     secret("first");
     ways(&["n1", "n2"]);
     secret("second");
