@@ -19,14 +19,14 @@ use crate::support::router::{NODES_AS, ROUTER_AS, Router, addresses};
 use crate::support::seen::service;
 use crate::support::service::url;
 
-const CONFIG: &str = "configmap:lanlord/lanlord";
+pub(crate) const CONFIG: &str = "configmap:lanlord/lanlord";
 const ALL: [&str; 3] = ["n1", "n2", "n3"];
 const CONNECTIONS: usize = 300;
 /// Until a way that has failed is gone: BFD of 300 ms, three times, and a busy machine.
 const DETECTION: Duration = Duration::from_secs(3);
 
 /// A pool away from the LAN, told to the router over sessions of both families, in MetalLB's words; and more of the same.
-fn documents(peer: &str, advertisement: &str, more: &str) -> String {
+pub(crate) fn documents(peer: &str, advertisement: &str, more: &str) -> String {
     let metallb = |kind: &str, version: &str, name: &str, spec: &str| {
         format!(
             "apiVersion: metallb.io/{version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: metallb-system}}\nspec: {{{spec}}}\n---\n"
@@ -50,7 +50,7 @@ fn documents(peer: &str, advertisement: &str, more: &str) -> String {
 
 /// The Service web of both families for TCP and UDP, with its addresses once it has them.
 #[track_caller]
-fn web(cluster: &Cluster, annotations: &serde_json::Value) -> Vec<IpAddr> {
+pub(crate) fn web(cluster: &Cluster, annotations: &serde_json::Value) -> Vec<IpAddr> {
     let ports = json!([{"name": "tcp", "port": 80}, {"name": "udp", "port": 80, "protocol": "UDP"}]);
     cluster.apply(&service("web", &json!({"ports": ports, "ipFamilyPolicy": "RequireDualStack"}), annotations).to_string());
     cluster.wait_until(10, "web has two addresses", || cluster.addresses_of("web").len() == 2);
@@ -177,12 +177,7 @@ fn bgp_restarts_and_updates_lose_nothing_and_a_lost_node_is_left_out_by_bfd() {
     cluster.configure("metallb.yaml", &documents("bfdProfile: steady", "", ""));
     cluster.agents_start();
     let addresses = web(&cluster, &json!({}));
-    let ready = || {
-        router.wait_established();
-        router.wait_ways(20, &addresses, &ALL);
-        watched(&cluster, &router);
-        wait_served_afar(&cluster, &addresses);
-    };
+    let ready = || ready(&cluster, &router, &addresses);
     ready();
     let established = |node: &str| crate::support::router::addresses(node)[..2].iter().map(|it| router.session(it).1).sum::<u64>();
 
@@ -207,7 +202,7 @@ fn bgp_restarts_and_updates_lose_nothing_and_a_lost_node_is_left_out_by_bfd() {
         cluster.wait_until(20, "both sessions are new", || established(node.name) == before + 2);
     }
     ready();
-    meters.assert_unnoticed("all agents updated in place");
+    meters.assert_nothing_lost("all agents updated in place");
 
     let meters = Meters::start(&cluster, &addresses);
     cluster.node("n1").agent_stop();
@@ -220,6 +215,15 @@ fn bgp_restarts_and_updates_lose_nothing_and_a_lost_node_is_left_out_by_bfd() {
 
     a_lost_node(&cluster, &router, &addresses);
     ready();
+}
+
+/// All is well: sessions, BFD, routes, answers.
+#[track_caller]
+pub(crate) fn ready(cluster: &Cluster, router: &Router<'_>, addresses: &[IpAddr]) {
+    router.wait_established();
+    router.wait_ways(20, addresses, &ALL);
+    watched(cluster, router);
+    wait_served_afar(cluster, addresses);
 }
 
 /// BFD is up with every node, over both families.
