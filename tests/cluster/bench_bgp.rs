@@ -65,9 +65,9 @@ fn print(what: &str, mut times: Vec<Duration>) {
 #[ignore = "a benchmark: scripts/bench-bgp.sh"]
 fn from_a_service_to_the_route() {
     let cluster = Cluster::start(&Options::default());
-    let router = cluster.router(300, &[]);
+    let router = cluster.router();
     cluster.backend("web", &["n1", "n2", "n3"]);
-    let wide = documents("bfdProfile: steady", "", "").replace("10.99.0.20", "10.99.0.200");
+    let wide = documents("", "", "").replace("10.99.0.20", "10.99.0.200");
     cluster.configure("metallb.yaml", &wide);
     cluster.agents_start();
     router.wait_established();
@@ -119,9 +119,9 @@ fn from_a_service_to_the_route() {
 #[ignore = "a benchmark: scripts/bench-bgp.sh"]
 fn restarts_in_place() {
     let cluster = Cluster::start(&Options::default());
-    let router = cluster.router(300, &[]);
+    let router = cluster.router();
     cluster.backend("web", &["n3"]);
-    cluster.configure("metallb.yaml", &documents("bfdProfile: steady", "", ""));
+    cluster.configure("metallb.yaml", &documents("", "", ""));
     cluster.agents_start();
     let addresses = web(&cluster, &json!({}));
     ready(&cluster, &router, &addresses);

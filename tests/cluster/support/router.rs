@@ -46,36 +46,32 @@ pub(crate) struct Router<'a> {
 }
 
 impl Cluster {
-    /// FRR as the router of the LAN, AS [`ROUTER_AS`]: each node is a neighbour by both its addresses, several ways to one prefix are all
-    /// taken, and BFD watches with this interval, three times. `more`: lines in `router bgp`, about the peer group `nodes` for instance.
-    pub(crate) fn router(&self, bfd_ms: u32, more: &[&str]) -> Router<'_> {
-        let mut lines = vec!["neighbor nodes bfd profile nodes", "neighbor nodes bfd check-control-plane-failure"];
-        lines.extend(more);
-        self.speaker("gw", ROUTER_AS, bfd_ms, &lines)
+    /// FRR as the router of the LAN, AS [`ROUTER_AS`]: each node is a neighbour by both its addresses, in the peer group `nodes`, and
+    /// several ways to one prefix are all taken. BFD watches nobody before [`Router::watch`].
+    pub(crate) fn router(&self) -> Router<'_> {
+        self.speaker("gw", ROUTER_AS)
     }
 
     /// FRR on a machine of the LAN, of the nodes' own AS.
     pub(crate) fn reflector(&self) -> Router<'_> {
-        self.speaker("cl", NODES_AS, 300, &[])
+        self.speaker("cl", NODES_AS)
     }
 
-    fn speaker(&self, place: &'static str, own_as: u32, bfd_ms: u32, more: &[&str]) -> Router<'_> {
+    fn speaker(&self, place: &'static str, own_as: u32) -> Router<'_> {
         let mut bgp = format!(
             "router bgp {own_as}\n no bgp ebgp-requires-policy\n bgp bestpath as-path multipath-relax\n bgp graceful-restart\n \
              neighbor nodes peer-group\n neighbor nodes remote-as {NODES_AS}\n"
         );
         let mut add = |line: &str| writeln!(bgp, " {line}").expect("a text takes all");
-        more.iter().for_each(|line| add(line));
         let neighbours = self.nodes().flat_map(|node| addresses(node.name)).filter(|address| !address.starts_with("fe80"));
         neighbours.for_each(|address| add(&format!("neighbor {address} peer-group nodes")));
         for family in ["ipv4", "ipv6"] {
             add(&format!("address-family {family} unicast"));
             ["neighbor nodes activate", "maximum-paths 8", "maximum-paths ibgp 8", "exit-address-family"].iter().for_each(|line| add(line));
         }
-        let bfd =
-            format!("bfd\n profile nodes\n  receive-interval {bfd_ms}\n  transmit-interval {bfd_ms}\n  detect-multiplier 3\n exit\nexit\n");
+        let bfd = "bfd\n profile nodes\n  receive-interval 300\n  transmit-interval 300\n  detect-multiplier 3\n exit\nexit\n";
         let namespace = Namespace(self.namespace(place));
-        Router { frr: Frr::run(&namespace, &[("bfdd", &bfd), ("bgpd", &format!("{bgp}exit\n"))]), cluster: self, place }
+        Router { frr: Frr::run(&namespace, &[("bfdd", bfd), ("bgpd", &format!("{bgp}exit\n"))]), cluster: self, place }
     }
 
     /// The nodes that the kernel of this place sends what is for this address to, by what BGP has told.
@@ -131,6 +127,22 @@ impl Cluster {
 }
 
 impl Router<'_> {
+    /// BFD watches every node from now on, every 300 ms, three times; waits until it does. Not with `check-control-plane-failure`: from a
+    /// peer that asks for graceful restart, and whose BFD ends with its BGP, FRR would then believe no loss at all.
+    #[track_caller]
+    pub(crate) fn watch(&self) {
+        self.frr.change(&[&format!("router bgp {ROUTER_AS}"), "neighbor nodes bfd profile nodes"]);
+        self.wait_watched();
+    }
+
+    /// Waits until BFD is up with every node, over both families.
+    #[track_caller]
+    pub(crate) fn wait_watched(&self) {
+        let up = |address: &str| self.frr.peer(address.parse().expect("an address"), "status") == "up";
+        let all = || self.cluster.nodes().all(|node| addresses(node.name)[..2].iter().all(|address| up(address)));
+        self.cluster.wait_until(20, "BFD watches every session", all);
+    }
+
     /// See [`Cluster::ways`].
     #[track_caller]
     pub(crate) fn ways(&self, address: IpAddr) -> BTreeSet<String> {
