@@ -179,18 +179,8 @@ fn bgp_restarts_and_updates_lose_nothing_and_a_lost_node_is_left_out_by_bfd() {
     let addresses = web(&cluster, &json!({}));
     ready(&cluster, &router, &addresses);
 
-    // The router keeps the routes (RFC 4724), and the kernel of the node forwards: connections do not notice.
-    for node in cluster.nodes() {
-        let (before, meters) = (sessions(&router, node.name), Meters::start(&cluster, &addresses));
-        node.agent_kill();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(1500) {
-            addresses.iter().for_each(|address| assert_eq!(router.ways(*address).len(), 3, "{}", node.name));
-        }
-        node.agent_start(CONFIG);
-        cluster.wait_until(20, "both sessions are new", || sessions(&router, node.name) == before + 2);
-        ready(&cluster, &router, &addresses);
-        meters.assert_unnoticed(&format!("the agent on {} killed and started again", node.name));
+    for node in ["n1", "n2", "n3"] {
+        killed(&cluster, &router, &addresses, node);
     }
     let meters = Meters::start(&cluster, &addresses);
     update(&cluster, &router);
@@ -209,18 +199,27 @@ fn bgp_restarts_and_updates_lose_nothing_and_a_lost_node_is_left_out_by_bfd() {
     with_bfd(&cluster, &router, &addresses);
 }
 
-/// BFD ends with the agent that speaks it: the router goes other ways meanwhile, and nothing is lost.
+/// The router keeps the routes (RFC 4724), and the kernel of the node forwards: connections do not notice. The same with BFD, which ends
+/// with the agent, but after BGP.
+fn killed(cluster: &Cluster, router: &Router<'_>, addresses: &[IpAddr], name: &str) {
+    let (node, before, meters) = (cluster.node(name), sessions(router, name), Meters::start(cluster, addresses));
+    node.agent_kill();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        addresses.iter().for_each(|address| assert_eq!(router.ways(*address).len(), 3, "{name}"));
+    }
+    node.agent_start(CONFIG);
+    cluster.wait_until(20, "both sessions are new", || sessions(router, name) == before + 2);
+    ready(cluster, router, addresses);
+    meters.assert_unnoticed(&format!("the agent on {name} killed and started again"));
+}
+
 fn with_bfd(cluster: &Cluster, router: &Router<'_>, addresses: &[IpAddr]) {
     cluster.configure("metallb.yaml", &documents("bfdProfile: steady", "", ""));
     router.watch();
-    let meters = Meters::start(cluster, addresses);
-    let node = cluster.node("n1");
-    node.agent_kill();
-    router.wait_ways(5, addresses, &["n2", "n3"]);
-    node.agent_start(CONFIG);
-    ready(cluster, router, addresses);
+    killed(cluster, router, addresses, "n1");
     router.wait_watched();
-    meters.assert_nothing_lost("an agent killed and started again, with BFD");
+    // One who takes over before the router's BFD has missed the other one may see the session end once more: connections may move.
     let meters = Meters::start(cluster, addresses);
     update(cluster, router);
     ready(cluster, router, addresses);
