@@ -438,7 +438,9 @@ fn start_warnings(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires
 
 fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phases) {
     let member = (wires.member.subscribe(), wires.member.subscribe());
+    let (state, contact) = (wires.member.subscribe(), wires.api.subscribe());
     let inputs = plan::task::Inputs {
+        speaks: derive(tasks, phases, (state, contact), |state, api| *state != MemberState::Joining || api.contact.is_unreachable()),
         superseded: derive(tasks, phases, member, |state, _| *state == MemberState::Superseded),
         config: wires.config.subscribe(),
         snapshot: wires.snapshot.subscribe(),

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Verb::Explain(explain) => explain.run(),
         Verb::Plan(plan) => plan.run(),
         Verb::Move(relocation) => relocation.run(),
+        Verb::RouterConfig(router_config) => router_config.run(),
         Verb::Status(status) => status.run(),
         Verb::Run(run) => match serve(run) {
             Ok(()) => ExitCode::SUCCESS,

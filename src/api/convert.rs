@@ -112,7 +112,9 @@ pub fn endpoints(slice: EndpointSlice) -> Option<(ServiceKey, Endpoints)> {
             continue;
         }
         endpoints.serving = true;
-        endpoints.nodes.extend(endpoint.node_name.map(|node| NodeName::new(&node)));
+        if let Some(node) = endpoint.node_name {
+            *endpoints.nodes.entry(NodeName::new(&node)).or_default() += 1;
+        }
     }
     Some((ServiceKey::new(&text(meta.namespace), &service), endpoints))
 }
@@ -120,7 +122,9 @@ pub fn endpoints(slice: EndpointSlice) -> Option<(ServiceKey, Endpoints)> {
 /// What all slices of a Service say together.
 pub fn merged<'a>(slices: impl Iterator<Item = &'a Endpoints>) -> Endpoints {
     slices.fold(Endpoints::default(), |mut all, slice| {
-        all.nodes.extend(slice.nodes.iter().cloned());
+        for (node, count) in &slice.nodes {
+            *all.nodes.entry(node.clone()).or_default() += count;
+        }
         all.serving |= slice.serving;
         all.any |= slice.any;
         all
@@ -213,7 +217,7 @@ mod tests {
             endpoints(parse(json)).unwrap().1
         };
         assert!(slice(serde_json::json!({})).serving);
-        assert!(slice(serde_json::json!({"ready": false, "serving": true, "terminating": true})).nodes.contains("n1"));
+        assert!(slice(serde_json::json!({"ready": false, "serving": true, "terminating": true})).nodes.contains_key("n1"));
         let unready = slice(serde_json::json!({"ready": false, "serving": false}));
         assert!(unready.any && !unready.serving && unready.nodes.is_empty());
     }

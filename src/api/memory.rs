@@ -23,7 +23,7 @@ use super::watch::ApiState;
 use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot};
 
 /// Grows whenever a file of before would be misread.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The largest file: some ten thousand Services. The volume holds it twice while it is replaced.
 const LARGEST: usize = 12 << 20;

@@ -598,12 +598,12 @@ mod tests {
     fn endpoints_are_the_sum_of_all_slices() {
         let mut store = Store::default();
         let key = ServiceKey::new("a", "b");
-        let share = |node: &str| Endpoints { nodes: [node.into()].into(), serving: true, any: true };
+        let share = |node: &str| Endpoints { nodes: [(node.into(), 1)].into(), serving: true, any: true };
         store.put_slice(&"a/s1".into(), Some((key.clone(), share("n1"))));
         store.put_slice(&"a/s2".into(), Some((key.clone(), share("n2"))));
         assert_eq!(store.snapshot.endpoints[&key].nodes.len(), 2);
         store.put_slice(&"a/s1".into(), None);
-        assert_eq!(store.snapshot.endpoints[&key].nodes.first().unwrap().as_str(), "n2");
+        assert_eq!(store.snapshot.endpoints[&key].nodes.first_key_value().unwrap().0.as_str(), "n2");
         store.put_slice(&"a/s2".into(), None);
         assert!(store.snapshot.endpoints.is_empty());
     }

@@ -167,6 +167,8 @@ pub struct Route {
     pub communities: BTreeSet<u32>,
     /// Large communities (RFC 8092).
     pub large_communities: BTreeSet<LargeCommunity>,
+    /// How much of the traffic to send here, in proportion to what other nodes say; sent as Link Bandwidth, a Gbit/s for each.
+    pub weight: Option<u32>,
     /// How many times more our AS stands in AS_PATH, towards other ASes only: our own would take it for a loop.
     pub prepend: u8,
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::facts::{Link, LinkName, Links};
+use crate::facts::{Link, LinkName, Links, Role};
 use crate::wire::bgp::NextHop;
 
 /// Our own addresses on the link of the connection, of both families.
@@ -26,14 +26,13 @@ impl NextHops {
     pub fn of(local: IpAddr, remote: IpAddr, link: Option<&Link>) -> Self {
         let on_link = is_link_local(remote) || link.is_some_and(|link| link.on_link(remote));
         let addresses = || link.into_iter().flat_map(usable);
-        let v4 = match local {
-            IpAddr::V4(v4) => Some(v4),
-            IpAddr::V6(_) => addresses().find_map(v4),
-        };
+        // Through 127.0.0.1 nobody gets anywhere.
+        let local = Some(local).filter(|local| !local.is_loopback());
+        let v4 = local.and_then(v4).or_else(|| addresses().find_map(v4));
         let global = |v6: &Ipv6Addr| !v6.is_unicast_link_local();
-        let own = Some(local).and_then(v6).filter(global);
+        let own = local.and_then(v6).filter(global);
         // The link-local address of the connection itself, before another one of the link.
-        let link_locals = Some(local).into_iter().chain(addresses()).filter_map(v6).filter(Ipv6Addr::is_unicast_link_local);
+        let link_locals = local.into_iter().chain(addresses()).filter_map(v6).filter(Ipv6Addr::is_unicast_link_local);
         Self { v4, v6: own.or_else(|| addresses().filter_map(v6).find(global)), v6_link_local: { link_locals }.next().filter(|_| on_link) }
     }
 
@@ -47,10 +46,16 @@ impl NextHops {
 }
 
 /// The link that a connection from `local` to `remote` runs over: that of a link-local peer, else the one whose network the peer is on,
-/// else the one that has our address. Where both ends are on several links, the one that has our address.
+/// else the one that has our address. Where both ends are on several links, the one that has our address. For a router on this very host
+/// the link with the default gateway, or the first one: that is where the routes have to lead to.
 pub fn link_towards<'l>(links: &'l Links, local: IpAddr, remote: IpAddr, of_peer: Option<&LinkName>) -> Option<&'l Link> {
     if let Some(link) = of_peer {
         return links.links.get(link);
+    }
+    if remote.is_loopback() {
+        let own = || links.links.values().filter(|link| link.up && link.role == Role::Own && !usable(link).is_empty());
+        let outward = own().find(|link| links.gateways.iter().any(|gateway| link.on_link(*gateway)));
+        return outward.or_else(|| own().next());
     }
     let has = |link: &&Link| link.addresses.iter().any(|net| net.addr() == local);
     let near = |link: &&Link| link.on_link(remote);
@@ -87,7 +92,7 @@ fn is_link_local(address: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::addr::MacAddr;
-    use crate::facts::{Medium, Role};
+    use crate::facts::Medium;
 
     fn link(index: u32, name: &str, addresses: &[&str]) -> (LinkName, Link) {
         let addresses = addresses.iter().map(|net| net.parse().unwrap()).collect();
@@ -100,6 +105,7 @@ mod tests {
         let links = Links {
             links: [link(1, "lo", &["192.0.2.1/32", "::1/128"]), link(2, "eth0", &eth0), link(3, "eth1", &["10.1.0.1/24", "fe80::2/64"])]
                 .into(),
+            gateways: ["10.1.0.254".parse().unwrap()].into(),
             ..Links::default()
         };
         let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
@@ -124,6 +130,12 @@ mod tests {
     fn a_peer_behind_a_router_gets_no_link_local_next_hop() {
         assert_eq!(hops("10.0.0.1", "198.51.100.1", None), expect("eth0", ["10.0.0.1", "fd00::1", ""]));
         assert_eq!(hops("192.0.2.1", "198.51.100.1", None), expect("lo", ["192.0.2.1", "", ""]));
+    }
+
+    #[test]
+    fn a_router_on_this_host_is_told_where_the_host_is_reached() {
+        assert_eq!(hops("127.0.0.1", "127.0.0.1", None), expect("eth1", ["10.1.0.1", "", ""]), "the gateway is there");
+        assert_eq!(hops("::1", "::1", None), expect("eth1", ["10.1.0.1", "", ""]));
     }
 
     #[test]

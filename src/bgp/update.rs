@@ -7,10 +7,13 @@ use super::status::Agreed;
 use crate::addr::{Family, Prefix};
 use crate::wire::bgp::{
     Attributes, Codec, GRACEFUL_SHUTDOWN, Message, NextHop, Nlri, Origin, Reachable, Segment, SegmentKind, Update, encoded_length,
+    link_bandwidth,
 };
 
 /// LOCAL_PREF where none is set; what every router takes as default.
 const LOCAL_PREF: u32 = 100;
+/// Octets per second of one Gbit/s: what one endpoint counts as a link.
+const GBIT: f32 = 125e6;
 /// A route that is about to go (RFC 8326 §4.2).
 const LOCAL_PREF_LEAVING: u32 = 0;
 
@@ -50,7 +53,7 @@ impl Context {
             local_pref: internal.then_some(preference),
             communities: communities.into_iter().collect(),
             large_communities: route.large_communities.iter().copied().collect(),
-            others: Vec::new(),
+            others: route.weight.map(|weight| link_bandwidth(self.local_as, weight as f32 * GBIT)).into_iter().collect(),
         }
     }
 

@@ -54,6 +54,11 @@ const USUAL: &str = "configmap:lanlord/lanlord";
 const KUBECTL: &str = "kubectl get svc,endpointslices,nodes,namespaces,leases -A -o json";
 
 impl Origins {
+    /// The namespace the agents run in.
+    pub(super) fn namespace(&self) -> &str {
+        &self.lease_namespace
+    }
+
     /// Reads both.
     ///
     /// # Errors

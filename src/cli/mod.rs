@@ -12,6 +12,7 @@ pub mod r#move;
 pub mod peers;
 pub mod plan;
 pub mod report;
+pub mod router_config;
 pub mod run;
 pub mod status;
 mod table;
@@ -43,6 +44,7 @@ pub enum Verb {
     Plan(plan::Plan),
     Convert(convert::Convert),
     Move(r#move::Move),
+    RouterConfig(router_config::RouterConfig),
     Status(status::Status),
     Health(health::Health),
 }

@@ -42,6 +42,9 @@ pub struct RouteReport {
     pub communities: Vec<String>,
     /// How many times more our AS stands in AS_PATH; always 0 within one AS.
     pub prepend: u8,
+    /// Serving endpoints of the node, told as Link Bandwidth; left out if it is not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
 }
 
 /// LOCAL_PREF where none is set.
@@ -65,6 +68,7 @@ pub fn peers(config: &Config, snapshot: &Snapshot, living: &Living) -> Vec<PeerR
                     med: route.med,
                     communities: standard.chain(large).map(|it| it.to_string()).collect(),
                     prepend: if internal { 0 } else { route.prepend },
+                    weight: route.weight,
                 }
             });
             reports.push(PeerReport { name: name.to_string(), node: node.clone(), routes: routes.collect() });

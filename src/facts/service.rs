@@ -1,6 +1,6 @@
 //! Services of `type: LoadBalancer` and where their endpoints are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -216,8 +216,8 @@ impl Service {
 /// terminate but still serve count (KEP-1669), `publishNotReadyAddresses` makes all ready.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Endpoints {
-    /// Nodes with at least one serving endpoint.
-    pub nodes: BTreeSet<NodeName>,
+    /// Nodes with at least one serving endpoint, and how many there are.
+    pub nodes: BTreeMap<NodeName, u32>,
     /// At least one endpoint serves, on whatever node or without a node name.
     pub serving: bool,
     /// Endpoints exist at all, serving or not.

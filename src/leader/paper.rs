@@ -111,7 +111,9 @@ pub fn drain(snapshot: &mut Snapshot, node: &NodeName) -> Vec<ServiceKey> {
         Arc::make_mut(node).unschedulable = true;
     }
     let mut alone = Vec::new();
-    for (service, endpoints) in Arc::make_mut(&mut snapshot.endpoints).iter_mut().filter(|(_, endpoints)| endpoints.nodes.contains(node)) {
+    for (service, endpoints) in
+        Arc::make_mut(&mut snapshot.endpoints).iter_mut().filter(|(_, endpoints)| endpoints.nodes.contains_key(node))
+    {
         let mut left = Endpoints::clone(endpoints);
         left.nodes.remove(node);
         if left.nodes.is_empty() && snapshot.services.contains_key(service) {

@@ -67,8 +67,9 @@ fn apart(snapshot: &Snapshot, one: &Service, other: &Service) -> Option<Conflict
     if !local || one.selector == other.selector {
         return None;
     }
-    let nodes = [one, other].map(|service| snapshot.endpoints.get(&service.key).map(|endpoints| &endpoints.nodes));
-    let together = nodes.iter().all(|nodes| nodes.is_some_and(|nodes| nodes.len() == 1)) && nodes[0] == nodes[1];
+    let nodes =
+        [one, other].map(|service| snapshot.endpoints.get(&service.key).map(|endpoints| endpoints.nodes.keys().collect::<BTreeSet<_>>()));
+    let together = nodes.iter().all(|nodes| nodes.as_ref().is_some_and(|nodes| nodes.len() == 1)) && nodes[0] == nodes[1];
     (!together).then(|| Conflict::Apart(nodes.into_iter().flatten().flatten().cloned().collect()))
 }
 

@@ -142,7 +142,7 @@ impl<'a> View<'a> {
         if !announcers.nodes.is_empty() {
             Ok(announcers)
         } else if may {
-            Err(NotAnnounced::NoLocalEndpoint { nodes: endpoints.nodes.iter().map(ToString::to_string).collect() })
+            Err(NotAnnounced::NoLocalEndpoint { nodes: endpoints.nodes.keys().map(ToString::to_string).collect() })
         } else {
             Err(NotAnnounced::Excluded)
         }

@@ -135,7 +135,7 @@ fn candidate(config: &Config, services: &[&Service], group: &Group, node: &Node,
 
 /// Why the group should leave `node`, if there is a better one.
 fn leave(config: &Config, snapshot: &Snapshot, services: &[&Service], node: &Node, member: &LivingMember) -> Option<Departure> {
-    let serves = |service: &Service| snapshot.endpoints.get(&service.key).is_some_and(|endpoints| endpoints.nodes.contains(&node.name));
+    let serves = |service: &Service| snapshot.endpoints.get(&service.key).is_some_and(|endpoints| endpoints.nodes.contains_key(&node.name));
     match config.settings.on_cordon {
         _ if member.dataplane_unhealthy => Some(Departure::DataplaneUnhealthy),
         OnCordon::Move if node.unschedulable => Some(Departure::Cordoned),
@@ -206,7 +206,7 @@ pub fn may_announce(config: &Config, link: &Link) -> bool {
 pub(super) fn in_reach(service: &Service, endpoints: &Endpoints, node: &NodeName) -> bool {
     match service.traffic_policy {
         TrafficPolicy::Cluster => endpoints.serving,
-        TrafficPolicy::Local => endpoints.nodes.contains(node),
+        TrafficPolicy::Local => endpoints.nodes.contains_key(node),
     }
 }
 
@@ -219,7 +219,7 @@ pub fn reached(snapshot: &Snapshot, service: &Service, owner: &Owner) -> Result<
         None => Err(NotAnnounced::EndpointsUnknown),
         Some(endpoints) if !endpoints.serving => Err(NotAnnounced::NoServingEndpoint { any: endpoints.any }),
         Some(endpoints) if !in_reach(service, endpoints, &owner.node) => {
-            let nodes = endpoints.nodes.iter().map(ToString::to_string).collect();
+            let nodes = endpoints.nodes.keys().map(ToString::to_string).collect();
             Err(NotAnnounced::SharedElsewhere { node: owner.node.to_string(), nodes })
         }
         Some(_) => Ok(()),
@@ -244,7 +244,7 @@ fn mark_eligible(nodes: &mut BTreeMap<NodeName, Candidate>, snapshot: &Snapshot,
         candidate.eligible = most > 0 && served(name) == most;
     }
     let local = serving.iter().filter(|service| service.traffic_policy == TrafficPolicy::Local);
-    let holders: BTreeSet<String> = local.flat_map(|service| &endpoints(service).nodes).map(ToString::to_string).collect();
+    let holders: BTreeSet<String> = local.flat_map(|service| endpoints(service).nodes.keys()).map(ToString::to_string).collect();
     NotAnnounced::NoLocalEndpoint { nodes: holders.into_iter().collect() }
 }
 

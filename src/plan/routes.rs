@@ -47,6 +47,8 @@ struct Announced<'a> {
     address: IpAddr,
     advertisement: &'a BgpAdvertisement,
     wishes: Arc<Wishes>,
+    /// Serving endpoints on the node.
+    endpoints: u32,
 }
 
 fn routes(announced: &[Announced<'_>], peer: &BgpPeer) -> BTreeMap<Prefix, Route> {
@@ -64,7 +66,7 @@ fn routes(announced: &[Announced<'_>], peer: &BgpPeer) -> BTreeMap<Prefix, Route
 impl Announced<'_> {
     /// What a Service wishes for is put on its own addresses only: an aggregate is others', too.
     fn route(&self) -> (Prefix, Route) {
-        let Self { address, advertisement, wishes } = self;
+        let Self { address, advertisement, wishes, endpoints } = self;
         let prefix = aggregate(*address, advertisement);
         let mut route = Route { local_pref: advertisement.local_pref, prepend: advertisement.as_path_prepend, ..Route::default() };
         add(&mut route, &advertisement.communities);
@@ -72,6 +74,7 @@ impl Announced<'_> {
             add(&mut route, &wishes.communities);
             route.med = wishes.med;
             route.prepend = wishes.prepend.unwrap_or(route.prepend);
+            route.weight = wishes.weight.then_some(*endpoints).filter(|endpoints| *endpoints > 0);
         }
         (prefix, route)
     }
@@ -105,6 +108,7 @@ fn merge(into: &mut Route, other: Route) {
     into.communities.extend(other.communities);
     into.large_communities.extend(other.large_communities);
     into.local_pref = into.local_pref.max(other.local_pref);
+    into.weight = into.weight.max(other.weight);
     into.med = [into.med, other.med].into_iter().flatten().min();
     into.prepend = [into.prepend, other.prepend].into_iter().filter(|times| *times > 0).min().unwrap_or(0);
 }
@@ -124,8 +128,10 @@ impl<'a> View<'a> {
                     continue;
                 }
                 let (address, wishes) = (claim.address, Arc::new(Wishes::of(self.config, service)));
+                let endpoints = self.snapshot.endpoints.get(&service.key).and_then(|endpoints| endpoints.nodes.get(&node.name));
+                let endpoints = endpoints.copied().unwrap_or_default();
                 let each = advertisements.into_iter();
-                announced.extend(each.map(|advertisement| Announced { address, advertisement, wishes: Arc::clone(&wishes) }));
+                announced.extend(each.map(|advertisement| Announced { address, advertisement, wishes: Arc::clone(&wishes), endpoints }));
             }
         }
         announced

@@ -35,6 +35,8 @@ pub struct Inputs {
     /// A newer instance on this node announces what the node owns. Only this instance's own part is empty then: the node lives, and
     /// a plan without it would move its addresses.
     pub superseded: watch::Receiver<bool>,
+    /// This instance speaks for the node: it has had the Lease, or nobody can be asked who has it.
+    pub speaks: watch::Receiver<bool>,
 }
 
 /// Where the plan goes.
@@ -46,8 +48,8 @@ pub struct Outputs {
     pub l2: watch::Sender<Arc<Desired>>,
     /// Who would inherit the addresses of whom.
     pub heirs: watch::Sender<Arc<Heirs>>,
-    /// What BGP peers are told, from when this node is a member on: a session that came up before would make the router forget the
-    /// routes that it kept.
+    /// What BGP peers are told, from when this instance speaks for a member on: a session that came up before would make the router forget
+    /// the routes that it kept, and one beside that of an instance before would be refused.
     pub peers: watch::Sender<Option<Arc<Peers>>>,
 }
 
@@ -96,6 +98,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
         changed = inputs.living.changed() => changed,
         changed = inputs.links.changed() => changed,
         changed = inputs.superseded.changed() => changed,
+        changed = inputs.speaks.changed() => changed,
     }
 }
 
@@ -112,7 +115,7 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, known: &mut Kn
         l2_desired(&config, &snapshot, &living, &plan, &links, me)
     };
     set_if_changed(&outputs.l2, desired);
-    if outputs.peers.borrow().is_some() || living.members.contains_key(me) {
+    if *inputs.speaks.borrow_and_update() && living.members.contains_key(me) || outputs.peers.borrow().is_some() {
         let peers = bgp_desired(&config, &snapshot, &living, me);
         outputs.peers.send_if_modified(|known| {
             let changed = known.as_deref() != Some(&peers);

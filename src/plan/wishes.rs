@@ -4,6 +4,7 @@
 //! lanlord.dev/bgp-communities: 64512:100, no-export, vpn    # added to those of the advertisements; aliases are those of Community documents
 //! lanlord.dev/bgp-med: "50"                                 # MULTI_EXIT_DISC
 //! lanlord.dev/bgp-prepend: "2"                              # instead of asPathPrepend
+//! lanlord.dev/bgp-weight: endpoints                         # nodes get flows in proportion to their serving endpoints
 //! ```
 //!
 //! A value that cannot be read counts as not written, and is told.
@@ -25,6 +26,8 @@ pub struct Wishes {
     pub med: Option<u32>,
     /// How many times more our own AS stands in AS_PATH; `None`: as the advertisement says.
     pub prepend: Option<u8>,
+    /// The Link Bandwidth community tells how many serving endpoints a node has.
+    pub weight: bool,
 }
 
 impl Wishes {
@@ -60,6 +63,10 @@ fn read(config: &Config, service: &Service, mistakes: &mut Vec<String>) -> Wishe
         wishes.prepend = text.parse().ok().filter(|times| *times <= MOST_PREPENDED);
         let wrong = wishes.prepend.is_none();
         mistakes.extend(wrong.then(|| format!("annotation bgp-prepend: {text:?} is no number from 0 to {MOST_PREPENDED}")));
+    }
+    if let Some(text) = texts("bgp-weight") {
+        wishes.weight = text == "endpoints";
+        mistakes.extend((!wishes.weight).then(|| format!("annotation bgp-weight: {text:?} is no weight; write `endpoints`")));
     }
     wishes
 }

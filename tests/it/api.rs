@@ -443,7 +443,7 @@ async fn memory_is_not_used_when_the_server_answers_nor_when_it_is_foreign_broke
     };
     forgets("of another node", "pi2").await;
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replacen("\"format\":1", "\"format\":0", 1)).unwrap();
+    std::fs::write(&file, text.replacen("\"format\":2", "\"format\":1", 1)).unwrap();
     forgets("of another version", "pi1").await;
     std::fs::write(&file, &text[..text.len() / 2]).unwrap();
     forgets("half a file", "pi1").await;

@@ -63,6 +63,11 @@ fn attributes_are_those_of_the_peers_as() {
     let internal = attributes(64512, false, &route);
     assert_eq!((internal.local_pref, internal.med, internal.as_path), (Some(200), Some(5), Some(vec![])));
     assert_eq!(attributes(64512, false, &plain()).local_pref, Some(100));
+    // A Gbit/s for each endpoint, as IEEE 754 in octets; AS_TRANS stands for an AS of four.
+    let weighed = attributes(64600, false, &Route { weight: Some(3), ..plain() }).others;
+    assert_eq!(weighed[0].value, [[0x40, 0x04, 0xfc, 0x58], 375e6_f32.to_be_bytes()].concat());
+    assert_eq!((weighed[0].kind, weighed[0].flags, weighed.len()), (16, 0xc0, 1));
+    assert_eq!(attributes(4_200_000_000, false, &Route { weight: Some(1), ..plain() }).others[0].value[2..4], [0x5b, 0xa0]);
     // RFC 8326 §4.2.
     let leaving = attributes(64512, true, &route);
     assert_eq!((leaving.local_pref, &leaving.communities[..]), (Some(0), &[GRACEFUL_SHUTDOWN, 0xffff_ff01][..]));

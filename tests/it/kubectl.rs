@@ -71,7 +71,8 @@ fn service(service: &Service) -> Value {
 fn slice(key: &ServiceKey, endpoints: &Endpoints) -> Value {
     let serving =
         |node: Option<&str>| json!({"addresses": ["10.42.0.9"], "nodeName": node, "conditions": {"ready": true, "serving": true}});
-    let mut list: Vec<Value> = endpoints.nodes.iter().map(|node| serving(Some(node.as_str()))).collect();
+    let each = endpoints.nodes.iter().flat_map(|(node, count)| std::iter::repeat_n(node, *count as usize));
+    let mut list: Vec<Value> = each.map(|node| serving(Some(node.as_str()))).collect();
     if endpoints.serving && list.is_empty() {
         list.push(serving(None));
     }

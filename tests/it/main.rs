@@ -42,6 +42,7 @@ mod plan;
 mod plan_command;
 mod planner;
 mod pools;
+mod router_config;
 mod rules_assignment;
 mod rules_bgp;
 mod rules_config;

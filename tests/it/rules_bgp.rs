@@ -71,7 +71,12 @@ fn told(config: &str, objects: &[Value]) -> Vec<String> {
         for route in peer["routes"].as_array().unwrap() {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
             let mut line = format!("{}@{} {}", text(&peer["name"]), text(&peer["node"]), text(&route["prefix"]));
-            let defaults = [("pref", "localPref", json!(100)), ("med", "med", Value::Null), ("prepend", "prepend", json!(0))];
+            let defaults = [
+                ("pref", "localPref", json!(100)),
+                ("med", "med", Value::Null),
+                ("prepend", "prepend", json!(0)),
+                ("weight", "weight", Value::Null),
+            ];
             for (name, field, default) in defaults {
                 if !route[field].is_null() && route[field] != default {
                     line += &format!(" {name}={}", route[field]);
@@ -397,7 +402,8 @@ fn a_service_s_own_wishes_are_put_on_its_addresses_but_not_on_aggregates() {
     let community = document("Community", "names", "communities: [{name: vpn, value: '64512:9'}]");
     let config = |spec: &str| pools() + &routers() + &community + &bgp("r", spec);
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [&'a str]);
-    let table: [Row; 5] = [
+    let table: [Row; 6] = [
+        (&[("lanlord.dev/bgp-weight", "endpoints")], "peers: [ex]", &["ex 10.1.0.0/32 weight=1", "ex 10.1.0.1/32"]),
         (
             &[("lanlord.dev/bgp-communities", "vpn, no-export,large:1:2:3")],
             "peers: [ex], communities: ['1:1']",
@@ -407,7 +413,12 @@ fn a_service_s_own_wishes_are_put_on_its_addresses_but_not_on_aggregates() {
         (&[("lanlord.dev/bgp-prepend", "2")], "peers: [ex], asPathPrepend: 5", &["ex 10.1.0.0/32 prepend=2", "ex 10.1.0.1/32 prepend=5"]),
         (&[("lanlord.dev/bgp-prepend", "0")], "peers: [ex], asPathPrepend: 5", &["ex 10.1.0.0/32", "ex 10.1.0.1/32 prepend=5"]),
         (
-            &[("lanlord.dev/bgp-med", "50"), ("lanlord.dev/bgp-communities", "1:1"), ("lanlord.dev/bgp-prepend", "2")],
+            &[
+                ("lanlord.dev/bgp-med", "50"),
+                ("lanlord.dev/bgp-communities", "1:1"),
+                ("lanlord.dev/bgp-prepend", "2"),
+                ("lanlord.dev/bgp-weight", "endpoints"),
+            ],
             "peers: [ex], aggregationLength: 24",
             &["ex 10.1.0.0/24"],
         ),
@@ -419,6 +430,7 @@ fn a_service_s_own_wishes_are_put_on_its_addresses_but_not_on_aggregates() {
         ("bgp-communities", "1:1,nonsense", "annotation bgp-communities: \"nonsense\" is no community"),
         ("bgp-med", "-1", "annotation bgp-med: \"-1\" is no number from 0 to 4294967295"),
         ("bgp-prepend", "11", "annotation bgp-prepend: \"11\" is no number from 0 to 10"),
+        ("bgp-weight", "5", "annotation bgp-weight: \"5\" is no weight; write `endpoints`"),
     ] {
         let objects = wishing(&[(&format!("lanlord.dev/{annotation}"), value)]);
         assert_announced(annotation, &config(""), &objects, &[&format!("a -: {why}"), "b -"]);

@@ -183,8 +183,10 @@ impl World {
     }
 
     pub(crate) fn endpoints(&mut self, name: &str, nodes: &[&str]) {
-        let nodes: BTreeSet<NodeName> = nodes.iter().map(|node| NodeName::new(node)).collect();
-        let endpoints = Endpoints { serving: !nodes.is_empty(), any: true, nodes };
+        let mut endpoints = Endpoints { serving: !nodes.is_empty(), any: true, ..Endpoints::default() };
+        for node in nodes {
+            *endpoints.nodes.entry(NodeName::new(node)).or_default() += 1;
+        }
         Arc::make_mut(&mut self.snapshot.endpoints).insert(key(name), Arc::new(endpoints));
     }
 

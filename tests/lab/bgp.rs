@@ -68,6 +68,7 @@ fn rich() -> Route {
         communities: [(64512 << 16) + 7, 0xffff_ff01].into(),
         large_communities: [(64512, 1, 2)].into(),
         prepend: 1,
+        weight: None,
     }
 }
 
@@ -192,6 +193,28 @@ fn ibgp_has_local_preference_and_no_as_path() {
     assert_eq!(attributes(&frr.path("203.0.113.1/32")), expected);
     let hops = format!("fd77::1 {}", link_local(&node));
     assert_eq!(attributes(&frr.path("2001:db8::1/128")), ["Local", "IGP", "null", "100", "null", "null", &hops]);
+}
+
+#[test]
+fn a_router_spreads_flows_by_the_weights_that_the_nodes_tell() {
+    let lan = Lan::new();
+    let (router, nodes) = (lan.host(2), [lan.host(1), lan.host(3)]);
+    let _frr = Frr::run(&router, &[("bgpd", &frr_config(&["10.77.0.1", "10.77.0.3"], "64600", ""))]);
+    let agents = nodes.each_ref().map(BgpAgent::start);
+    for (agent, weight) in agents.iter().zip([3, 1]) {
+        let route = Route { weight: Some(weight), ..plain() };
+        agent.want([("frr", with(session("10.77.0.2"), &[("203.0.113.1/32", &route)]))]);
+        agent.comes_up("frr");
+    }
+    let ways = || router.ip("-4 route show 203.0.113.1");
+    let weight = |hop: &str| {
+        let words: Vec<String> = ways().lines().find(|line| line.contains(hop))?.split_whitespace().map(ToOwned::to_owned).collect();
+        words.iter().skip_while(|word| *word != "weight").nth(1)?.parse::<u32>().ok()
+    };
+    let told = || weight("via 10.77.0.1 ").zip(weight("via 10.77.0.3 "));
+    within(10 * SECOND, "the kernel sends three flows here for one there", || {
+        told().is_some_and(|(one, other)| one > 2 * other && one < 4 * other)
+    });
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod flood;
 mod handover;
 mod link;
 mod ndp;
+mod router_config;
 mod support;

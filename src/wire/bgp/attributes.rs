@@ -179,6 +179,16 @@ impl Attributes {
     }
 }
 
+/// The Link Bandwidth extended community (draft-ietf-idr-link-bandwidth §2), in octets per second: the share of flows that a router sends
+/// over this route, among equal ones that all say so.
+pub fn link_bandwidth(asn: u32, octets_per_second: f32) -> Other {
+    // Non-transitive, of a two-octet AS (RFC 4360 §3.1).
+    let mut value = vec![0x40, 0x04];
+    value.extend(u16::try_from(asn).unwrap_or(AS_TRANS).to_be_bytes());
+    value.extend(octets_per_second.to_be_bytes());
+    Other { flags: OPTIONAL | TRANSITIVE, kind: EXTENDED_COMMUNITIES, value }
+}
+
 /// Appends one attribute. A value that not even the extended length can hold makes the message too long, which its encoder notices.
 pub(super) fn encode(flags: u8, kind: u8, value: &[u8], bytes: &mut Vec<u8>) {
     match u8::try_from(value.len()) {

@@ -18,7 +18,7 @@ mod update;
 
 use crate::addr::Family;
 
-pub use self::attributes::{Attributes, LargeCommunity, Origin, Other, Segment, SegmentKind};
+pub use self::attributes::{Attributes, LargeCommunity, Origin, Other, Segment, SegmentKind, link_bandwidth};
 pub use self::capability::{Capability, ExtendedNextHop, RestartFamily};
 pub use self::nlri::{NextHop, Nlri, Reachable, encoded_length};
 pub use self::notification::{Code, Notification};

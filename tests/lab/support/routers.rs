@@ -109,6 +109,17 @@ impl Frr {
         assert!(!output.contains('%'), "{output}");
     }
 
+    /// A whole `frr.conf`, given as a person would; what FRR does not take of it.
+    pub(crate) fn load(&self, config: &str) -> String {
+        let file = self.folder.path().join("frr.conf");
+        fs::write(&file, config).unwrap();
+        let mut command = Command::new("vtysh");
+        let output = command.arg("--vty_socket").arg(self.folder.path().join("run")).arg("-f").arg(file).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        // It reports each line that it reads a block of.
+        said.lines().filter(|line| !line.contains("Configuration Read in Took")).collect::<Vec<_>>().join("\n")
+    }
+
     /// The only path to a prefix; null if there is none.
     pub(crate) fn path(&self, prefix: &str) -> Value {
         let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
@@ -153,15 +164,33 @@ impl Bird {
 
     /// With this configuration, beside router id and devices.
     pub(crate) fn run(namespace: &Namespace, config: &str) -> Self {
+        Self::run_whole(namespace, &Self::whole(config))
+    }
+
+    /// With a whole `bird.conf`.
+    pub(crate) fn run_whole(namespace: &Namespace, config: &str) -> Self {
         let mut bird = Self { daemon: None, folder: tempfile::tempdir().unwrap() };
         bird.write(config);
         bird.restart(namespace);
         bird
     }
 
+    /// What BIRD does not take of a whole `bird.conf`.
+    pub(crate) fn check(config: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bird.conf");
+        fs::write(&file, config).unwrap();
+        let output = Command::new("/usr/sbin/bird").arg("-p").arg("-c").arg(file).output().unwrap();
+        assert!(output.status.success() || !output.stderr.is_empty(), "BIRD says why");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn whole(config: &str) -> String {
+        format!("router id 10.77.0.2;\nprotocol device {{}}\n{config}\n")
+    }
+
     fn write(&self, config: &str) {
-        let all = format!("router id 10.77.0.2;\nprotocol device {{}}\n{config}\n");
-        fs::write(self.folder.path().join("bird.conf"), all).unwrap();
+        fs::write(self.folder.path().join("bird.conf"), config).unwrap();
     }
 
     /// kill -9.
@@ -195,7 +224,7 @@ impl Bird {
 
     /// Another configuration.
     pub(crate) fn change(&self, config: &str) {
-        self.write(config);
+        self.write(&Self::whole(config));
         let answer = self.ask("configure");
         assert!(answer.contains("Reconfigur"), "{answer}");
     }
