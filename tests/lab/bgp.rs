@@ -524,6 +524,21 @@ fn who_leaves_says_so_takes_its_routes_back_and_then_ends_the_session() {
 }
 
 #[test]
+fn who_leaves_ends_even_if_the_router_dies_meanwhile() {
+    let (_lan, node, router) = two();
+    let mut frr = frr(&router, "64600", "");
+    let agent = BgpAgent::start(&node);
+    agent.want([("frr", with(session("10.77.0.2"), &[("203.0.113.1/32", &plain())]))]);
+    agent.comes_up("frr");
+    eventually("the route is there", || in_kernel(&router, "bgp").len() == 1);
+    let leaving = std::thread::spawn(|| agent.leave());
+    eventually("RFC 8326", || text(&frr.path("203.0.113.1/32")["community"]["string"]).contains("graceful-shutdown"));
+    frr.kill("bgpd");
+    eventually("nobody is waited for any more", || leaving.is_finished());
+    leaving.join().unwrap();
+}
+
+#[test]
 fn a_router_that_restarts_and_a_link_that_is_cut_come_back_with_all_routes() {
     let lan = Lan::new();
     let ((node, port), router) = (lan.host_and_port(1), lan.host(2));
