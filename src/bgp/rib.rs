@@ -1,9 +1,9 @@
 //! Adj-RIB-Out of one session (RFC 4271 §3.2): the routes that are wanted, those the peer was told, and the messages in between.
 //!
 //! The difference is worked out anew from the whole wanted set whenever that changes; [`AdjRibOut::next`] gives one message at a time, so
-//! a peer that reads slowly costs no memory. Withdrawals come first, then announcements grouped by equal attributes, then the marks that
-//! everything of a family has been told: End-of-RIB (RFC 4724 §2) and EoRR (RFC 7313 §4). Nothing waits for a
-//! MinRouteAdvertisementInterval (RFC 4271 §9.2.1.1): a failover cannot, and routers of our kind set it to 0.
+//! a peer that reads slowly costs no memory. Withdrawals come first, then announcements grouped by equal attributes, then withdrawals of
+//! what those replace, then the marks that everything of a family has been told: End-of-RIB (RFC 4724 §2) and EoRR (RFC 7313 §4). Nothing
+//! waits for a MinRouteAdvertisementInterval (RFC 4271 §9.2.1.1): a failover cannot, and routers of our kind set it to 0.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,10 +20,14 @@ pub(super) struct AdjRibOut {
     told: BTreeMap<Prefix, Arc<Attributes>>,
     /// Told and not wanted.
     withdraw: BTreeSet<Prefix>,
+    /// Likewise, but a prefix around it or within it is still to be announced: until then it is the only way to its addresses.
+    replaced: BTreeSet<Prefix>,
     /// Wanted and not told, or told with other attributes.
     announce: BTreeMap<(Family, Arc<Attributes>), BTreeSet<Prefix>>,
     /// Told, and to be told again because the peer asked.
     again: BTreeSet<Prefix>,
+    /// Families whose told prefixes are all in `again`: one more request changes nothing, so that a flood of them costs nothing.
+    all_again: BTreeSet<Family>,
     /// Families whose End-of-RIB is owed.
     end_of_rib: BTreeSet<Family>,
     /// Families that were asked for again by a peer that wants to see the beginning.
@@ -52,7 +56,7 @@ impl AdjRibOut {
 
     /// How many it is still to be told of.
     pub(super) fn pending(&self) -> usize {
-        self.withdraw.len() + self.announce.values().map(BTreeSet::len).sum::<usize>()
+        self.withdraw.len() + self.replaced.len() + self.announce.values().map(BTreeSet::len).sum::<usize>()
     }
 
     /// Routes that fit into no message.
@@ -105,6 +109,10 @@ impl AdjRibOut {
                 self.announce.entry((family(*prefix), Arc::clone(attributes))).or_default().insert(*prefix);
             }
         }
+        let new: BTreeSet<Prefix> = self.announce.values().flatten().filter(|prefix| !self.told.contains_key(prefix)).copied().collect();
+        let lengths: BTreeSet<u8> = new.iter().map(|prefix| prefix.length()).collect();
+        self.replaced = self.withdraw.iter().filter(|prefix| overlaps(**prefix, &new, &lengths)).copied().collect();
+        self.withdraw.retain(|prefix| !self.replaced.contains(prefix));
     }
 
     /// The peer asks for all routes of a family again (RFC 2918 §4); `enhanced`: it wants to see where they begin and end (RFC 7313 §4.1).
@@ -113,12 +121,14 @@ impl AdjRibOut {
             self.asked_early.insert(of);
             return;
         }
-        self.again.extend(self.told.keys().filter(|prefix| family(**prefix) == of));
         if enhanced {
             self.begin.insert(of);
             self.refreshing.insert(of);
         }
-        self.compare();
+        if self.all_again.insert(of) {
+            self.again.extend(self.told.keys().filter(|prefix| family(**prefix) == of));
+            self.compare();
+        }
     }
 
     /// The next message and its length; what it says counts as told.
@@ -126,7 +136,11 @@ impl AdjRibOut {
         if let Some(family) = self.begin.pop_first() {
             return Some(mark(family, RefreshSubtype::Begin));
         }
-        if let Some((update, length)) = self.next_withdrawal(context).or_else(|| self.next_announcement(context)) {
+        let update = self.next_withdrawal(context).or_else(|| self.next_announcement(context)).or_else(|| {
+            self.withdraw = std::mem::take(&mut self.replaced);
+            self.next_withdrawal(context)
+        });
+        if let Some((update, length)) = update {
             return Some((Message::Update(update), length));
         }
         // Nothing is left to be told, of no family.
@@ -154,6 +168,7 @@ impl AdjRibOut {
         let mut entry = self.announce.first_entry()?;
         let (family, attributes) = entry.key().clone();
         let (update, length) = context.announce(family, &attributes, entry.get().iter().copied())?;
+        self.all_again.remove(&family);
         for prefix in announced(&update) {
             entry.get_mut().remove(&prefix);
             self.again.remove(&prefix);
@@ -164,6 +179,13 @@ impl AdjRibOut {
         }
         Some((update, length))
     }
+}
+
+/// Whether one of `all`, which have these `lengths`, is around `prefix` or within it.
+fn overlaps(prefix: Prefix, all: &BTreeSet<Prefix>, lengths: &BTreeSet<u8>) -> bool {
+    let around = |length: &u8| ipnet::IpNet::new(prefix.first(), *length).is_ok_and(|net| all.contains(&Prefix::new(net)));
+    // By address, then by length: the next one is within if any is.
+    all.range(prefix..).next().is_some_and(|next| prefix.contains(next.first())) || lengths.range(..prefix.length()).any(around)
 }
 
 /// BoRR or EoRR, and its length.

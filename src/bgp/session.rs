@@ -150,7 +150,7 @@ impl Session {
             self.status.lost += 1;
         }
         if let Reason::Failed(failure) = &reason {
-            self.status.last_failure = Some(failure.clone());
+            (self.status.failed, self.status.last_failure) = (true, Some(failure.clone()));
         }
         // A dial that had to be repeated leaves the state as it is.
         if from != to {
@@ -223,7 +223,7 @@ impl Session {
             self.send(Message::Notification(notification), now, out);
         }
         self.release(now, out);
-        self.connect_retry_counter = 0;
+        (self.connect_retry_counter, self.status.failed) = (0, false);
         self.timers.forget_waits();
         self.left_out.clear();
         self.enter(State::Idle, Reason::Unwanted, out);
@@ -499,7 +499,8 @@ impl Machine for Session {
                 if self.connection.is_some() {
                     self.connect_retry_counter += 1;
                     self.timers.wait_longer();
-                    self.status.last_failure = Some(Failure::Connection(NoConnection::Unanswered));
+                    let unanswered = Failure::Connection(NoConnection::Unanswered);
+                    (self.status.failed, self.status.last_failure) = (true, Some(unanswered));
                 }
                 self.release(now, out);
                 self.connect(Reason::Retry, now, out);

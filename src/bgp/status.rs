@@ -30,6 +30,10 @@ pub struct Status {
 pub struct PeerStatus {
     /// Its address and port; `None`: it is not spoken with.
     pub remote: Option<SocketAddr>,
+    /// The link of a link-local `remote`.
+    pub zone: Option<LinkName>,
+    /// The device that it is reached through, if one is configured.
+    pub vrf: Option<LinkName>,
     /// The session.
     pub session: SessionStatus,
     /// Since when its state is as it is.
@@ -215,8 +219,10 @@ pub struct SessionStatus {
     pub state: State,
     /// From the peer's OPEN on.
     pub agreed: Option<Agreed>,
-    /// ConnectRetryCounter: failures since the session is wanted.
+    /// ConnectRetryCounter (RFC 4271 §8): failures since the session is wanted, without those that it does not count.
     pub connect_retry_counter: u32,
+    /// `last_failure` is of the session as it is wanted now.
+    pub failed: bool,
     /// Until the next attempt.
     pub retry_in: Option<Duration>,
     /// Until the peer counts as lost.

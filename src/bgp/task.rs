@@ -229,7 +229,10 @@ impl Shell {
         if *inputs.superseded.borrow_and_update() && !self.is_over() {
             self.feed(Input::Event(Event::Silence), now);
         }
-        if self.desired.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &desired)) {
+        // Every host has a loopback link. Before that is seen nothing has a next hop, and a session that came up would tell End-of-RIB for
+        // routes that it has left out: a router that kept them drops them (RFC 4724 §4.2).
+        let known = !self.links.links.is_empty();
+        if known && self.desired.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &desired)) {
             self.desired = Some(Arc::clone(&desired));
             self.changed = true;
             self.feed(Input::Set(desired), now);
@@ -242,8 +245,13 @@ impl Shell {
     fn look_at_links(&mut self, now: Instant) {
         let mut moved = Vec::new();
         for (key, transport) in transports(self.driver.machine()) {
-            let Some((place, line)) = self.places.get_mut(key).zip(self.lines.get(key)) else { continue };
-            let is = Place::of(place.local, transport, &self.links);
+            let place = self.places.get_mut(key).filter(|place| place.remote == transport.remote);
+            let Some((place, line)) = place.zip(self.lines.get(key)) else { continue };
+            let mut is = Place::of(place.local, transport, &self.links);
+            if is.link.is_none() {
+                // A link that goes, or the address that made it the way to the peer, takes packets with it: BFD has to notice, not to end.
+                (is.link, is.on_link) = (place.link.clone(), place.on_link);
+            }
             if *place != is {
                 moved.push((key.clone(), session::Event::NextHopsChanged { connection: line.number, next_hops: is.next_hops }));
                 *place = is;
@@ -276,7 +284,7 @@ impl Shell {
     fn bfd_key(&self, peer: &PeerKey, desired: &Desired) -> Option<SessionKey> {
         desired.bfd.as_ref()?;
         let session = desired.session.as_ref()?;
-        let place = self.places.get(peer)?;
+        let place = self.places.get(peer).filter(|place| place.remote == session.transport.remote)?;
         let (link, _) = place.link.clone()?;
         let port = if place.on_link { BFD_PORTS.0 } else { BFD_PORTS.1 };
         Some(SessionKey { link, peer: session.transport.remote, port })
@@ -409,7 +417,11 @@ impl Shell {
                     let connection = line.number;
                     self.tell(peer.clone(), session::Event::Writable { connection }, now);
                 }
-                Err(error) => return self.closed(peer, no_connection(&error), now),
+                Err(error) => {
+                    // What the peer said before it hung up says why: a NOTIFICATION, as a rule.
+                    self.listen(peer, now);
+                    return self.closed(peer, no_connection(&error), now);
+                }
             }
         }
         true
@@ -536,10 +548,12 @@ impl Shell {
         let mut status = Status { at: now, peers: BTreeMap::new() };
         for (key, desired, session) in self.driver.machine().status(now) {
             let place = self.places.get(key);
-            let remote = desired.session.as_ref().map(|session| SocketAddr::new(session.transport.remote, session.transport.port));
+            let transport = desired.session.as_ref().map(|session| &session.transport);
             let bfd = self.bfd_key(key, desired).map(|key| self.bfd.sessions.get(&key).cloned().unwrap_or_default());
             let mut shown = PeerStatus {
-                remote,
+                remote: transport.map(|transport| SocketAddr::new(transport.remote, transport.port)),
+                zone: transport.and_then(|transport| transport.link.clone()),
+                vrf: transport.and_then(|transport| transport.vrf.clone()),
                 session,
                 since: self.since.get(key).copied(),
                 local: place.map(|place| place.local),
@@ -597,7 +611,7 @@ pub fn figures(status: &Status) -> BTreeMap<PeerLabels, PeerFigures> {
             established: session.established,
             lost: session.lost,
         };
-        Some((PeerLabels { peer: peer.remote? }, figures))
+        Some((PeerLabels { peer: peer.remote?, link: peer.zone.clone(), vrf: peer.vrf.clone() }, figures))
     };
     status.peers.values().filter_map(figures).collect()
 }

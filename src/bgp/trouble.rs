@@ -33,7 +33,7 @@ pub fn troubles(desired: &Desired, status: &PeerStatus) -> Vec<Trouble> {
     let Some(session) = &desired.session else { return Vec::new() };
     if status.session.state != State::Established {
         // What went wrong before the session was wanted in this way says nothing.
-        let failure = status.session.last_failure.iter().filter(|_| status.session.connect_retry_counter > 0);
+        let failure = status.session.last_failure.iter().filter(|_| status.session.failed);
         return failure.map(|failure| trouble(NO_SESSION, failure.to_string(), of_failure(failure, session, status))).collect();
     }
     let mut all: Vec<Trouble> = without_bfd(session, status).into_iter().collect();

@@ -79,9 +79,10 @@ impl Context {
         Some((update, length))
     }
 
-    /// An UPDATE that withdraws as many of `prefixes` as fit, in the form that announced them, and its length.
+    /// An UPDATE that withdraws as many of `prefixes` as fit, and its length: in the form that announces them, and IPv4 prefixes that have no
+    /// next hop any more in the one that every peer understands (RFC 4271 §4.3).
     pub(super) fn withdraw(&self, family: Family, prefixes: impl Iterator<Item = Prefix>) -> Option<(Update, usize)> {
-        let plain = matches!(self.next_hop(family), Some(NextHop::V4(_)));
+        let plain = family == Family::V4 && matches!(self.next_hop(family), Some(NextHop::V4(_)) | None);
         let mut update = Update { unreachable: (!plain).then(|| Nlri::none(family)), ..Update::default() };
         let (nlri, length) = self.fill(&update, family, prefixes)?;
         match (&mut update.unreachable, nlri) {

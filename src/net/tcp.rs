@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{MsgFlags, recv};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -23,6 +23,9 @@ use crate::facts::LinkName;
 const CS6: u32 = 0xc0;
 /// What is sent and not acknowledged for so long ends the connection; longer than hold times, which end it sooner where there are any.
 const USER_TIMEOUT: Duration = Duration::from_secs(480);
+/// After so long without anything from the peer the kernel asks whether it still knows the connection. Without hold time (RFC 4271 §4.4)
+/// nobody else does, and a router that was switched off and on would never be dialled again.
+const IDLE: Duration = Duration::from_secs(20);
 /// `TCP_MD5SIG_MAXKEYLEN`
 pub const LONGEST_KEY: usize = 80;
 
@@ -68,6 +71,7 @@ impl Connection {
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(IDLE))?;
         set_ttl(&socket, dial)?;
         if let Some(device) = dial.device {
             socket.bind_device(Some(device.as_str().as_bytes())).map_err(|error| said(&error, || format!("device {device}")))?;

@@ -13,7 +13,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::facts::{NodeName, ServiceKey};
+use crate::facts::{LinkName, NodeName, ServiceKey};
 
 /// UDP ports of BFD with routers (RFC 5881 §4, RFC 5883 §5).
 const ROUTER_PORTS: [u16; 2] = [3784, 4784];
@@ -74,6 +74,16 @@ pub struct SessionLabels {
     pub port: u16,
 }
 
+impl SessionLabels {
+    /// A link-local address means nothing without its link.
+    fn router(&self) -> String {
+        match self.peer {
+            IpAddr::V6(peer) if peer.is_unicast_link_local() => format!("{peer}%{}", self.link),
+            IpAddr::V4(_) | IpAddr::V6(_) => self.peer.to_string(),
+        }
+    }
+}
+
 /// How it goes; packets since it was configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SessionFigures {
@@ -92,10 +102,25 @@ pub struct SessionFigures {
 }
 
 /// A BGP peer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PeerLabels {
     /// Its address and TCP port.
     pub peer: SocketAddr,
+    /// The link of a link-local address: routers often have the same one on all theirs.
+    pub link: Option<LinkName>,
+    /// The device it is reached through; no label where none is set.
+    pub vrf: Option<LinkName>,
+}
+
+impl PeerLabels {
+    fn words(&self) -> Vec<(&'static str, String)> {
+        let peer = match &self.link {
+            Some(link) => format!("[{}%{link}]:{}", self.peer.ip(), self.peer.port()),
+            None => self.peer.to_string(),
+        };
+        let vrf = self.vrf.as_ref().map(|vrf| ("vrf", vrf.to_string()));
+        std::iter::once(("peer", peer)).chain(vrf).collect()
+    }
 }
 
 /// BGP messages of each type.
@@ -399,7 +424,7 @@ impl Figures {
         // MetalLB knows BFD with routers only.
         let routers = |figure: fn(&SessionFigures) -> u64| {
             let sessions = self.sessions.iter().filter(|(labels, _)| ROUTER_PORTS.contains(&labels.port));
-            sessions.map(move |(labels, figures)| ([("peer", labels.peer.to_string())], figure(figures) as f64))
+            sessions.map(move |(labels, figures)| ([("peer", labels.router())], figure(figures) as f64))
         };
         rows.gauges("metallb_bfd_session_up", "1 if the session is Up", routers(|figures| u64::from(figures.up)))?;
         rows.untyped("metallb_bfd_control_packet_input", "Control packets taken", routers(|figures| figures.received))?;
@@ -411,9 +436,7 @@ impl Figures {
 
 impl Figures {
     fn peers(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
-        let of = |figure: fn(&PeerFigures) -> u64| {
-            self.peers.iter().map(move |(labels, figures)| ([("peer", labels.peer.to_string())], figure(figures) as f64))
-        };
+        let of = |figure: fn(&PeerFigures) -> u64| self.peers.iter().map(move |(labels, figures)| (labels.words(), figure(figures) as f64));
         rows.gauges("metallb_bgp_session_up", "1 if the BGP session is Established", of(|peer| u64::from(peer.up)))?;
         rows.gauges("metallb_bgp_announced_prefixes_total", "Routes that the peer was told", of(|peer| peer.announced))?;
         rows.gauges("metallb_bgp_pending_prefixes_total", "Routes that the peer is still to be told of", of(|peer| peer.pending))?;
@@ -538,6 +561,37 @@ mod tests {
         }
     }
 
+    fn labels(peer: &str, link: Option<&str>, vrf: Option<&str>) -> PeerLabels {
+        PeerLabels { peer: peer.parse().unwrap(), link: link.map(LinkName::new), vrf: vrf.map(LinkName::new) }
+    }
+
+    #[test]
+    fn routers_with_the_same_address_are_not_taken_for_one() {
+        let metrics = Metrics::new();
+        metrics.update(|figures| {
+            for (announced, vrf) in [(1, None), (2, Some("red")), (3, Some("blue"))] {
+                figures.peers.insert(labels("10.0.0.1:179", None, vrf), PeerFigures { announced, ..PeerFigures::default() });
+            }
+            for (announced, link) in [(4, "eth0"), (5, "eth1")] {
+                figures.peers.insert(labels("[fe80::1]:179", Some(link), None), PeerFigures { announced, ..PeerFigures::default() });
+                let labels = SessionLabels { peer: "fe80::1".parse().unwrap(), link: link.to_owned(), port: 3784 };
+                figures.sessions.insert(labels, SessionFigures { ups: announced, ..SessionFigures::default() });
+            }
+        });
+        let text = metrics.text();
+        for line in [
+            "metallb_bgp_announced_prefixes_total{peer=\"10.0.0.1:179\"} 1.0",
+            "metallb_bgp_announced_prefixes_total{peer=\"10.0.0.1:179\",vrf=\"red\"} 2.0",
+            "metallb_bgp_announced_prefixes_total{peer=\"10.0.0.1:179\",vrf=\"blue\"} 3.0",
+            "metallb_bgp_announced_prefixes_total{peer=\"[fe80::1%eth0]:179\"} 4.0",
+            "metallb_bgp_announced_prefixes_total{peer=\"[fe80::1%eth1]:179\"} 5.0",
+            "metallb_bfd_session_up_events{peer=\"fe80::1%eth0\"} 4.0",
+            "metallb_bfd_session_up_events{peer=\"fe80::1%eth1\"} 5.0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+        }
+    }
+
     #[test]
     fn bgp_peers_have_the_names_of_metallb() {
         let metrics = Metrics::new();
@@ -545,7 +599,7 @@ mod tests {
             let sent = BgpMessages { opens: 1, updates: 2, notifications: 3, keepalives: 4, route_refreshes: 5 };
             let received = BgpMessages { opens: 6, updates: 7, notifications: 8, keepalives: 9, route_refreshes: 10 };
             let peer = PeerFigures { up: true, announced: 11, pending: 12, sent, received, faults: 13, established: 14, lost: 15 };
-            figures.peers.insert(PeerLabels { peer: "[fd00::1]:179".parse().unwrap() }, peer);
+            figures.peers.insert(labels("[fd00::1]:179", None, None), peer);
         });
         let text = metrics.text();
         for (name, value) in [

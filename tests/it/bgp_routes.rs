@@ -200,6 +200,66 @@ fn a_route_refresh_tells_everything_again_between_its_marks() {
 }
 
 #[test]
+fn a_flood_of_requests_costs_little_more_than_one() {
+    let mut world = World::at(Established, Desired { routes: many(20_000, &plain()), ..desired(parameters()) });
+    while world.status().pending > 0 {
+        world.writable();
+    }
+    world.writable();
+    world.out.clear();
+    #[expect(clippy::disallowed_methods, reason = "this measures how long a peer can keep the task busy")]
+    let start = std::time::Instant::now();
+    // As many as one read holds.
+    for _ in 0..2800 {
+        world.receives(Message::RouteRefresh(request(Family::V4)));
+    }
+    let took = start.elapsed();
+    assert!(took < SECOND * 5, "{took:?}: the other peers wait all the time");
+    let mut messages = world.messages();
+    while messages.last() != Some(&refresh_of(Family::V4, RefreshSubtype::End)) {
+        world.writable();
+        let more = world.messages();
+        assert!(!more.is_empty(), "the end is never told");
+        messages.extend(more);
+    }
+    let last = messages.iter().rposition(|message| *message == refresh_of(Family::V4, RefreshSubtype::Begin)).unwrap();
+    let told = |message: &Message| if let Message::Update(update) = message { update.nlri.len() } else { 0 };
+    assert_eq!(messages[last..].iter().map(told).sum::<usize>(), 20_000, "all of them after the last request");
+    assert!(messages.iter().map(told).sum::<usize>() <= 40_000);
+}
+
+#[test]
+fn a_prefix_that_replaces_another_is_told_before_that_goes() {
+    let hosts = || routes([("203.0.113.1/32", plain()), ("203.0.113.2/32", plain()), ("198.51.100.1/32", plain())]);
+    let aggregate = || routes([("203.0.113.0/24", plain())]);
+    let words = |world: &mut World| {
+        let list = |sign: &str, nets: &[ipnet::Ipv4Net]| nets.iter().map(|net| format!("{sign}{net}")).collect::<Vec<_>>();
+        world.updates().iter().flat_map(|it| [list("-", &it.withdrawn), list("+", &it.nlri)].concat()).collect::<Vec<_>>().join(" ")
+    };
+    let mut world = World::at(Established, Desired { routes: hosts(), ..desired(parameters()) });
+    world.writable();
+    world.set(|desired| desired.routes = aggregate());
+    assert_eq!(words(&mut world), "-198.51.100.1/32 +203.0.113.0/24 -203.0.113.1/32 -203.0.113.2/32");
+    world.writable();
+    world.set(|desired| desired.routes = hosts());
+    assert_eq!(words(&mut world), "+198.51.100.1/32 +203.0.113.1/32 +203.0.113.2/32 -203.0.113.0/24");
+    world.writable();
+    assert_eq!((world.done(), world.status().announced, world.status().pending), (String::new(), 3, 0));
+}
+
+#[test]
+fn ipv4_routes_without_a_next_hop_are_withdrawn_where_a_peer_without_rfc_4760_sees_it() {
+    let open = Open { capabilities: vec![], ..their_open() };
+    let routes = routes([("203.0.113.1/32", plain())]);
+    let mut world = World::brought(Established, Desired { routes, ..desired(parameters()) }, open);
+    world.writable();
+    // A session over IPv6, whose link loses its IPv4 address.
+    world.handle(Event::NextHopsChanged { connection: world.connection, next_hops: NextHops::default() });
+    let updates = world.updates();
+    assert_eq!((updates.len(), updates[0].withdrawn.len(), &updates[0].unreachable), (1, 1, &None));
+}
+
+#[test]
 fn a_refresh_does_not_forget_what_is_still_to_be_withdrawn() {
     let mut world = World::at(Established, Desired { routes: many(3, &plain()), ..desired(parameters()) });
     // Still unwritten: two go, and the peer asks for all.

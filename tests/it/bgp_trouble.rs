@@ -11,12 +11,12 @@ use lanlord::bgp::diary::{Diary, Entry};
 use lanlord::bgp::status::State::{self, Established, Idle, OpenSent};
 use lanlord::bgp::status::{Failure, NoConnection, PeerStatus, SessionStatus, Status};
 use lanlord::bgp::trouble::{Trouble, troubles};
-use lanlord::wire::bgp::{Code, Notification};
+use lanlord::wire::bgp::{Code, Message, Notification};
 
-use crate::bgp_session::{SECOND, desired, parameters, start};
+use crate::bgp_session::{self, SECOND, desired, parameters, start};
 
 fn failed(failure: Failure) -> PeerStatus {
-    let session = SessionStatus { connect_retry_counter: 1, last_failure: Some(failure), ..SessionStatus::default() };
+    let session = SessionStatus { failed: true, last_failure: Some(failure), ..SessionStatus::default() };
     PeerStatus { session, local: Some("192.168.1.11".parse().unwrap()), ..PeerStatus::default() }
 }
 
@@ -68,6 +68,27 @@ fn what_is_configured_is_among_what_to_check() {
     assert!(!trouble.action.contains("secret"));
     let withheld = Desired { session: None, withheld: Some("there is no Secret tor".to_owned()), ..Desired::default() };
     assert_eq!(one(&withheld, &PeerStatus::default()).what, "no session is begun: there is no Secret tor");
+}
+
+#[test]
+fn whatever_ends_an_attempt_is_told_also_where_rfc_4271_counts_no_failure() {
+    let wanted = desired(parameters());
+    // A router that does not know the node accepts and closes: OpenSent, event 18.
+    let mut world = bgp_session::World::at(State::Active, wanted.clone());
+    let status = |world: &bgp_session::World| PeerStatus { session: world.status(), ..PeerStatus::default() };
+    assert_eq!(one(&wanted, &status(&world)).what, "closed by the peer");
+    // Nobody answers: the state never changes.
+    world = bgp_session::World::at(State::Connect, wanted.clone());
+    assert_eq!(troubles(&wanted, &status(&world)), [], "the first attempt");
+    world.expires(|status| status.retry_in);
+    assert_eq!(one(&wanted, &status(&world)).what, "the peer does not answer");
+    // Event 24.
+    world = bgp_session::World::at(OpenSent, wanted.clone());
+    world.receives(Message::Notification(Code::UNSUPPORTED_VERSION_NUMBER.into()));
+    assert!(one(&wanted, &status(&world)).what.contains("Unsupported Version Number"));
+    // In another way: a new beginning.
+    world.set(|desired| desired.session.as_mut().unwrap().hold_time = 30);
+    assert_eq!(troubles(&wanted, &status(&world)), []);
 }
 
 #[test]

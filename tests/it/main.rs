@@ -14,6 +14,7 @@ mod bgp_peers;
 mod bgp_plan;
 mod bgp_routes;
 mod bgp_session;
+mod bgp_task;
 mod bgp_trouble;
 mod bgp_wire;
 mod config;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::Family;
+use lanlord::bfd::status::State as BfdState;
 use lanlord::bgp::desired::{Bfd, Desired, Password, RemoteAs, Route, SessionDesired, Transport};
 use lanlord::bgp::status::State;
 use serde_json::Value;
 
-use crate::support::{BgpAgent, Bird, Frr, GoBgp, Lan, Namespace, eventually, now, within};
+use crate::support::{BgpAgent, Bird, Frr, GoBgp, Lan, Namespace, eventually, mac_of, now, within};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -599,6 +600,68 @@ fn bfd_ends_a_session_at_once_and_a_bfd_that_never_came_up_is_shown() {
     agent.tells("BGPWithoutBFD: BGP peer frr (10.77.0.2): BFD never came up", "switch BFD on for 10.77.0.1 at the router");
     assert_eq!(agent.peer("frr").bfd.map(|bfd| bfd.ups), Some(0));
     assert_eq!(agent.state("frr"), State::Established);
+}
+
+#[test]
+fn bfd_goes_on_where_our_own_address_or_link_goes_and_all_comes_back_with_it() {
+    let lan = Lan::new();
+    let (node, router) = (lan.host(1), lan.host(2));
+    let fast = "bfd\n profile fast\n  receive-interval 50\n  transmit-interval 50\n  detect-multiplier 3\n exit\nexit\n";
+    let config = frr_config(&["10.77.0.1"], "64600", " neighbor 10.77.0.1 bfd profile fast\n");
+    let _frr = Frr::run(&router, &[("bfdd", fast), ("bgpd", &config)]);
+    let agent = BgpAgent::start(&node);
+    let bfd = Bfd { desired_min_tx: 50 * MS, required_min_rx: 50 * MS, detect_mult: 3, passive: false, minimum_ttl: 254 };
+    let patient = SessionDesired { hold_time: 90, keepalive_time: 30, ..session("10.77.0.2") };
+    agent.want([("frr", Desired { bfd: Some(bfd), ..with(patient, &[("203.0.113.1/32", &plain())]) })]);
+    let up = || agent.state("frr") == State::Established && agent.peer("frr").bfd.is_some_and(|bfd| bfd.state == BfdState::Up);
+    within(20 * SECOND, "all is up", up);
+    for round in ["address", "link"] {
+        match round {
+            "address" => node.ip("addr del 10.77.0.1/24 dev eth0"),
+            _ => node.ip("link del eth0"),
+        };
+        let took = within(3 * SECOND, "we notice, long before the hold time is over", || agent.state("frr") != State::Established);
+        assert!(took < SECOND, "{round}: {took:?}");
+        match round {
+            "address" => drop(node.ip("addr add 10.77.0.1/24 dev eth0")),
+            _ => {
+                lan.attach(&node, "eth0", mac_of(1));
+                node.ip("addr add 10.77.0.1/24 dev eth0");
+            }
+        }
+        within(20 * SECOND, "all is up again", up);
+        eventually("the route is back", || in_kernel(&router, "bgp").len() == 1);
+    }
+}
+
+#[test]
+fn without_hold_time_a_router_that_was_switched_off_and_on_is_dialled_again() {
+    let lan = Lan::new();
+    let ((node, port), router) = (lan.host_and_port(1), lan.host(2));
+    // What it had open it forgets, as if it had been booted.
+    router.sysctl("net/ipv4/tcp_orphan_retries", "1");
+    let mut frr = frr(&router, "64600", "");
+    let agent = BgpAgent::start(&node);
+    let patient = SessionDesired { hold_time: 0, keepalive_time: 0, ..session("10.77.0.2") };
+    agent.want([("frr", with(patient, &[("203.0.113.1/32", &plain())]))]);
+    agent.comes_up("frr");
+    assert_eq!(agent.peer("frr").session.agreed.and_then(|agreed| agreed.hold_time), None);
+    // Nothing is on its way that would be sent again.
+    eventually("all is acknowledged", || sockets(&node, "dport").split_whitespace().nth(2) == Some("0"));
+    lan.cut(&port, true);
+    frr.restart(&router, "bgpd");
+    within(20 * SECOND, "the old connection is forgotten", || sockets(&router, "sport").is_empty());
+    lan.cut(&port, false);
+    within(60 * SECOND, "the kernel asks whether the connection still is", || agent.peer("frr").session.established == 2);
+}
+
+/// The connections, and what is left of those that were closed, whose `side` is port 179: state, Recv-Q, Send-Q, …
+fn sockets(namespace: &Namespace, side: &str) -> String {
+    let output = namespace.enter(|| {
+        std::process::Command::new("ss").args(["-Htan", "state", "all", "exclude", "listening", side, "=", ":179"]).output().unwrap()
+    });
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

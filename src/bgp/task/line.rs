@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind};
 use std::task::{Context, Poll};
 
+use super::BATCH;
 use crate::machine::Instant;
 use crate::net::tcp::Connection;
 
@@ -70,13 +71,15 @@ impl Closing {
 
     /// Drops what comes; whether more may come.
     pub(super) fn drain(&self, scratch: &mut [u8], now: Instant) -> bool {
-        let goes_on = loop {
+        // Not all of it at once: who sends without end would keep everybody else from their turn.
+        for _ in 0..BATCH {
             match self.connection.try_read(scratch) {
-                Ok(0) => break false,
+                Ok(0) => return false,
                 Ok(_) => {}
-                Err(error) => break error.kind() == ErrorKind::WouldBlock,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return false,
             }
-        };
-        goes_on && now < self.until
+        }
+        now < self.until
     }
 }
