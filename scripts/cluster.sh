@@ -5,10 +5,13 @@
 #        ┌──────────────────┬───────┴──────┬──────────────┬─────────────┐
 #   PREFIX-cp          PREFIX-n1      PREFIX-n2      PREFIX-n3      PREFIX-cl
 #   10.77.0.2          10.77.0.11     10.77.0.12     10.77.0.13     10.77.0.100
-#   fd77::2            fd77::11       fd77::12       fd77::13       fd77::100                (gw, 10.77.0.1: the router)
+#   fd77::2            fd77::11       fd77::12       fd77::13       fd77::100
 #   etcd, API server,  kube-proxy, nodelet, Pods (a namespace       the client: a machine of
 #   controllers,       each: 10.244.1.2, fd44:0:0:1::2 …),          the LAN that knows nothing
 #   scheduler          lanlord on the host's network                of Kubernetes
+#
+# And the router PREFIX-gw (10.77.0.1, fd77::1), next hop of all nodes, with a network behind it: 10.78.0.0/24, fd78::/64 and there
+# PREFIX-far (10.78.0.100, fd78::100), a client that reaches Services only by routes that somebody has told the router.
 #
 # Everything but the kubelet is genuine; tests/cluster/kube/nodelet has its duties and says why. Nothing appears in the
 # machine's own namespace, so clusters of different prefixes run side by side. All state is in the directory DIR.
@@ -30,9 +33,9 @@ The cluster
          [--two-links NODE]                a second link eth1 in the same subnet (10.77.0.111 for n1); may be repeated
          [--mld-snooping]                  the bridge forwards multicast only to who asked for it
          [--grace SECONDS]                 a node silent for so long is NotReady; 8 if not given, Leases are renewed 8 times as often
-         [--no-gateway]                    nobody is 10.77.0.1 and fd77::1; without this place gw is, a router that leads nowhere
+         [--no-gateway]                    nobody is 10.77.0.1 and fd77::1; without this place gw is, the router to place far
   down DIR                                 kills all its processes, removes its namespaces; logs stay in DIR/log
-  exec DIR WHERE COMMAND…                  in a namespace: sw, cp, cl, gw, n1 …; with kubectl on the path and KUBECONFIG set
+  exec DIR WHERE COMMAND…                  in a namespace: sw, cp, cl, gw, far, n1 …; with kubectl on the path and KUBECONFIG set
   kubectl DIR ARGUMENT…                    as administrator, on the control plane
   control-plane stop|start DIR             all of it, at once (SIGKILL); what etcd stored stays
   control-plane kill DIR                   the API server alone (SIGKILL); `start` brings it back
@@ -168,6 +171,27 @@ add_node() {
     [ "$node" = cp ] || forward "$node"
 }
 
+# add_router: the place gw and the network behind it. Of several ways to one address it takes one by source port.
+add_router() {
+    add_place gw && forward gw
+    in_ns gw sh -c 'echo 1 | tee /proc/sys/net/ipv4/fib_multipath_hash_policy /proc/sys/net/ipv6/fib_multipath_hash_policy' >/dev/null
+    ip netns add "$PREFIX-far"
+    ip -n "$PREFIX-far" link set lo up
+    ip -n "$PREFIX-gw" -batch - <<TEXT
+link add eth1 type veth peer name eth0 netns $PREFIX-far
+addr add 10.78.0.1/24 dev eth1
+addr add fd78::1/64 dev eth1 nodad
+link set eth1 up
+TEXT
+    ip -n "$PREFIX-far" -batch - <<TEXT
+addr add 10.78.0.100/24 dev eth0
+addr add fd78::100/64 dev eth0 nodad
+link set eth0 up
+route add default via 10.78.0.1
+route add default via fd78::1
+TEXT
+}
+
 forward() { in_ns "$1" sh -c 'echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding' >/dev/null; }
 
 network_up() {
@@ -183,7 +207,7 @@ network_up() {
     # shellcheck disable=SC2016 # for the inner shell
     in_ns sw sh -c 'for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 >$f; done'
     add_place cl
-    [ -z "$GATEWAY" ] || { add_place gw && forward gw; }
+    [ -z "$GATEWAY" ] || add_router
     for node in cp $NODES; do add_node "$node"; done
 }
 
@@ -426,12 +450,12 @@ need() {
 # Whatever runs in our namespaces is killed; Pods, in namespaces of their own, die with their nodelet.
 down() {
     local place pids
-    for place in $NODES cp cl gw sw; do
+    for place in $NODES cp cl gw far sw; do
         pids=$(ip netns pids "$PREFIX-$place" 2>/dev/null) || continue
         # shellcheck disable=SC2086 # a list of words
         [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
     done
-    for place in $NODES cp cl gw sw; do ip netns delete "$PREFIX-$place" 2>/dev/null || true; done
+    for place in $NODES cp cl gw far sw; do ip netns delete "$PREFIX-$place" 2>/dev/null || true; done
     rm -rf "$DIR/etcd" "$DIR/settings"
 }
 

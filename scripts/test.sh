@@ -83,10 +83,11 @@ if wanted lab || wanted cluster; then
 fi
 need_rust
 if wanted lab || wanted cluster; then
-    need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux
+    need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux \
+        /usr/lib/frr/bfdd:frr
 fi
-# Opponents in the lab.
-! wanted lab || need_commands /usr/lib/frr/bfdd:frr bird:bird2 gobgpd:gobgpd
+# More opponents in the lab.
+! wanted lab || need_commands bird:bird2 gobgpd:gobgpd
 ! wanted cluster || need_go
 
 run formatting 2

@@ -92,9 +92,13 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let mut shell = Shell::new(outputs, restart, seed);
     let (mut planned, mut leaving) = (true, false);
-    while !(leaving && shell.is_over()) {
+    loop {
         shell.take(&mut inputs);
         shell.turn().await;
+        // Asked before waiting: of a peer that hangs up at once nothing is left to wake anybody.
+        if leaving && shell.is_over() {
+            break;
+        }
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,

@@ -23,7 +23,7 @@ fn typed(cluster: &Cluster, line: &str) -> String {
 
 /// Makes these documents of the guides the configuration.
 #[track_caller]
-fn configure(cluster: &Cluster, documents: &[&str]) {
+pub(crate) fn configure(cluster: &Cluster, documents: &[&str]) {
     let mut files = String::new();
     for document in documents {
         let text = fs::read_to_string(format!("{ROOT}/tests/golden/guides/{document}.yaml")).expect("a document of a guide");

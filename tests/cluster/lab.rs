@@ -61,6 +61,15 @@ fn lab_itself_carries_traffic() {
             cluster.client.http(&url(ip)) == Ok(format!("pod=web-n2 node=n2 client={seen}"))
         });
     }
+    for (ip, [n1, n2]) in ADDRESSES.into_iter().zip([["10.77.0.11", "10.77.0.12"], ["fd77::11", "fd77::12"]]) {
+        let ways = format!("ip route add {ip} proto bgp nexthop via {n1} nexthop via {n2}");
+        cluster.script(&["exec"], &["gw", "sh", "-c", &ways]);
+        assert_eq!(cluster.ways("gw", address(ip)), ["n1", "n2"].map(str::to_owned).into());
+        let (shares, answers) = cluster.shares(|| cluster.ask_afar(100, address(ip)));
+        assert_eq!(answers.len(), 100);
+        let of = |node: &str| shares[node][0];
+        assert!(of("n1") > 25 && of("n2") > 25 && of("n1") + of("n2") == 100, "the router spreads what is for {ip}: {shares:?}");
+    }
     assert_eq!(cluster.client.owner_of(address("10.77.0.12")).as_deref(), Some("n2"), "the client asks the LAN");
     assert_eq!(cluster.client.owner_of(address("fd77::13")).as_deref(), Some("n3"));
     assert_eq!(cluster.client.owner_of(address("10.77.0.250")), None);

@@ -6,6 +6,8 @@
 //! with `LANLORD_KEEP=1` the cluster of a failed test stays up for a look.
 
 mod assignment;
+mod bench_bgp;
+mod bgp;
 mod config;
 mod crds;
 mod demo;

@@ -17,7 +17,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// An eBGP session of both families.
-fn session(remote: &str) -> SessionDesired {
+pub(crate) fn session(remote: &str) -> SessionDesired {
     let transport = Transport {
         remote: remote.parse().unwrap(),
         port: 179,
@@ -42,7 +42,7 @@ fn session(remote: &str) -> SessionDesired {
     }
 }
 
-fn with(session: SessionDesired, routes: &[(&str, &Route)]) -> Desired {
+pub(crate) fn with(session: SessionDesired, routes: &[(&str, &Route)]) -> Desired {
     let routes = routes.iter().map(|(prefix, route)| (prefix.parse().unwrap(), Arc::new((*route).clone()))).collect();
     Desired { session: Some(session), routes: Arc::new(routes), ..Desired::default() }
 }
@@ -74,7 +74,7 @@ fn rich() -> Route {
 }
 
 /// What stands in FRR's `router bgp`; `ours`: our addresses there, each a neighbour of both families.
-fn frr_config(ours: &[&str], remote_as: &str, more: &str) -> String {
+pub(crate) fn frr_config(ours: &[&str], remote_as: &str, more: &str) -> String {
     let neighbours: String =
         ours.iter().map(|ours| format!(" neighbor {ours} remote-as {remote_as}\n neighbor {ours} timers 3 9\n")).collect();
     let activate: String = ours.iter().map(|ours| format!("  neighbor {ours} activate\n")).collect();
@@ -90,7 +90,7 @@ fn frr(router: &Namespace, remote_as: &str, more: &str) -> Frr {
 }
 
 /// BIRD's side; `more` stands inside the protocol.
-fn bird_config(ours: &str, remote_as: u32, more: &str) -> String {
+pub(crate) fn bird_config(ours: &str, remote_as: u32, more: &str) -> String {
     format!(
         "protocol kernel k4 {{ ipv4 {{ export all; }}; }} protocol kernel k6 {{ ipv6 {{ export all; }}; }}\n\
          protocol bgp node {{ local as 64512; neighbor {ours} as {remote_as}; hold time 9; connect retry time 1; \
@@ -105,7 +105,7 @@ fn in_kernel(router: &Namespace, protocol: &str) -> Vec<String> {
     destinations.filter_map(|line| line.split_whitespace().next()).map(ToOwned::to_owned).collect()
 }
 
-fn two() -> (Lan, Namespace, Namespace) {
+pub(crate) fn two() -> (Lan, Namespace, Namespace) {
     let lan = Lan::new();
     let (node, router) = (lan.host(1), lan.host(2));
     (lan, node, router)
@@ -522,6 +522,21 @@ fn who_leaves_says_so_takes_its_routes_back_and_then_ends_the_session() {
     assert!(took > 2 * SECOND && took < 6 * SECOND, "{took:?}");
     let reason = || text(&frr.neighbour("10.77.0.1", "lastNotificationReason"));
     eventually("FRR is told why", || reason().contains("Hard Reset") || reason().contains("Administrative Shutdown"));
+}
+
+#[test]
+fn who_leaves_ends_even_if_the_router_dies_meanwhile() {
+    let (_lan, node, router) = two();
+    let mut frr = frr(&router, "64600", "");
+    let agent = BgpAgent::start(&node);
+    agent.want([("frr", with(session("10.77.0.2"), &[("203.0.113.1/32", &plain())]))]);
+    agent.comes_up("frr");
+    eventually("the route is there", || in_kernel(&router, "bgp").len() == 1);
+    let leaving = std::thread::spawn(|| agent.leave());
+    eventually("RFC 8326", || text(&frr.path("203.0.113.1/32")["community"]["string"]).contains("graceful-shutdown"));
+    frr.kill("bgpd");
+    eventually("nobody is waited for any more", || leaving.is_finished());
+    leaving.join().unwrap();
 }
 
 #[test]

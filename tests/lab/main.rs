@@ -5,6 +5,7 @@
 mod arp;
 mod ask;
 mod bench_arp;
+mod bench_bgp;
 mod bfd;
 mod bgp;
 mod conflicts;

@@ -73,6 +73,8 @@ pub(crate) struct Cluster {
     prefix: String,
     /// The client: a machine of the LAN that is no part of the cluster.
     pub(crate) client: Client,
+    /// Another one, behind the router.
+    pub(crate) far: Client,
     nodes: Vec<String>,
 }
 
@@ -93,10 +95,10 @@ impl Cluster {
         }
         let me = std::process::id();
         let (directory, prefix) = (PathBuf::from(format!("{DIRECTORIES}{me}-{number}")), format!("lt{me}x{number}"));
-        let client = Client::new(&prefix);
+        let [client, far] = ["cl", "far"].map(|place| Client::new(&prefix, place));
         let nodes = (1..=options.nodes).map(|i| format!("n{i}")).collect();
         // Made first: a start that fails half way is taken down as well.
-        let cluster = Cluster { directory, prefix, client, nodes };
+        let cluster = Cluster { directory, prefix, client, far, nodes };
         let arguments = options.arguments(&cluster.prefix);
         cluster.script(&["up"], &arguments.iter().map(String::as_str).collect::<Vec<_>>());
         cluster

@@ -1,4 +1,4 @@
-//! What a client on the LAN sees of an address while things go wrong: the program `tests/cluster/kube/meter`, on the client.
+//! What a client sees of an address while things go wrong: the program `tests/cluster/kube/meter`, on the client.
 //!
 //! While it runs nothing else may make the client's kernel ask for the address (`Client::mac_of` does): that would heal what is measured.
 
@@ -58,9 +58,20 @@ impl Cluster {
     /// Measures at this address from now on: returns when traffic flows.
     #[track_caller]
     pub(crate) fn meter(&self, address: IpAddr) -> Meter {
+        self.meter_at("cl", address, &["--who", "eth0"])
+    }
+
+    /// The same at the client behind the router, who cannot ask the LAN. Its datagrams are one flow, its connections several.
+    #[track_caller]
+    pub(crate) fn meter_afar(&self, address: IpAddr) -> Meter {
+        self.meter_at("far", address, &[])
+    }
+
+    #[track_caller]
+    fn meter_at(&self, place: &str, address: IpAddr, more: &[&str]) -> Meter {
         let (address, connections) = (address.to_string(), CONNECTIONS.to_string());
         let mut command = self.command(&["exec"]);
-        command.args(["cl", "meter", "--to", &address, "--connections", &connections, "--who", "eth0"]);
+        command.args([place, "meter", "--to", &address, "--connections", &connections]).args(more);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash runs");
         let mut meter = Meter { output: BufReader::new(child.stdout.take().expect("it is piped")), child };
         let mut line = String::new();

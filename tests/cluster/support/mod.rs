@@ -6,8 +6,14 @@
 pub(crate) mod cluster;
 pub(crate) mod meter;
 pub(crate) mod place;
+pub(crate) mod router;
+#[expect(clippy::unwrap_used, reason = "the lab's routers, as they are there")]
+#[path = "../../lab/support/routers.rs"]
+pub(crate) mod routers;
 pub(crate) mod seen;
 pub(crate) mod service;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use cluster::Options;
+use router::Namespace;
+use router::eventually;

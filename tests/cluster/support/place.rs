@@ -153,14 +153,14 @@ impl Node<'_> {
     }
 }
 
-/// The machine on the LAN that knows nothing of Kubernetes.
+/// A machine that knows nothing of Kubernetes.
 pub(crate) struct Client {
     namespace: String,
 }
 
 impl Client {
-    pub(crate) fn new(prefix: &str) -> Client {
-        Client { namespace: format!("{prefix}-cl") }
+    pub(crate) fn new(prefix: &str, place: &str) -> Client {
+        Client { namespace: format!("{prefix}-{place}") }
     }
 
     /// What a command prints on the client, or its complaint.

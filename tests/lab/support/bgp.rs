@@ -32,15 +32,24 @@ pub(crate) struct BgpAgent {
 
 impl BgpAgent {
     pub(crate) fn start(namespace: &Namespace) -> Self {
+        let entrance = namespace.entrance();
+        Self::start_where(|| entrance.enter())
+    }
+
+    /// Where this process is.
+    pub(crate) fn start_here() -> Self {
+        Self::start_where(|| ())
+    }
+
+    fn start_where(enter: impl FnOnce() + Send + 'static) -> Self {
         let (leave, shutdown) = (CancellationToken::new(), CancellationToken::new());
         let (desired, desired_in) = watch::channel(Arc::default());
         let (superseded, superseded_in) = watch::channel(false);
         let (status_out, status) = watch::channel(Arc::default());
         let (diary, entries) = mpsc::unbounded_channel();
         let tokens = (leave.clone(), shutdown.clone());
-        let entrance = namespace.entrance();
         let thread = std::thread::spawn(move || {
-            entrance.enter();
+            enter();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let (links_out, links) = watch::channel(Arc::default());
             let (bfd_out, bfd) = watch::channel(Arc::default());
