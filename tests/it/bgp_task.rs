@@ -1,6 +1,5 @@
 //! The real task over loopback against routers that are a few lines of a test: what no real router does on purpose.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -72,10 +71,14 @@ impl Drop for Agent {
     }
 }
 
-fn loopback() -> Links {
-    let addresses = ["127.0.0.1/8", "::1/128"].map(|net| net.parse().unwrap()).into();
-    let link = Link { index: 1, name: "lo".into(), mac: MacAddr::ZERO, up: true, role: Role::NoArp, medium: Medium::Wired, addresses };
-    Links { links: BTreeMap::from([("lo".into(), link)]), ..Links::default() }
+/// A host: routers on itself are told where it is reached.
+fn host() -> Links {
+    let link = |index, name: &str, role, nets: &[&str]| {
+        let addresses = nets.iter().map(|net| net.parse().unwrap()).collect();
+        (name.into(), Link { index, name: name.into(), mac: MacAddr::ZERO, up: true, role, medium: Medium::Wired, addresses })
+    };
+    let lo = link(1, "lo", Role::NoArp, &["127.0.0.1/8", "::1/128"]);
+    Links { links: [lo, link(2, "eth0", Role::Own, &["10.77.0.9/24", "fd77::9/64"])].into(), ..Links::default() }
 }
 
 fn towards(router: SocketAddr) -> SessionDesired {
@@ -140,7 +143,7 @@ fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 #[test]
 fn a_router_that_hangs_up_while_it_is_told_routes_is_heard_out() {
     let (listener, address) = listen();
-    let agent = Agent::start(loopback());
+    let agent = Agent::start(host());
     agent.want(desired(towards(address)));
     let mut router = established(&listener);
     eventually("the session is up", || agent.peer().session.state == Established);
@@ -159,14 +162,14 @@ fn nobody_is_dialled_before_the_links_are_known() {
     let agent = Agent::start(Links::default());
     agent.want(desired(towards(address)));
     assert!(accept(&listener, MS * 500).is_none(), "without next hops it would tell End-of-RIB for routes that it left out");
-    agent.links.send_replace(Arc::new(loopback()));
+    agent.links.send_replace(Arc::new(host()));
     established(&listener);
 }
 
 #[test]
 fn bfd_watches_nobody_from_an_address_of_another_peer() {
     let (listener, address) = listen();
-    let agent = Agent::start(loopback());
+    let agent = Agent::start(host());
     let profile = Bfd { desired_min_tx: MS * 300, required_min_rx: MS * 300, detect_mult: 3, passive: false, minimum_ttl: 254 };
     let peer = |session: SessionDesired| Desired { bfd: Some(profile.clone()), ..desired(session) };
     agent.want(peer(towards(address)));
