@@ -56,7 +56,7 @@ pub struct Desired {
     pub routes: Arc<Routes>,
     /// The node is about to leave: every route says GRACEFUL_SHUTDOWN (RFC 8326 §4), so that routers look for other ways first.
     pub graceful_shutdown: bool,
-    /// How BFD watches it, from the first connection on; nothing here means anything to the machine of the session.
+    /// How BFD watches it, from the first connection on.
     pub bfd: Option<Bfd>,
     /// How a session ends when `session` becomes `None`.
     pub ending: Ending,
@@ -75,6 +75,13 @@ pub struct Bfd {
     pub passive: bool,
     /// Packets of at least this TTL count where the peer is not on the link (RFC 5883 §5); on it they have to come with 255 (RFC 5881 §5).
     pub minimum_ttl: u8,
+}
+
+impl Bfd {
+    /// After how long the peer misses us, if it has the same intervals (RFC 5880 §6.8.4).
+    pub(super) fn detection_time(&self) -> Duration {
+        self.desired_min_tx.max(self.required_min_rx) * self.detect_mult.into()
+    }
 }
 
 /// How a session ends.

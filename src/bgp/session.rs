@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::desired::{Desired, Ending, Routes, SessionDesired};
 pub use super::event::{Action, Event};
@@ -21,6 +22,9 @@ use crate::wire::bgp::{Code, Codec, DecodeError, Message, Notification, Open, Re
 
 /// Octets of UPDATEs that may wait to be written.
 const SEND_BUDGET: usize = 64 << 10;
+
+/// How long the process before goes on while this one has begun, and a router's BFD takes to tell its BGP.
+const HANDOVER: Duration = Duration::from_millis(300);
 
 /// The machine of one peer.
 #[derive(Debug)]
@@ -434,8 +438,19 @@ impl Session {
         }
         self.desired.clone_from(&desired.session);
         if !goes_on {
-            self.connect(Reason::Wanted, now, out);
+            match self.until_bfd_is_over(desired) {
+                Some(time) => self.timers.idle_hold_timer = Some(now + time),
+                None => self.connect(Reason::Wanted, now, out),
+            }
         }
+    }
+
+    /// The BFD session of the process before ends with it, and the peer may take that for a loss. While it keeps our routes for a restart
+    /// that costs nothing; a session that is up again already would end with it (RFC 5882 §4.3.2).
+    fn until_bfd_is_over(&self, desired: &Desired) -> Option<Duration> {
+        self.restart?;
+        desired.session.as_ref()?.restart_time?;
+        desired.bfd.as_ref().map(|bfd| bfd.detection_time() + HANDOVER)
     }
 }
 

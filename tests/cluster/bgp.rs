@@ -224,7 +224,7 @@ fn with_bfd(cluster: &Cluster, router: &Router<'_>, addresses: &[IpAddr]) {
     update(cluster, router);
     ready(cluster, router, addresses);
     router.wait_watched();
-    meters.assert_nothing_lost("all agents updated in place, with BFD");
+    meters.assert_unnoticed("all agents updated in place, with BFD");
     a_lost_node(cluster, router, addresses);
     ready(cluster, router, addresses);
 }

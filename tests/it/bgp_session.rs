@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::addr::{Family, Prefix};
-use lanlord::bgp::desired::{Desired, Ending, RemoteAs, Route, Routes, SessionDesired, Transport};
+use lanlord::bgp::desired::{Bfd, Desired, Ending, RemoteAs, Route, Routes, SessionDesired, Transport};
 use lanlord::bgp::session::{Action, Event, NextHops, Restart, Session};
 use lanlord::bgp::status::State::{self, Active, Connect, Established, Idle, OpenConfirm, OpenSent};
 use lanlord::bgp::status::{Failure, NoConnection, SessionStatus};
@@ -749,6 +749,27 @@ fn a_farewell_says_why_and_is_hard_where_notifications_are_graceful() {
     assert_eq!(farewell(&parameters(), None, Ending::Deconfigured), [Message::Notification(removed.clone())]);
     assert_eq!(farewell(&graceful, Some(restart(true)), Ending::Deconfigured), [Message::Notification(removed.into_hard_reset())]);
     assert_eq!(farewell(&graceful, Some(restart(true)), Ending::Silent), [], "restart in place: the routes stay");
+}
+
+#[test]
+fn after_a_restart_the_peers_bfd_may_end_before_it_is_dialled() {
+    let bfd = Bfd { desired_min_tx: SECOND / 10, required_min_rx: SECOND / 5, detect_mult: 3, passive: false, minimum_ttl: 254 };
+    let graceful = SessionDesired { restart_time: Some(120), ..parameters() };
+    let wanted = Desired { bfd: Some(bfd), ..desired(graceful) };
+    let again = || Session::new(1, Some(Restart { forwarding: true }));
+    let mut world = World::with(again(), wanted.clone());
+    assert_eq!((world.done().as_str(), world.session.state()), ("", Idle));
+    assert_eq!(world.status().retry_in, Some(SECOND * 9 / 10), "three times 200 ms, and the handover");
+    world.expires(|status| status.retry_in);
+    assert_eq!(world.done(), "connect, → Connect");
+    // Nobody waits who does not ask for help, or whom nobody watches, or before whom nobody spoke.
+    for (session, wanted) in [
+        (again(), Desired { session: Some(parameters()), ..wanted.clone() }),
+        (again(), Desired { bfd: None, ..wanted.clone() }),
+        (Session::new(1, None), wanted),
+    ] {
+        assert_eq!(World::with(session, wanted).done(), "connect, → Connect");
+    }
 }
 
 #[test]
