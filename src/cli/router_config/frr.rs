@@ -127,12 +127,6 @@ fn group(group: &Group, text: &mut Text) {
     }
     if let Some(bfd) = &group.bfd {
         text.line(format!(" neighbor {name} bfd profile {}", bfd.name));
-        if group.graceful_restart {
-            text.say(
-                "An agent that restarts takes BFD with it, and so its routes. To keep these, and notice a lost node no sooner than without",
-            );
-            text.say(format!("BFD: neighbor {name} bfd check-control-plane-failure"));
-        }
     }
     if group.extended_next_hop {
         text.line(format!(" neighbor {name} capability extended-nexthop"));

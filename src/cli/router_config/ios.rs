@@ -99,12 +99,6 @@ fn notes(group: &Group) -> Vec<String> {
         notes.push(format!("IOS listens on port 179 only: remove peerPort ({}) from Lanlord's configuration.", group.port));
     }
     notes.extend(group.key.as_ref().and_then(|key| key.whence.as_ref()).map(|whence| format!("TCP MD5: {whence}")));
-    if group.bfd.is_some() && group.graceful_restart {
-        notes.push(
-            "An agent that restarts takes BFD with it, and so its routes. To keep these, and notice a lost node no sooner than".to_owned(),
-        );
-        notes.push("without BFD, add check-control-plane-failure to the lines with fall-over bfd.".to_owned());
-    }
     if group.security.is_some() && group.internal {
         notes.push("GTSM (RFC 5082): if ttl-security is refused for neighbours of the same AS, leave it out.".to_owned());
     }
