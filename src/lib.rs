@@ -8,8 +8,12 @@
 //!                                       ▼
 //!                                     plan        pure: (Config, Snapshot, Links, Living, me) → Desired
 //!                                       │
-//!                                       ▼
-//!                                  l2 (arp, ndp)  ──typed packets──►  wire  ──bytes──►  net
+//!               ┌───────────────────────┼───────────────────────┐
+//!               ▼                       ▼                       ▼
+//!         l2 (arp, ndp)            bgp sessions ◄──losses── bfd sessions ──evidence──► membership
+//!               └───────────────────────┼───────────────────────┘
+//!                                       ▼ typed packets
+//!                                     wire  ──bytes──►  net
 //!
 //!  membership:   Links, Config → the own member Lease → API server → api::watch;  Snapshot → Living
 //!  leader only:  (Config, Snapshot, Living) → leader::decide (assign, place, tell) → api → API server → api::watch

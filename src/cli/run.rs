@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config::origin::Origin;
 
-/// Run the agent of one node: assign addresses, answer ARP and NDP for them
+/// Run the agent of one node: assign addresses, answer ARP and NDP and speak BGP for them
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "The Kubernetes API is found in the usual order: the file KUBECONFIG names or ~/.kube/config, else the service
 account of the pod. Raw sockets need CAP_NET_RAW: run as root, or `setcap cap_net_raw+p lanlord`.
