@@ -24,6 +24,7 @@ use self::text::Text;
 use super::answer::{UNASKED, WELL, exit};
 use super::cluster::Origins;
 use crate::addr::Family;
+use crate::config::asn;
 
 /// Print the router's side of BGP, ready to paste: for FRR, BIRD, RouterOS, OPNsense, pfSense, UniFi, OpenWrt, IOS-XE, Junos
 #[derive(Args, Clone, Debug)]
@@ -62,11 +63,9 @@ pub struct RouterConfig {
     show_passwords: bool,
 }
 
-/// `AS64512` or `64512`.
+/// As in the configuration.
 fn asn(text: &str) -> Result<u32, String> {
-    let digits = if text.get(..2).is_some_and(|prefix| prefix.eq_ignore_ascii_case("as")) { &text[2..] } else { text };
-    let number = digits.parse().ok().filter(|asn| *asn != 0);
-    number.ok_or_else(|| "write AS and a number from 1 to 4294967295, such as AS64512".to_owned())
+    asn::parse(text).ok_or_else(|| "write AS and a number from 1 to 4294967295, such as AS64512".to_owned())
 }
 
 impl RouterConfig {

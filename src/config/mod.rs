@@ -37,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use self::bgp::asn;
 pub use self::bgp::{BfdProfile, Bgp, BgpAdvertisement, BgpPeer, Community, Neighbor, Password, PeerPassword, RemoteAs};
 pub use self::effective::{Effective, effective};
 pub use self::problem::{Note, Place, Problem, Problems, Source};

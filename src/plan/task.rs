@@ -114,30 +114,24 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, known: &mut Kn
     } else {
         l2_desired(&config, &snapshot, &living, &plan, &links, me)
     };
-    set_if_changed(&outputs.l2, desired);
+    set_if_changed(&outputs.l2, Arc::new(desired));
     if *inputs.speaks.borrow_and_update() && living.members.contains_key(me) || outputs.peers.borrow().is_some() {
         let peers = bgp_desired(&config, &snapshot, &living, me);
-        outputs.peers.send_if_modified(|known| {
-            let changed = known.as_deref() != Some(&peers);
-            if changed {
-                *known = Some(Arc::new(peers));
-            }
-            changed
-        });
+        set_if_changed(&outputs.peers, Some(Arc::new(peers)));
     }
     outputs.planned.send_replace(Some(Arc::new(Planned { config: config.clone(), snapshot: snapshot.clone(), living, plan })));
     let same = |(before, seen): &(Arc<Config>, Arc<Snapshot>)| Arc::ptr_eq(before, &config) && Arc::ptr_eq(seen, &snapshot);
     if !known.recorded.as_ref().is_some_and(same) {
-        set_if_changed(&outputs.heirs, known.inheritance.heirs(&config, &snapshot));
+        set_if_changed(&outputs.heirs, Arc::new(known.inheritance.heirs(&config, &snapshot)));
         known.recorded = Some((config, snapshot));
     }
 }
 
-fn set_if_changed<T: PartialEq>(sender: &watch::Sender<Arc<T>>, value: T) {
+fn set_if_changed<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
     sender.send_if_modified(|current| {
-        let changed = **current != value;
+        let changed = *current != value;
         if changed {
-            *current = Arc::new(value);
+            *current = value;
         }
         changed
     });

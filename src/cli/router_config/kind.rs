@@ -29,6 +29,7 @@ pub(super) struct Kind {
 
 const VTYSH: &str = "vtysh -c 'show bgp summary', 'show bgp ipv4 unicast', 'show ip route bgp', 'show bfd peers brief'";
 const BIRDC: &str = "birdc show protocols, birdc show route, birdc show bfd sessions";
+const BIRD_CONF: &[&str] = &["Append this to /etc/bird/bird.conf, then birdc configure check, birdc configure."];
 const BGPD_PORT: &str = "add -p PORT to bgpd_options in /etc/frr/daemons";
 
 /// All of them.
@@ -53,7 +54,7 @@ pub(super) const KINDS: &[Kind] = &[
         also: &["bird2"],
         what: "BIRD 2, 2.0.8 and later: bird.conf",
         mark: "#",
-        paste: &["Append this to /etc/bird/bird.conf, then birdc configure check, birdc configure."],
+        paste: BIRD_CONF,
         firewall: "in from the nodes",
         look: BIRDC,
         is_linux: true,
@@ -65,7 +66,7 @@ pub(super) const KINDS: &[Kind] = &[
         also: &[],
         what: "BIRD 3: bird.conf",
         mark: "#",
-        paste: &["Append this to /etc/bird/bird.conf, then birdc configure check, birdc configure."],
+        paste: BIRD_CONF,
         firewall: "in from the nodes",
         look: BIRDC,
         is_linux: true,
