@@ -21,6 +21,7 @@ use super::blocked;
 use super::decide::{Decision, Tend, Work, decide};
 use super::edits::Edits;
 use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
+use super::left::left;
 use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
 use super::tally::{Moves, Tally};
@@ -31,7 +32,9 @@ use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
 use crate::config::Config;
-use crate::facts::{Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, is_at_least};
+use crate::facts::{
+    Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, Uid, is_at_least,
+};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 use crate::plan::Planned;
@@ -138,6 +141,7 @@ pub async fn run(
         decide_after: Instant::default(),
         quiet: Quiet::default(),
         blocked: Told::default(),
+        left: BTreeSet::new(),
         tally: Tally::default(),
     };
     loop {
@@ -234,6 +238,8 @@ struct Leader {
     /// For `rebalance: true`.
     quiet: Quiet,
     blocked: Told<NodeName>,
+    /// Services that are left to ServiceLB, told once.
+    left: BTreeSet<(ServiceKey, Uid)>,
     tally: Tally,
 }
 
@@ -276,6 +282,7 @@ impl Leader {
         let planned = world.planned.as_ref()?;
         let Planned { config, snapshot, living, plan } = &**planned;
         self.tell_blocked(&world.blocked, config, snapshot, now);
+        self.tell_left(config, snapshot);
         if let Some(moves) = self.tally.observe(snapshot) {
             self.outputs.moves.send_replace(moves.clone());
         }
@@ -424,6 +431,15 @@ impl Leader {
             if let Some(event) = blocked::event(snapshot, &self.node, &node, config.settings.liveness.port) {
                 self.tell(event);
             }
+        }
+    }
+
+    /// Tells once that a Service is left to ServiceLB: it may stay so for years.
+    fn tell_left(&mut self, config: &Config, snapshot: &Snapshot) {
+        let left = left(config, snapshot);
+        let before = std::mem::replace(&mut self.left, left.keys().cloned().collect());
+        for (_, event) in left.into_iter().filter(|(service, _)| !before.contains(service)) {
+            self.tell(event);
         }
     }
 

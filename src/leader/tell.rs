@@ -139,7 +139,8 @@ pub fn publish(config: &Config, service: &Service, assignment: &Assignment, anno
 pub fn farewell(service: &Service, released: String, now: &Now) -> Publish {
     let before = service.condition.as_ref().filter(|before| !before.announced);
     let since = before.map_or_else(|| now.text.clone(), |before| before.since.clone());
-    let message = "Lanlord leaves this Service alone (its class, or the annotation lanlord.dev/ignore)".to_owned();
+    let message =
+        "Lanlord leaves this Service alone (for its class, the annotation lanlord.dev/ignore, or k3s ServiceLB, which is on)".to_owned();
     let condition = AnnouncedCondition { announced: false, reason: "NotServed".to_owned(), message, since };
     let annotations = [(ANNOUNCED, None), (POOL, None), (RELEASED, Some(released))].map(|(key, value)| (key.to_owned(), value)).into();
     Publish { ingress: None, annotations, condition }
