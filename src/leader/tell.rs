@@ -248,14 +248,14 @@ pub fn events(
             assignment.addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.as_str()).collect();
         let pools = pools.into_iter().collect::<Vec<_>>().join(" and ");
         let (verb, which) = if adopted { ("kept", &assignment.addresses) } else { ("assigned", &new) };
-        let announced = match &announcement.owner {
-            Err(why) if !announcement.is_any(&assignment.addresses) && why.is_passing() => String::new(),
-            Err(why) if !announcement.is_any(&assignment.addresses) => format!(", not announced yet: {why}"),
-            Ok(_) | Err(_) => format!(", announced {}", announcement.ways(&assignment.addresses)),
+        let (kind, announced) = match &announcement.owner {
+            Err(why) if !announcement.is_any(&assignment.addresses) && why.is_passing() => (EventKind::Normal, String::new()),
+            Err(why) if !announcement.is_any(&assignment.addresses) => (EventKind::Warning, format!(", not announced yet: {why}")),
+            Ok(_) | Err(_) => (EventKind::Normal, format!(", announced {}", announcement.ways(&assignment.addresses))),
         };
         let message = format!("{verb} {} from pool {pools}{announced}", list(which));
         if taken.is_empty() {
-            events.push(event(EventKind::Normal, "IPAllocated", message));
+            events.push(event(kind, "IPAllocated", message));
         } else {
             events.push(event(EventKind::Warning, "AddressInUse", format!("{message}; {}", taken.join("; "))));
         }
