@@ -3,7 +3,7 @@
 //!
 //! Nothing is lost by it but time: such a member's death is noticed by its silent kernel, after about ten seconds.
 
-use crate::facts::{Event, EventKind, NodeName, Snapshot, Subject, Uid};
+use crate::facts::{Event, EventKind, NodeName, Snapshot, Subject, Uid, reason};
 
 /// The Events for it: one for each Node that exists, and one for all of them on `text`. `me` is the node that does not hear them.
 pub fn events(snapshot: &Snapshot, me: &NodeName, nodes: &[NodeName], port: u16, text: Option<&Subject>) -> Vec<Event> {
@@ -14,7 +14,7 @@ pub fn events(snapshot: &Snapshot, me: &NodeName, nodes: &[NodeName], port: u16,
              about 10 s instead of under 1 s; open UDP {port} between the nodes, or see whether an agent runs there (kubectl get pods -n \
              lanlord -o wide)"
         );
-        Event { subject, kind: EventKind::Warning, reason: "LivenessBlocked", message }
+        Event { subject, kind: EventKind::Warning, reason: reason::LIVENESS_BLOCKED, message }
     };
     let names = there.iter().map(|(node, _)| node.as_str()).collect::<Vec<_>>().join(", ");
     let whole = text.filter(|_| !there.is_empty()).map(|text| event(text.clone(), &names));

@@ -1,7 +1,7 @@
 //! The label that keeps nodes from announcing, on every node there is: honouring it would serve nobody, so it is not honoured, and that
 //! is told once. kubeadm, Talos and kind put it on control plane nodes, which may be all there are.
 
-use crate::facts::{Event, EventKind, NodeName, Snapshot, Subject};
+use crate::facts::{Event, EventKind, NodeName, Snapshot, Subject, reason};
 
 /// `node.kubernetes.io/exclude-from-external-load-balancers` as far as a command is concerned.
 const LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -15,5 +15,5 @@ pub fn event(snapshot: &Snapshot, text: Option<&Subject>) -> Option<Event> {
         "all nodes ({nodes}) are labelled {LABEL}; then nobody could announce anything, so Lanlord goes on as if none was; remove the label \
          from the nodes that shall announce: kubectl label nodes --all {LABEL}-"
     );
-    Some(Event { subject, kind: EventKind::Warning, reason: "ExcludeLabelIgnored", message })
+    Some(Event { subject, kind: EventKind::Warning, reason: reason::EXCLUDE_LABEL_IGNORED, message })
 }

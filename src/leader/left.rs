@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::others::Other;
 use crate::config::Config;
-use crate::facts::{Event, EventKind, NodeName, ServiceKey, Snapshot, Subject, Uid};
+use crate::facts::{Event, EventKind, NodeName, ServiceKey, Snapshot, Subject, Uid, reason};
 use crate::plan::{OWN_CLASS, Serving, is_served, servicelb};
 
 /// What is to be told of each Service that is left to ServiceLB. Another uid is another Service, though it has the name of one before.
@@ -16,7 +16,7 @@ pub fn left(config: &Config, snapshot: &Snapshot) -> BTreeMap<(ServiceKey, Uid),
     let left = snapshot.services.values().filter(|service| is_served(config, snapshot, service) == Serving::LeftToServiceLb);
     let told = left.map(|service| {
         let subject = Subject::Service(service.key.clone(), service.uid.clone());
-        let event = Event { subject, kind: EventKind::Normal, reason: "LeftToServiceLB", message: told(&servers, &service.key) };
+        let event = Event { subject, kind: EventKind::Normal, reason: reason::LEFT_TO_SERVICELB, message: told(&servers, &service.key) };
         ((service.key.clone(), service.uid.clone()), event)
     });
     told.collect()

@@ -35,6 +35,7 @@ use crate::api::{Api, WriteError};
 use crate::config::Config;
 use crate::facts::{
     Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, Subject, Uid, is_at_least,
+    reason,
 };
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
@@ -424,7 +425,7 @@ impl Leader {
                     message = format!("{message} (left out: {})", left.join(", "));
                 }
             }
-            let reason = if edit.kind == EventKind::Normal { "ConfigLoaded" } else { "ConfigRejected" };
+            let reason = if edit.kind == EventKind::Normal { reason::CONFIG_LOADED } else { reason::CONFIG_REJECTED };
             self.tell(Event { subject: edit.subject.clone(), kind: edit.kind, reason, message });
         }
         self.told = edits.count();

@@ -1,7 +1,7 @@
 //! Which Services are ours.
 
 use crate::config::{Classes, Config};
-use crate::facts::{NodeName, Service, Snapshot};
+use crate::facts::{NodeName, Service, Snapshot, annotation};
 
 /// Our `spec.loadBalancerClass`.
 pub const OWN_CLASS: &str = "lanlord.dev/lb";
@@ -31,7 +31,7 @@ impl Serving {
 
 /// Classifies `service`.
 pub fn is_served(config: &Config, snapshot: &Snapshot, service: &Service) -> Serving {
-    let ignored = service.annotations.get("lanlord.dev/ignore").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+    let ignored = service.annotations.get(annotation::IGNORE).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
     let class_matches = match (config.settings.classes, service.class.as_deref()) {
         (Classes::Both | Classes::Classless, None) => true,
         (Classes::Both | Classes::Own, Some(class)) => class == OWN_CLASS,
