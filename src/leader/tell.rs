@@ -12,6 +12,13 @@ use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, NodeNa
 use crate::plan::wishes::mistakes;
 use crate::plan::{Announcers, NotAnnounced, OverBgp, Owner};
 
+/// `reason` of the condition: somebody announces the addresses; the message says who, and what is not as asked for.
+pub const ANNOUNCING: &str = "Announcing";
+/// `reason` of the condition: the Service has no address, though nothing speaks against one: the leader is at it.
+pub const NO_ADDRESS: &str = "NoAddress";
+/// `reason` of the condition: Lanlord served the Service once, and leaves it alone now.
+pub const NOT_SERVED: &str = "NotServed";
+
 /// The moment of a decision. The wall clock is for text only.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Now {
@@ -134,7 +141,7 @@ pub fn farewell(service: &Service, released: String, now: &Now) -> Publish {
     let since = before.map_or_else(|| now.text.clone(), |before| before.since.clone());
     let message =
         "Lanlord leaves this Service alone (for its class, the annotation lanlord.dev/ignore, or k3s ServiceLB, which is on)".to_owned();
-    let condition = AnnouncedCondition { announced: false, reason: "NotServed".to_owned(), message, since };
+    let condition = AnnouncedCondition { announced: false, reason: NOT_SERVED.to_owned(), message, since };
     let annotations = [(annotation::ANNOUNCED, None), (annotation::POOL, None), (annotation::RELEASED, Some(released))]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
@@ -168,12 +175,12 @@ fn condition_text(assignment: &Assignment, announcement: &Announcement, mistakes
     let refused = assignment.refusal.iter().map(ToString::to_string).chain(mistakes.iter().cloned());
     let unmet: String = contested.chain(refused.map(|why| format!("; but {why}"))).collect();
     match (&announcement.owner, &assignment.refusal) {
-        (_, Some(refusal)) if addresses.is_empty() => (false, "AllocationFailed", refusal.to_string()),
-        (_, None) if addresses.is_empty() => (false, "NoAddress", "no address is assigned".to_owned()),
+        (_, Some(refusal)) if addresses.is_empty() => (false, reason::ALLOCATION_FAILED, refusal.to_string()),
+        (_, None) if addresses.is_empty() => (false, NO_ADDRESS, "no address is assigned".to_owned()),
         (Err(why), _) if !announcement.is_any(addresses) => {
             (false, why.reason(), format!("{} not announced: {why}{unmet}", list(addresses)))
         }
-        (Ok(_) | Err(_), _) => (true, "Announcing", format!("{}{}{unmet}", announcement.text(addresses), announcement.silent(addresses))),
+        (Ok(_) | Err(_), _) => (true, ANNOUNCING, format!("{}{}{unmet}", announcement.text(addresses), announcement.silent(addresses))),
     }
 }
 

@@ -43,6 +43,7 @@ mod plan;
 mod plan_command;
 mod planner;
 mod pools;
+mod reference;
 mod router_config;
 mod rules_assignment;
 mod rules_bgp;
