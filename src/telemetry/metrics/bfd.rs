@@ -59,6 +59,7 @@ impl Figures {
         rows.counters("lanlord_bfd_control_packets_sent", "Control packets sent", of(|figures| figures.sent))?;
         rows.counters("lanlord_bfd_control_packets_received", "Control packets taken", of(|figures| figures.received))?;
         rows.counters("lanlord_bfd_control_packets_discarded", "Control packets discarded by a rule of reception", of(|f| f.discarded))?;
+        rows.counters("lanlord_bfd_session_downs", "Times the session went from Up to another state", of(|figures| figures.downs))?;
         // MetalLB knows BFD with routers only.
         let routers = |figure: fn(&SessionFigures) -> u64| {
             let sessions = self.sessions.iter().filter(|(labels, _)| ROUTER_PORTS.contains(&labels.port));

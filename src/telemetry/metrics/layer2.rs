@@ -20,6 +20,17 @@ pub struct Announced {
     pub ip: IpAddr,
 }
 
+/// An assigned address that nobody announces.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Unannounced {
+    /// Of this Service.
+    pub service: ServiceKey,
+    /// The address.
+    pub ip: IpAddr,
+    /// Why, in one word.
+    pub reason: &'static str,
+}
+
 /// ARP and NDP of one address, since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Layer2Figures {
@@ -42,7 +53,15 @@ impl Figures {
             ];
             (labels, 1.0)
         });
-        rows.gauges("metallb_speaker_announced", "Addresses announced by this node", announced)?;
+        rows.gauges("metallb_speaker_announced", "1 for each address that this node announces", announced)?;
+        let unannounced = self.unannounced.iter().map(|Unannounced { service, ip, reason }| {
+            ([("service", service.to_string()), ("ip", ip.to_string()), ("reason", (*reason).to_owned())], 1.0)
+        });
+        rows.gauges("lanlord_service_not_announced", "1 for each assigned address that nobody announces (leader only)", unannounced)?;
+        let conflicts = self.conflicts.iter().map(|(ip, mac)| ([("ip", ip.to_string()), ("mac", mac.to_string())], 1.0));
+        rows.gauges("lanlord_address_conflict", "1 for each address that this node sees another machine of the LAN use", conflicts)?;
+        let kernel = self.kernel_answers.iter().map(|(link, count)| ([("link", link.to_string())], *count as f64));
+        rows.gauges("lanlord_kernel_answers_arp", "Assigned addresses that this node's kernel answers for by itself", kernel)?;
         let of = |figure: fn(&Layer2Figures) -> u64| {
             self.layer2.iter().map(move |(ip, figures)| ([("ip", ip.to_string())], figure(figures) as f64))
         };

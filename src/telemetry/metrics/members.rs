@@ -14,6 +14,8 @@ pub struct MemberFigures {
     pub states: BTreeMap<NodeName, &'static str>,
     /// Those whose kernel answers and whose liveness packets do not come through.
     pub blocked: BTreeSet<NodeName>,
+    /// Nodes that are Ready and whose agent left or was lost.
+    pub missing: BTreeSet<NodeName>,
     /// Suspicions by this agent.
     pub suspicions: u64,
     /// Of these, such as the member removed itself.
@@ -24,11 +26,13 @@ pub struct MemberFigures {
 
 impl Figures {
     pub(super) fn members(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
-        let MemberFigures { states, blocked, suspicions, refutations, evictions } = &self.others;
+        let MemberFigures { states, blocked, missing, suspicions, refutations, evictions } = &self.others;
         let states = states.iter().map(|(node, state)| ([("node", node.to_string()), ("state", (*state).to_owned())], 1.0));
         rows.gauges("lanlord_member_state", "1 for what this agent takes another member for", states)?;
         let blocked = blocked.iter().map(|node| ([("node", node.to_string())], 1.0));
         rows.gauges("lanlord_member_blocked", "1 for a member whose kernel answers and whose liveness packets do not come", blocked)?;
+        let missing = missing.iter().map(|node| ([("node", node.to_string())], 1.0));
+        rows.gauges("lanlord_member_missing", "1 for a Ready node whose agent left or was lost", missing)?;
         rows.counter("lanlord_member_suspicions", "Members suspected by this agent", *suspicions as f64)?;
         rows.counter("lanlord_member_refutations", "Suspicions that the member removed itself", *refutations as f64)?;
         rows.counter("lanlord_member_evictions", "Member Leases cleared by this agent", *evictions as f64)?;

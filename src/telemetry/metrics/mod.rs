@@ -23,11 +23,14 @@ use prometheus_client::registry::Registry;
 
 pub use bfd::{SessionFigures, SessionLabels};
 pub use bgp::{BgpMessages, PeerFigures, PeerLabels};
-pub use layer2::{Announced, Layer2Figures};
+pub use layer2::{Announced, Layer2Figures, Unannounced};
 pub use members::MemberFigures;
 pub use pools::{Count, PoolFigures};
 pub use process::resident_memory;
 use rows::Rows;
+
+use crate::addr::MacAddr;
+use crate::facts::LinkName;
 
 /// What `/metrics` answers with.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -35,12 +38,18 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// Everything `/metrics` shows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Figures {
-    /// By name; only the leader knows them.
+    /// By name; of the leader only, for rules divide one figure of a pool by the other.
     pub pools: BTreeMap<String, PoolFigures>,
     /// What this node announces.
     pub announced: BTreeSet<Announced>,
     /// By address.
     pub layer2: BTreeMap<IpAddr, Layer2Figures>,
+    /// Addresses that nobody announces; of the leader only.
+    pub unannounced: BTreeSet<Unannounced>,
+    /// Addresses that another machine uses, with its MAC.
+    pub conflicts: BTreeMap<IpAddr, MacAddr>,
+    /// Addresses that this node's kernel answers for by itself, by link.
+    pub kernel_answers: BTreeMap<LinkName, u64>,
     /// A valid configuration was read at least once.
     pub config_loaded: bool,
     /// The newest configuration is not valid, and the last good one is in force.
@@ -61,6 +70,12 @@ pub struct Figures {
     pub peers: BTreeMap<PeerLabels, PeerFigures>,
     /// Addresses that moved while this agent led, by reason.
     pub moves: BTreeMap<&'static str, u64>,
+    /// Other load balancers at work on the same Services, by name; of the leader only.
+    pub rivals: BTreeSet<String>,
+    /// Times that a status which something else had changed was written back, while this agent led.
+    pub repairs: u64,
+    /// kube-proxy of this node fails its health check.
+    pub dataplane_unhealthy: bool,
     /// Services that wait for an address.
     pub services_pending: u64,
     /// Services with an address.
@@ -69,6 +84,10 @@ pub struct Figures {
     pub api_reachable: bool,
     /// This agent asked the API server and got no answer: it works on with what it knows.
     pub detached: bool,
+    /// Objects that the API server told of.
+    pub updates: u64,
+    /// Watches of the API server that failed.
+    pub update_errors: u64,
     /// Writes to the API server by (verb, resource, outcome).
     pub api_writes: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     /// Kubernetes Events that were not written.
@@ -178,7 +197,14 @@ mod tests {
         let metrics = Metrics::new();
         metrics.update(|figures| {
             let states = [(NodeName::new("pi2"), "up"), (NodeName::new("pi3"), "suspected")].into();
-            figures.others = MemberFigures { states, blocked: ["pi4".into()].into(), suspicions: 3, refutations: 1, evictions: 2 };
+            figures.others = MemberFigures {
+                states,
+                blocked: ["pi4".into()].into(),
+                missing: ["pi5".into()].into(),
+                suspicions: 3,
+                refutations: 1,
+                evictions: 2,
+            };
             let labels = SessionLabels { peer: "192.168.1.12".parse().unwrap(), link: "eth0".to_owned(), port: 7474 };
             figures.sessions.insert(labels, SessionFigures { up: true, sent: 9, received: 8, discarded: 7, ups: 6, downs: 5 });
             let labels = SessionLabels { peer: "192.168.1.1".parse().unwrap(), link: "eth0".to_owned(), port: 3784 };
@@ -193,6 +219,7 @@ mod tests {
             "lanlord_member_state{node=\"pi2\",state=\"up\"} 1.0",
             "lanlord_member_state{node=\"pi3\",state=\"suspected\"} 1.0",
             "lanlord_member_blocked{node=\"pi4\"} 1.0",
+            "lanlord_member_missing{node=\"pi5\"} 1.0",
             "lanlord_member_suspicions_total 3.0",
             "lanlord_member_refutations_total 1.0",
             "lanlord_member_evictions_total 2.0",
