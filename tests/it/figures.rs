@@ -12,6 +12,26 @@ use lanlord::telemetry::metrics::{
     SessionLabels, Unannounced,
 };
 
+/// The expressions of MetalLB's alerts (its chart 0.16.1 with its values, under the name `metallb`).
+pub(crate) const ALERTS_OF_METALLB: [(&str, &str); 7] = [
+    ("MetalLBStaleConfig", r#"metallb_k8s_client_config_stale_bool{job=~"metallb.*"} == 1"#),
+    ("MetalLBConfigNotLoaded", r#"metallb_k8s_client_config_loaded_bool{job=~"metallb.*"} == 0"#),
+    ("MetalLBAddressPoolExhausted", r#"metallb_allocator_addresses_in_use_total{pool!~""} >= on(pool) metallb_allocator_addresses_total"#),
+    (
+        "MetalLBAddressPoolUsage75Percent",
+        r#"( metallb_allocator_addresses_in_use_total{pool!~""} / on(pool) metallb_allocator_addresses_total ) * 100 > 75"#,
+    ),
+    (
+        "MetalLBAddressPoolUsage85Percent",
+        r#"( metallb_allocator_addresses_in_use_total{pool!~""} / on(pool) metallb_allocator_addresses_total ) * 100 > 85"#,
+    ),
+    (
+        "MetalLBAddressPoolUsage95Percent",
+        r#"( metallb_allocator_addresses_in_use_total{pool!~""} / on(pool) metallb_allocator_addresses_total ) * 100 > 95"#,
+    ),
+    ("MetalLBBGPSessionDown", r#"metallb_bgp_session_up{job=~"metallb.*"} == 0"#),
+];
+
 /// An agent that has something to say of everything.
 pub(crate) fn everything() -> Metrics {
     let metrics = Metrics::new();
@@ -72,15 +92,7 @@ fn sessions() -> BTreeMap<SessionLabels, SessionFigures> {
 fn peers() -> BTreeMap<PeerLabels, PeerFigures> {
     let labels = PeerLabels { peer: "192.168.1.1:179".parse().unwrap(), link: None, vrf: Some(LinkName::new("red")) };
     let messages = BgpMessages { opens: 1, updates: 1, notifications: 1, keepalives: 1, route_refreshes: 1 };
-    let figures = PeerFigures {
-        up: false,
-        announced: 1,
-        pending: 1,
-        sent: messages,
-        received: messages,
-        faults: 1,
-        established: 1,
-        lost: 1,
-    };
+    let figures =
+        PeerFigures { up: false, announced: 1, pending: 1, sent: messages, received: messages, faults: 1, established: 1, lost: 1 };
     [(labels, figures)].into()
 }

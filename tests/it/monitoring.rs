@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_yaml::Value;
 
-use crate::figures::everything;
+use crate::figures::{ALERTS_OF_METALLB, everything};
 use promql::Query;
 
 /// What Prometheus itself puts on every figure of a target, as it is set up by podmonitor.yaml, servicemonitor.yaml and docs/monitoring.md.
@@ -35,29 +35,6 @@ const METALLB: &str = "
     metallb_bfd_session_up metallb_bfd_control_packet_input metallb_bfd_control_packet_output
     metallb_bfd_echo_packet_input metallb_bfd_echo_packet_output
     metallb_bfd_session_up_events metallb_bfd_session_down_events metallb_bfd_zebra_notifications";
-
-/// The expressions of MetalLB's alerts (its chart 0.16.1 with its values, under the name `metallb`).
-pub(crate) const ALERTS_OF_METALLB: [(&str, &str); 7] = [
-    ("MetalLBStaleConfig", r#"metallb_k8s_client_config_stale_bool{job=~"metallb.*"} == 1"#),
-    ("MetalLBConfigNotLoaded", r#"metallb_k8s_client_config_loaded_bool{job=~"metallb.*"} == 0"#),
-    (
-        "MetalLBAddressPoolExhausted",
-        r#"metallb_allocator_addresses_in_use_total{pool!~""} >= on(pool) metallb_allocator_addresses_total"#,
-    ),
-    (
-        "MetalLBAddressPoolUsage75Percent",
-        r#"( metallb_allocator_addresses_in_use_total{pool!~""} / on(pool) metallb_allocator_addresses_total ) * 100 > 75"#,
-    ),
-    (
-        "MetalLBAddressPoolUsage85Percent",
-        r#"( metallb_allocator_addresses_in_use_total{pool!~""} / on(pool) metallb_allocator_addresses_total ) * 100 > 85"#,
-    ),
-    (
-        "MetalLBAddressPoolUsage95Percent",
-        r#"( metallb_allocator_addresses_in_use_total{pool!~""} / on(pool) metallb_allocator_addresses_total ) * 100 > 95"#,
-    ),
-    ("MetalLBBGPSessionDown", r#"metallb_bgp_session_up{job=~"metallb.*"} == 0"#),
-];
 
 struct Metric {
     type_: String,
@@ -315,5 +292,9 @@ fn monitors_find_the_pods_of_the_manifest_and_the_port_without_declaring_it() {
         assert!(labels.get(monitor["spec"]["jobLabel"].as_str().unwrap()).is_some());
     }
     let overlay = yaml("kustomization.yaml");
-    assert_eq!(overlay["resources"], Value::from(vec!["podmonitor.yaml", "prometheusrule.yaml", "dashboard.yaml"]), "one monitor, not both");
+    assert_eq!(
+        overlay["resources"],
+        Value::from(vec!["podmonitor.yaml", "prometheusrule.yaml", "dashboard.yaml"]),
+        "one monitor, not both"
+    );
 }

@@ -40,7 +40,7 @@ impl Query {
                     at = end;
                 }
                 "[" => at += tokens[at..].iter().position(|token| token == "]").expect("a closed range"),
-                name if is_name(name) && next != "(" && !WORDS.contains(&name) && !LISTS.contains(&name) => {
+                name if is_name(name) && !["(", "by", "without"].contains(&next) && !WORDS.contains(&name) && !LISTS.contains(&name) => {
                     let mut labels = BTreeSet::new();
                     if next == "{" {
                         let end = at + tokens[at..].iter().position(|token| token == "}").expect("closed braces");
