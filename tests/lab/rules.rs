@@ -66,6 +66,23 @@ fn promtool_takes_the_rules_and_every_alert_fires_when_it_has_to_and_not_before(
     assert!(output.status.success(), "{text}");
 }
 
+#[test]
+fn promtool_takes_the_configurations_of_the_page() {
+    let page = read("docs/monitoring.md");
+    let fences: String = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(fences.matches("- job_name: lanlord\n").count(), 2);
+    let mut jobs: Vec<Value> = serde_yaml::from_str(&fences).unwrap();
+    for (number, job) in jobs.iter_mut().enumerate() {
+        // Two examples, of which a person takes one; and Debian builds Prometheus without the discovery of pods.
+        job["job_name"] = format!("lanlord-{number}").into();
+        job.as_object_mut().unwrap().remove("kubernetes_sd_configs");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("prometheus.yaml"), serde_json::json!({"scrape_configs": jobs}).to_string()).unwrap();
+    let (output, text) = promtool(&["check", "config", "--lint-fatal", "prometheus.yaml"], directory.path(), "");
+    assert!(output.status.success(), "{text}");
+}
+
 /// The same figures in the older text form, in which counters may have any name: the only one promtool checks.
 fn in_the_older_form(text: &str) -> String {
     let mut lines = Vec::new();
@@ -128,7 +145,9 @@ impl Prometheus {
     fn api(&self, path: &str, parameters: &[String]) -> Value {
         let mut command = Command::new("curl");
         command.args(["-sS", "--max-time", "5", "-G"]);
-        parameters.iter().for_each(|parameter| drop(command.args(["--data-urlencode", parameter])));
+        for parameter in parameters {
+            command.args(["--data-urlencode", parameter]);
+        }
         let output = command.arg(format!("http://{}/api/v1/{path}", self.address)).stderr(Stdio::null()).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
