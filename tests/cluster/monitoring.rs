@@ -78,7 +78,7 @@ fn prometheus_sees_that_a_pool_is_full_and_that_a_service_waits_until_an_address
     cluster.load_balancer("web", "ipFamilyPolicy: SingleStack");
     cluster.wait_announced("web");
     let owner = cluster.wait_owner("web", "it is announced", |_| true);
-    cluster.wait_until(30, "all three agents are scraped, and one leads", || {
+    cluster.wait_until(60, "all three agents are scraped, and one leads", || {
         prometheus.query("sum(up)").iter().any(|(_, value)| value == "3")
             && prometheus.query("sum(lanlord_leader)").iter().any(|(_, value)| value == "1")
     });

@@ -121,7 +121,8 @@ What each agent serves at `http://NODE:7475/metrics`, in the OpenMetrics text fo
         page += &format!("| `{name}` | {type_} | {} | {unit} | {help} |\n", labels.join(", "));
     }
     page += "\n\
-`unknown` is a counter under a name of MetalLB's that OpenMetrics does not allow for counters; `rate` and `increase` work on it.\n";
+`unknown` is a counter under a name of MetalLB's that OpenMetrics does not allow for counters; `rate` and `increase` work on it.\n\
+`vrf` is there only for peers that have one. Counts begin at the agent's start, those of sessions when the session is configured.\n";
     golden("docs/reference/metrics.md", &page);
 }
 

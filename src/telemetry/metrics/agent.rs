@@ -20,7 +20,7 @@ impl Figures {
         rows.bool("lanlord_leader", "1 if this instance is the leader", self.leader)?;
         rows.gauge("lanlord_members", "Living members", self.members as f64)?;
         rows.gauge("lanlord_services_assigned", "Services with an address", self.services_assigned as f64)?;
-        rows.gauge("lanlord_services_pending", "Services that wait for an address", self.services_pending as f64)?;
+        rows.gauge("lanlord_services_pending", "Services of ours that wait for an address", self.services_pending as f64)?;
         let rivals = self.rivals.iter().map(|name| ([("name", name.clone())], 1.0));
         rows.gauges("lanlord_other_load_balancer", "1 for another load balancer at work on the same Services (leader only)", rivals)?;
         rows.counter(
@@ -35,7 +35,7 @@ impl Figures {
             .api_writes
             .iter()
             .map(|((verb, resource, outcome), count)| ([("verb", *verb), ("resource", *resource), ("outcome", *outcome)], *count as f64));
-        rows.counters("lanlord_api_writes", "Writes to the API server", writes)?;
+        rows.counters("lanlord_api_writes", "Writes to the API server, by what became of them", writes)?;
         rows.counter("lanlord_events_dropped", "Kubernetes Events that were not written", self.events_dropped as f64)?;
         rows.gauges("lanlord_build_info", "1, with the version of this agent", [([("version", env!("CARGO_PKG_VERSION"))], 1.0)])
     }

@@ -34,7 +34,7 @@ pub struct Unannounced {
 /// ARP and NDP of one address, since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Layer2Figures {
-    /// Requests heard.
+    /// Requests heard that were ours to answer.
     pub received: u64,
     /// Answers sent.
     pub responses: u64,
@@ -65,7 +65,7 @@ impl Figures {
         let of = |figure: fn(&Layer2Figures) -> u64| {
             self.layer2.iter().map(move |(ip, figures)| ([("ip", ip.to_string())], figure(figures) as f64))
         };
-        rows.untyped("metallb_layer2_requests_received", "ARP and NDP requests heard", of(|f| f.received))?;
+        rows.untyped("metallb_layer2_requests_received", "ARP and NDP requests for the address that were answered", of(|f| f.received))?;
         rows.untyped("metallb_layer2_responses_sent", "ARP and NDP answers sent", of(|f| f.responses))?;
         rows.untyped("metallb_layer2_gratuitous_sent", "ARP and NDP announcements sent", of(|f| f.gratuitous))
     }

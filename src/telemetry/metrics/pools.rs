@@ -29,11 +29,19 @@ impl Figures {
         let pools = |figure: fn(&PoolFigures) -> Count, part: fn(Count) -> u128| {
             self.pools.iter().map(move |(pool, figures)| ([("pool", pool.clone())], part(figure(figures)) as f64))
         };
-        rows.gauges("metallb_allocator_addresses_total", "Addresses that can be assigned", pools(|p| p.usable, both))?;
-        rows.gauges("metallb_allocator_ipv4_addresses_total", "IPv4 addresses that can be assigned", pools(|p| p.usable, |c| c.v4))?;
-        rows.gauges("metallb_allocator_ipv6_addresses_total", "IPv6 addresses that can be assigned", pools(|p| p.usable, |c| c.v6))?;
-        rows.gauges("metallb_allocator_addresses_in_use_total", "Addresses in use", pools(|p| p.in_use, both))?;
-        rows.gauges("metallb_allocator_ipv4_addresses_in_use_total", "IPv4 addresses in use", pools(|p| p.in_use, |c| c.v4))?;
-        rows.gauges("metallb_allocator_ipv6_addresses_in_use_total", "IPv6 addresses in use", pools(|p| p.in_use, |c| c.v6))
+        rows.gauges("metallb_allocator_addresses_total", "Addresses that can be assigned (leader only)", pools(|p| p.usable, both))?;
+        rows.gauges(
+            "metallb_allocator_ipv4_addresses_total",
+            "IPv4 addresses that can be assigned (leader only)",
+            pools(|p| p.usable, |c| c.v4),
+        )?;
+        rows.gauges(
+            "metallb_allocator_ipv6_addresses_total",
+            "IPv6 addresses that can be assigned (leader only)",
+            pools(|p| p.usable, |c| c.v6),
+        )?;
+        rows.gauges("metallb_allocator_addresses_in_use_total", "Addresses in use (leader only)", pools(|p| p.in_use, both))?;
+        rows.gauges("metallb_allocator_ipv4_addresses_in_use_total", "IPv4 addresses in use (leader only)", pools(|p| p.in_use, |c| c.v4))?;
+        rows.gauges("metallb_allocator_ipv6_addresses_in_use_total", "IPv6 addresses in use (leader only)", pools(|p| p.in_use, |c| c.v6))
     }
 }
