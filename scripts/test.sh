@@ -84,7 +84,7 @@ fi
 need_rust
 if wanted lab || wanted cluster; then
     need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux \
-        /usr/lib/frr/bfdd:frr
+        /usr/lib/frr/bfdd:frr prometheus:prometheus
 fi
 # More opponents in the lab.
 ! wanted lab || need_commands bird:bird2 gobgpd:gobgpd

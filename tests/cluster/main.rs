@@ -17,6 +17,7 @@ mod journey;
 mod lab;
 mod links;
 mod losses;
+mod monitoring;
 mod moves;
 mod outages;
 mod restarts;
