@@ -24,7 +24,7 @@ use crate::plan::departure::departure;
 use crate::plan::eligible::{candidates, reached};
 use crate::plan::group::Group;
 use crate::plan::owner::owner;
-use crate::plan::{GroupPlan, NotAnnounced, OverBgp, Plan, Serving, View, is_served};
+use crate::plan::{GroupPlan, NotAnnounced, OverBgp, Plan, View, is_served};
 
 /// How many free addresses are remembered for their last holder: a Lease of about 500 bytes each.
 pub const REMEMBERED: usize = 4096;
@@ -318,7 +318,8 @@ impl<'a> Decider<'a> {
     /// deleted keeps its claims until it is gone.
     fn part(&mut self) {
         for (key, claims) in std::mem::take(&mut self.held) {
-            let Some(service) = self.snapshot.services.get(key).filter(|service| is_served(self.config, service) == Serving::Foreign)
+            let Some(service) =
+                self.snapshot.services.get(key).filter(|service| is_served(self.config, self.snapshot, service).is_left_alone())
             else {
                 continue;
             };

@@ -139,7 +139,8 @@ pub fn publish(config: &Config, service: &Service, assignment: &Assignment, anno
 pub fn farewell(service: &Service, released: String, now: &Now) -> Publish {
     let before = service.condition.as_ref().filter(|before| !before.announced);
     let since = before.map_or_else(|| now.text.clone(), |before| before.since.clone());
-    let message = "Lanlord leaves this Service alone (its class, or the annotation lanlord.dev/ignore)".to_owned();
+    let message =
+        "Lanlord leaves this Service alone (for its class, the annotation lanlord.dev/ignore, or k3s ServiceLB, which is on)".to_owned();
     let condition = AnnouncedCondition { announced: false, reason: "NotServed".to_owned(), message, since };
     let annotations = [(ANNOUNCED, None), (POOL, None), (RELEASED, Some(released))].map(|(key, value)| (key.to_owned(), value)).into();
     Publish { ingress: None, annotations, condition }
@@ -247,14 +248,14 @@ pub fn events(
             assignment.addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.as_str()).collect();
         let pools = pools.into_iter().collect::<Vec<_>>().join(" and ");
         let (verb, which) = if adopted { ("kept", &assignment.addresses) } else { ("assigned", &new) };
-        let announced = match &announcement.owner {
-            Err(why) if !announcement.is_any(&assignment.addresses) && why.is_passing() => String::new(),
-            Err(why) if !announcement.is_any(&assignment.addresses) => format!(", not announced yet: {why}"),
-            Ok(_) | Err(_) => format!(", announced {}", announcement.ways(&assignment.addresses)),
+        let (kind, announced) = match &announcement.owner {
+            Err(why) if !announcement.is_any(&assignment.addresses) && why.is_passing() => (EventKind::Normal, String::new()),
+            Err(why) if !announcement.is_any(&assignment.addresses) => (EventKind::Warning, format!(", not announced yet: {why}")),
+            Ok(_) | Err(_) => (EventKind::Normal, format!(", announced {}", announcement.ways(&assignment.addresses))),
         };
         let message = format!("{verb} {} from pool {pools}{announced}", list(which));
         if taken.is_empty() {
-            events.push(event(EventKind::Normal, "IPAllocated", message));
+            events.push(event(kind, "IPAllocated", message));
         } else {
             events.push(event(EventKind::Warning, "AddressInUse", format!("{message}; {}", taken.join("; "))));
         }

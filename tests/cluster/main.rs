@@ -11,6 +11,7 @@ mod bgp;
 mod config;
 mod crds;
 mod demo;
+mod diagnosis;
 mod guides;
 mod hardened;
 mod journey;

@@ -16,7 +16,7 @@ use crate::facts::{Event, EventKind, Links, Living, MemberLink, NodeName, Object
 use crate::machine::{Instant, earliest};
 use crate::plan::kernel::{self, answered_by_kernel};
 use crate::plan::survey::{Unmatched, survey};
-use crate::plan::{Serving, is_served};
+use crate::plan::{Serving, is_served, servicelb};
 
 /// How long members, their links and Nodes have to stay as they are.
 pub const REST: Duration = Duration::from_secs(60);
@@ -105,9 +105,9 @@ pub fn idle(config: &Config, snapshot: &Snapshot, living: &Living, sources: &Sou
 /// What else is at work on our Services, or answers for their addresses. Of the links only those of the leader's own host, `me`, are known.
 pub fn rivals(config: &Config, snapshot: &Snapshot, me: &NodeName, links: &Links) -> Vec<Warning> {
     let on_node = |name: &NodeName| snapshot.nodes.get(name).map(|node| Subject::Node(name.clone(), node.uid.clone()));
-    let ours = snapshot.services.values().find(|service| is_served(config, service) == Serving::Ours);
-    let servers = others::servicelb(snapshot);
-    let servicelb = servers.first().zip(ours).map(|(server, service)| {
+    let ours = snapshot.services.values().find(|service| is_served(config, snapshot, service) == Serving::Ours);
+    let servers = servicelb(snapshot);
+    let beside = servers.first().zip(ours).map(|(server, service)| {
         let (what, action) = others::two_balancers(servers.clone(), &service.key);
         Warning { about: "ServiceLB".to_owned(), subject: on_node(server), reason: "ServiceLBActive", what, action }
     });
@@ -121,7 +121,7 @@ pub fn rivals(config: &Config, snapshot: &Snapshot, me: &NodeName, links: &Links
         let (what, action) = kernel::told(me, &link, &addresses);
         Warning { about: format!("link {link}"), subject: on_node(me), reason: "KernelAnswersARP", what, action }
     });
-    servicelb.into_iter().chain(marked).chain(kernel).collect()
+    beside.into_iter().chain(marked).chain(kernel).collect()
 }
 
 /// What the survey rests on.
