@@ -105,6 +105,7 @@ struct Wires {
     heirs: watch::Sender<Arc<Heirs>>,
     leading: watch::Sender<bool>,
     moves: watch::Sender<leader::tally::Moves>,
+    repairs: watch::Sender<u64>,
     dataplane_unhealthy: watch::Sender<bool>,
 }
 
@@ -135,6 +136,7 @@ impl Default for Wires {
             heirs: watch::Sender::default(),
             leading: watch::Sender::default(),
             moves: watch::Sender::default(),
+            repairs: watch::Sender::default(),
             dataplane_unhealthy: watch::Sender::default(),
         }
     }
@@ -402,7 +404,8 @@ fn start_leader(
         edits: wires.edits.subscribe(),
         blocked,
     };
-    let outputs = leader::task::Outputs { leading: wires.leading.clone(), moves: wires.moves.clone(), feedback };
+    let (leading, moves, repairs) = (wires.leading.clone(), wires.moves.clone(), wires.repairs.clone());
+    let outputs = leader::task::Outputs { leading, moves, repairs, feedback };
     let (api, node, instance, resign) = (api.clone(), options.node.clone(), instance.to_owned(), phases.leading.clone());
     tasks.spawn(async move { ("leader", leader::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, resign).await) });
 }
@@ -542,6 +545,7 @@ fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &s
     let (node, known, api) = (options.node.clone(), wires.clone(), api.clone());
     metrics.on_scrape(move |figures| {
         status::figures(figures, &known, &node);
+        (figures.updates, figures.update_errors) = api.seen();
         figures.api_writes = api.writes();
         figures.events_dropped = api.events_dropped();
     });

@@ -75,6 +75,8 @@ pub struct Outputs {
     pub leading: watch::Sender<bool>,
     /// Addresses that moved while this agent led.
     pub moves: watch::Sender<Moves>,
+    /// Times that a status which something else had changed was written back, since the start.
+    pub repairs: watch::Sender<u64>,
     /// Answers to our writes. An mpsc, for none may be lost: what is decided next rests on it.
     pub feedback: mpsc::Sender<Feedback>,
 }
@@ -341,6 +343,9 @@ impl Leader {
         }
         if work.repair && !self.repairs.attempted(&key, now) {
             work.events.retain(|event| event.kind == EventKind::Normal);
+        }
+        if work.repair {
+            self.outputs.repairs.send_modify(|repairs| *repairs += 1);
         }
         self.busy.insert(key.clone(), Busy::Working);
         let placement = work.take.iter().find_map(|claim| claim.placement.as_ref());
