@@ -9,7 +9,7 @@ usage() {
     cat <<TEXT
 Usage: scripts/tools.sh
 
-Prints a directory with Helm $HELM and MetalLB $METALLB: helm, controller, speaker, and crd/, MetalLB's custom resource definitions.
+Prints a directory with Helm $HELM and MetalLB $METALLB: helm, controller, speaker, and metallb-native.yaml, MetalLB's manifest.
 They are built from the Go modules pinned in tests/cluster/tools (needs Go 1.26): two minutes on two idle cores, 300 MB to download,
 1.5 GB of disk. Kept in the cache, \${XDG_CACHE_HOME:-~/.cache}/lanlord, under a key of everything they depend on; then it takes no time.
 Nothing is ever written to the source tree.
@@ -35,7 +35,7 @@ go_version=$(cd "$source_dir" && go env GOVERSION 2>/dev/null) || fail "go is no
 for module in "helm.sh/helm/v4 $HELM" "go.universe.tf/metallb $METALLB"; do
     grep -q "[[:space:]]$module\( \|\$\)" "$source_dir/go.mod" || fail "tests/cluster/tools/go.mod pins another version than $module"
 done
-key=$({ cat "$source_dir"/go.{mod,sum} "$source_dir"/frr-k8s/go.mod "$source_dir"/frr-k8s/api/v1beta1/*.go && echo "$gcflags $go_version"; } | sha256sum | cut -c -16)
+key=$({ cat "$source_dir"/go.{mod,sum} "$source_dir"/frr-k8s/go.mod "$source_dir"/frr-k8s/api/v1beta1/*.go && echo "$gcflags $go_version manifest"; } | sha256sum | cut -c -16)
 home=$cache/tools-$key
 if [ -d "$home" ]; then echo "$home" && exit 0; fi
 
@@ -54,7 +54,7 @@ for package in helm.sh/helm/v4/cmd/helm go.universe.tf/metallb/controller go.uni
     (cd "$source_dir" && CGO_ENABLED=0 go build -trimpath -gcflags="$gcflags" -ldflags="-s -w" -o "$work/" "$package") >&2
 done
 metallb=$(cd "$source_dir" && go list -m -f '{{.Dir}}' go.universe.tf/metallb)
-mkdir "$work/crd" && cp "$metallb"/config/crd/bases/*.yaml "$work/crd/" && chmod -R u+w "$work/crd"
+install -m 644 "$metallb/config/manifests/metallb-native.yaml" "$work/"
 chmod 755 "$work" && mv "$work" "$home"
 say "$((SECONDS - begun)) s: $home"
 echo "$home"
