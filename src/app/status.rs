@@ -47,7 +47,7 @@ pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     let assigned = snapshot.services.values().filter(|service| !service.ingress.is_empty()).count() as u64;
     figures.services_assigned = assigned;
     let waits = |service: &&Arc<Service>| {
-        service.ingress.is_empty() && config.as_ref().is_none_or(|config| is_served(config, service) == Serving::Ours)
+        service.ingress.is_empty() && config.as_ref().is_none_or(|config| is_served(config, &snapshot, service) == Serving::Ours)
     };
     figures.services_pending = snapshot.services.values().filter(waits).count() as u64;
     figures.repairs = *wires.repairs.borrow();

@@ -13,6 +13,7 @@ mod crds;
 mod demo;
 mod diagnosis;
 mod guides;
+mod hardened;
 mod journey;
 mod lab;
 mod links;
