@@ -12,6 +12,7 @@ mod config;
 mod crds;
 mod demo;
 mod guides;
+mod image;
 mod journey;
 mod lab;
 mod links;
