@@ -52,7 +52,7 @@ has_libc() { "$cross-gcc" -print-file-name=libc.a 2>/dev/null | grep -q /; }
 if [ -n "$cross" ]; then
     if ! has_std && command -v rustup >/dev/null; then
         step "Getting Rust's standard library for $target"
-        timeout 300 rustup target add "$triple" >&2 || note "rustup could not get it"
+        timeout 120 rustup target add "$triple" >&2 || note "rustup could not get it"
     fi
     has_std || exec scripts/cross.sh "$target" --profile "$profile"
     need_commands "$cross-gcc:gcc-$package"
