@@ -14,6 +14,7 @@ mod demo;
 mod diagnosis;
 mod guides;
 mod hardened;
+mod image;
 mod journey;
 mod lab;
 mod links;
