@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::reserve::Reserved;
 use super::share::Conflict;
+use super::suggest::Advice;
 use crate::addr::Family;
 use crate::config::PoolName;
 use crate::facts::ServiceKey;
@@ -12,8 +13,8 @@ use crate::facts::ServiceKey;
 /// Why a Service gets no (further) address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// No pool is configured at all.
-    NoPools,
+    /// No pool is configured at all. What could be is known later, see [`super::suggest`].
+    NoPools(Advice),
     /// Pools exist, but none may be used unasked.
     NoAutoPool {
         /// Pools that have to be asked for by name.
@@ -139,9 +140,7 @@ fn names(pools: &[PoolName]) -> String {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoPools => f.write_str(
-                "no addresses are configured; give Lanlord a free range of your network: kubectl create configmap lanlord -n lanlord --from-literal=addresses=FIRST-LAST",
-            ),
+            Self::NoPools(advice) => write!(f, "no addresses are configured; {advice}"),
             Self::NoAutoPool { named } => write!(
                 f,
                 "no pool is used unasked for this Service; ask for one with the annotation lanlord.dev/address-pool: NAME (there is {})",
