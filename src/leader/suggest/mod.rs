@@ -230,7 +230,8 @@ impl Inquiry {
     pub fn offers(&self, answers: &Answers) -> Vec<Offer> {
         let silent = |question: &&Question| answers.get(*question).is_some_and(|it| it.mac.is_none() && it.unanswered >= UNANSWERED);
         let free: BTreeSet<IpAddr> = self.questions.iter().filter(silent).map(|question| question.address).collect();
-        let offers = self.networks.iter().map(|network| Some(Offer { range: choose(network.prefix, &free, COUNT)?, network: network.clone() }));
+        let offers =
+            self.networks.iter().map(|network| Some(Offer { range: choose(network.prefix, &free, COUNT)?, network: network.clone() }));
         offers.flatten().collect()
     }
 }

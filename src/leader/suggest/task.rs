@@ -69,7 +69,8 @@ pub async fn run(mut inputs: Inputs, outputs: Outputs, shutdown: CancellationTok
         let now = clock::now();
         known = known.filter(|known| now.since(known.at) < AGAIN);
         let spaced = |known: &Known| now.since(known.at) < SPACING;
-        let is_answered = |inquiry: &Inquiry| known.as_ref().is_some_and(|known| known.inquiry.questions == inquiry.questions || spaced(known));
+        let is_answered =
+            |inquiry: &Inquiry| known.as_ref().is_some_and(|known| known.inquiry.questions == inquiry.questions || spaced(known));
         if let Some(inquiry) = wanted.filter(|inquiry| !is_answered(inquiry)) {
             let Some(advice) = shutdown.run_until_cancelled(ask(&inquiry, &mut inputs.answers, &outputs)).await else { return Ok(()) };
             known = Some(Known { inquiry, advice, at: clock::now() });
