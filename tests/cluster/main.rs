@@ -21,3 +21,4 @@ mod outages;
 mod restarts;
 mod scenarios;
 mod support;
+mod verbs;

@@ -15,3 +15,4 @@ mod link;
 mod ndp;
 mod router_config;
 mod support;
+mod verbs;
