@@ -21,6 +21,10 @@ fn main() -> ExitCode {
         Verb::Move(relocation) => relocation.run(),
         Verb::RouterConfig(router_config) => router_config.run(),
         Verb::Status(status) => status.run(),
+        Verb::Suggest(suggest) => suggest.run(),
+        Verb::Probe(probe) => probe.run(),
+        Verb::Links(links) => links.run(),
+        Verb::Metrics(metrics) => metrics.run(),
         Verb::Run(run) => match serve(run) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

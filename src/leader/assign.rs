@@ -13,6 +13,7 @@ use super::refusal::{Lost, Refusal};
 use super::request::Request;
 use super::reserve::{Reserved, reserved};
 use super::share::{self, Conflict};
+use super::suggest::Advice;
 use super::supply::Supply;
 use crate::addr::{Family, MacAddr};
 use crate::config::{Config, Pool};
@@ -423,7 +424,7 @@ impl<'a> Assigner<'a> {
             };
         }
         if pools.is_empty() {
-            return Err(Refusal::NoPools);
+            return Err(Refusal::NoPools(Advice::default()));
         }
         let allowed = pools.iter().enumerate().filter(|(_, pool)| self.allows(pool, state.service));
         let asks = |pool: &Pool| state.request.addresses.iter().any(|address| pool.addresses.contains(*address));

@@ -16,7 +16,9 @@ use super::assign::{Assignment, assign};
 use super::moves::{Move, moves};
 use super::others;
 use super::place::place;
+use super::refusal::Refusal;
 use super::share;
+use super::suggest::Prospect;
 use super::tell::{Announcement, Now, Publish, events, farewell, publish};
 use crate::config::Config;
 use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot, annotation};
@@ -88,7 +90,7 @@ impl Tend {
 /// Compares what should be with what is.
 pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, plan: &Plan, now: &Now) -> Decision {
     let mut decider = Decider::new(config, snapshot, living, now, plan);
-    let assignments = assign(config, snapshot, living);
+    let assignments = advised(assign(config, snapshot, living), &now.prospect);
     let mut services: Vec<(&ServiceKey, &Assignment)> = assignments.iter().collect();
     services.sort_by_key(|(key, _)| snapshot.services.get(*key).map(|service| (service.created, *key)));
     for (key, assignment) in services.into_iter().filter(|(key, _)| !now.under_way.contains_key(*key)) {
@@ -99,6 +101,20 @@ pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, plan: &Plan
     decider.part();
     decider.sweep();
     decider.decision
+}
+
+/// With what can be said to who has configured no addresses; who would be told so is left alone as long as that is not known.
+fn advised(mut assignments: BTreeMap<ServiceKey, Assignment>, prospect: &Prospect) -> BTreeMap<ServiceKey, Assignment> {
+    let lacks_pools = |assignment: &Assignment| matches!(assignment.refusal, Some(Refusal::NoPools(_)));
+    match prospect {
+        Prospect::NotYet => assignments.retain(|_, assignment| !lacks_pools(assignment)),
+        Prospect::Known(advice) => {
+            for assignment in assignments.values_mut().filter(|assignment| lacks_pools(assignment)) {
+                assignment.refusal = Some(Refusal::NoPools(advice.clone()));
+            }
+        }
+    }
+    assignments
 }
 
 struct Decider<'a> {

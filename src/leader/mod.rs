@@ -22,6 +22,7 @@ pub mod refusal;
 pub mod request;
 pub mod reserve;
 pub mod share;
+pub mod suggest;
 pub mod supply;
 pub mod tally;
 pub mod task;

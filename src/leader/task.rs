@@ -25,6 +25,7 @@ use super::excluded;
 use super::left::left;
 use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
+use super::suggest::Prospect;
 use super::tally::{Moves, Tally};
 use super::tell::Now;
 use super::told::Told;
@@ -67,6 +68,8 @@ pub struct Inputs {
     pub edits: watch::Receiver<Edits>,
     /// Members whose kernel answers this node and whose liveness packets do not come through.
     pub blocked: watch::Receiver<BTreeSet<NodeName>>,
+    /// What is known of free addresses, for who has configured none.
+    pub prospect: watch::Receiver<Prospect>,
 }
 
 /// What the task tells.
@@ -142,6 +145,7 @@ pub async fn run(
         told: 0,
         queue: Decision::default(),
         decided: None,
+        prospect: Prospect::NotYet,
         decide_after: Instant::default(),
         quiet: Quiet::default(),
         blocked: Told::default(),
@@ -180,6 +184,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
         changed = inputs.stand.changed() => changed,
         changed = inputs.edits.changed() => changed,
         changed = inputs.blocked.changed() => changed,
+        changed = inputs.prospect.changed() => changed,
     }
 }
 
@@ -192,6 +197,7 @@ struct World {
     stand: bool,
     edits: Edits,
     blocked: BTreeSet<NodeName>,
+    prospect: Prospect,
 }
 
 impl World {
@@ -204,6 +210,7 @@ impl World {
             stand: *inputs.stand.borrow_and_update(),
             edits: inputs.edits.borrow_and_update().clone(),
             blocked: inputs.blocked.borrow_and_update().clone(),
+            prospect: inputs.prospect.borrow_and_update().clone(),
         }
     }
 
@@ -238,6 +245,8 @@ struct Leader {
     queue: Decision,
     /// What was decided on last; `None`: to be decided again, also on the same facts.
     decided: Option<Arc<Planned>>,
+    /// With what was known of free addresses.
+    prospect: Prospect,
     /// A burst of changes costs at most a tenth of one core.
     decide_after: Instant,
     /// For `rebalance: true`.
@@ -297,6 +306,10 @@ impl Leader {
         self.busy.retain(|_, busy| is_busy(busy, snapshot, now));
         self.addresses.retain(|_, busy| is_busy(busy, snapshot, now));
         self.given.retain(|service, _| self.busy.contains_key(service));
+        if self.prospect != world.prospect {
+            self.prospect.clone_from(&world.prospect);
+            self.decided = None;
+        }
         let decided = self.decided.as_ref().is_some_and(|decided| Arc::ptr_eq(decided, planned));
         if self.queue == Decision::default() && !decided {
             if now < self.decide_after {
@@ -304,7 +317,7 @@ impl Leader {
             }
             let quiet = self.quiet.observe(snapshot, living, now) && config.settings.rebalance;
             let under_way = self.busy.keys().map(|service| (service.clone(), self.given.get(service).cloned())).collect();
-            self.queue = decide(config, snapshot, living, plan, &moment(quiet, under_way));
+            self.queue = decide(config, snapshot, living, plan, &moment(quiet, under_way, world.prospect.clone()));
             self.queue.work.reverse();
             self.queue.tend.reverse();
             if quiet && self.queue.tend.iter().any(|tend| evened_out(tend.claim())) {
@@ -485,11 +498,11 @@ impl Leader {
     }
 }
 
-fn moment(quiet: bool, under_way: BTreeMap<ServiceKey, Option<NodeName>>) -> Now {
+fn moment(quiet: bool, under_way: BTreeMap<ServiceKey, Option<NodeName>>, prospect: Prospect) -> Now {
     let wall = clock::wall();
     let seconds = wall.as_second();
     let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
-    Now { text, seconds, quiet, under_way }
+    Now { text, seconds, quiet, under_way, prospect }
 }
 
 fn is_busy(busy: &Busy, snapshot: &Snapshot, now: Instant) -> bool {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::assign::{Assignment, Contested};
 use super::refusal::Lost;
 use super::reserve::Reserved;
+use super::suggest::Prospect;
 use crate::addr::MacAddr;
 use crate::config::Config;
 use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, NodeName, Service, ServiceKey, Subject, annotation, reason};
@@ -31,6 +32,8 @@ pub struct Now {
     /// Services whose work is being written and not seen yet, with the node that it gives them to: they are left alone, and that node
     /// has one group more, or two Services created together would both be given to the same one.
     pub under_way: BTreeMap<ServiceKey, Option<NodeName>>,
+    /// What is known of free addresses, for who has configured none.
+    pub prospect: Prospect,
 }
 
 /// What one patch of `services/status` writes.

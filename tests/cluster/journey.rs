@@ -89,10 +89,12 @@ fn journey_of_a_service_that_was_there_before_the_configuration_and_of_its_owner
     cluster.backend("web", &["n1", "n2", "n3"]);
     cluster.agents_start();
     cluster.load_balancer("web", "ipFamilyPolicy: RequireDualStack");
-    let remedy = "create configmap lanlord -n lanlord --from-literal=addresses=";
-    cluster.wait_until(10, "an Event says what to do", || cluster.told("web", &["AllocationFailed", &format!("kubectl {remedy}")]));
+    let remedy = "create configmap lanlord -n lanlord --from-literal addresses=";
+    cluster.wait_until(10, "an Event says what to do", || {
+        cluster.told("web", &["AllocationFailed", &format!("kubectl {remedy}10.77.0.240-10.77.0.250,fd77::fff0-fd77::fffa")])
+    });
     assert_eq!(cluster.condition("web")[..2], ["False", "AllocationFailed"]);
-    cluster.kubectl(&format!("{remedy}{LINE}").splitn(6, ' ').collect::<Vec<_>>());
+    cluster.kubectl(&format!("{remedy}{LINE}").splitn(7, ' ').collect::<Vec<_>>());
     cluster.wait_announced("web");
     let first = cluster.wait_owner("web", "the Service is announced", |_| true);
     let told = format!("Normal IPAllocated assigned 10.77.0.240 and fd77::240 from pool default, announced by {first} on eth0 (layer2)");

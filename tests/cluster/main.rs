@@ -25,3 +25,4 @@ mod outages;
 mod restarts;
 mod scenarios;
 mod support;
+mod verbs;

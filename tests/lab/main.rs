@@ -18,3 +18,4 @@ mod ndp;
 mod router_config;
 mod rules;
 mod support;
+mod verbs;
