@@ -16,6 +16,7 @@ pub mod router_config;
 pub mod run;
 pub mod status;
 mod table;
+pub mod watch;
 mod yaml;
 
 use clap::{Parser, Subcommand};
@@ -46,5 +47,6 @@ pub enum Verb {
     Move(r#move::Move),
     RouterConfig(router_config::RouterConfig),
     Status(status::Status),
+    Watch(watch::Watch),
     Health(health::Health),
 }
