@@ -88,6 +88,8 @@ if wanted lab || wanted cluster; then
 fi
 # More opponents in the lab.
 ! wanted lab || need_commands bird:bird2 gobgpd:gobgpd
+# The status page is looked at with a real browser.
+! wanted cluster || need_commands chromium:chromium chromedriver:chromium-driver
 ! wanted cluster || need_go
 
 run formatting 2

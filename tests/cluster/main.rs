@@ -18,6 +18,7 @@ mod links;
 mod losses;
 mod moves;
 mod outages;
+mod page;
 mod restarts;
 mod scenarios;
 mod support;
