@@ -78,7 +78,8 @@ impl Watch {
     async fn block(&mut self) -> String {
         let reading = async {
             loop {
-                if let Some(end) = self.read.find("\n\n").or_else(|| self.read.find("\r\n\r\n").map(|at| at + 2)) {
+                let ends = [self.read.find("\n\n"), self.read.find("\r\n\r\n").map(|at| at + 2)];
+                if let Some(end) = ends.into_iter().flatten().min() {
                     let rest = self.read.split_off(end + 2);
                     return std::mem::replace(&mut self.read, rest);
                 }
@@ -110,7 +111,12 @@ async fn the_page_is_one_small_file_whose_policy_lets_nothing_else_in() {
     let answer = agent.get("/", "Host: localhost:7475\r\n").await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    for header in ["content-type: text/html; charset=utf-8", "x-content-type-options: nosniff", "cache-control: no-store", "referrer-policy: no-referrer"] {
+    for header in [
+        "content-type: text/html; charset=utf-8",
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+        "referrer-policy: no-referrer",
+    ] {
         assert!(head.contains(header), "{header} in {head}");
     }
     assert_eq!(body.as_bytes(), &PAGE.0[..]);
@@ -124,7 +130,8 @@ async fn the_page_is_one_small_file_whose_policy_lets_nothing_else_in() {
         assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "the browser runs this very {element}");
     }
     assert_eq!(body.matches("<script").count() + body.matches("<style").count(), 2);
-    let strange = ["http://", "https://", "//cdn", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " onclick", " style="];
+    let strange =
+        ["http://", "https://", "//cdn", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " onclick", " style="];
     let namespaces = body.replace("http://www.w3.org/2000/svg", "");
     assert!(strange.iter().all(|word| !namespaces.contains(word)), "nothing from elsewhere, no text that becomes markup");
     agent.shutdown.cancel();
@@ -151,10 +158,17 @@ async fn events_are_whole_states_and_come_when_something_changed_at_most_twice_a
     assert_eq!(agent.computed.load(Ordering::Relaxed), 0, "nobody looks, nothing is computed");
     let (mut first, mut second) = (agent.watch().await, agent.watch().await);
     let head = first.block().await;
-    assert!(head.starts_with("HTTP/1.0 200") && head.contains("content-type: text/event-stream") && head.contains("cache-control: no-store"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.0 200") && head.contains("content-type: text/event-stream") && head.contains("cache-control: no-store"),
+        "{head}"
+    );
     second.block().await;
     assert_eq!(first.block().await, "id: 1\nretry: 1000\nevent: state\ndata: {\"number\":1,\"at\":0}\n\n");
-    assert_eq!(second.block().await, "id: 1\nretry: 1000\nevent: state\ndata: {\"number\":1,\"at\":0}\n\n", "both see what was computed once");
+    assert_eq!(
+        second.block().await,
+        "id: 1\nretry: 1000\nevent: state\ndata: {\"number\":1,\"at\":0}\n\n",
+        "both see what was computed once"
+    );
 
     let begun = tokio::time::Instant::now();
     for number in 2..=40 {

@@ -46,7 +46,8 @@ fn an_address_is_assigned_announced_moved_withdrawn_and_released() {
         world.create("web", |_| {});
         world.settle();
     });
-    let owner = services(Some(&world.config), &world.snapshot, Some(&plan(&world.config, &world.snapshot, &world.living())))[0].owner.clone();
+    let owner =
+        services(Some(&world.config), &world.snapshot, Some(&plan(&world.config, &world.snapshot, &world.living())))[0].owner.clone();
     let owner = owner.expect("it is announced");
     let expected = [
         "assigned: 192.168.1.240 assigned to default/web from pool default".to_owned(),
@@ -126,13 +127,25 @@ fn services_without_endpoints_of_other_classes_and_without_configuration_say_why
 fn members_leaders_and_nodes_are_told() {
     let mut world = world();
     assert_eq!(after(&mut world, |world| world.join(4)), ["joined: n4 joined"]);
-    assert_eq!(after(&mut world, |world| world.member("n4", |it| it.instance = Some("2".to_owned()))), ["restarted: the agent of n4 restarted in place"]);
-    assert_eq!(after(&mut world, |world| world.member("n4", |it| it.suspect = Some("n1/1".to_owned()))), ["suspected: n4 is suspected by n1"]);
+    assert_eq!(
+        after(&mut world, |world| world.member("n4", |it| it.instance = Some("2".to_owned()))),
+        ["restarted: the agent of n4 restarted in place"]
+    );
+    assert_eq!(
+        after(&mut world, |world| world.member("n4", |it| it.suspect = Some("n1/1".to_owned()))),
+        ["suspected: n4 is suspected by n1"]
+    );
     assert_eq!(after(&mut world, |world| world.member("n4", |it| it.suspect = None)), ["refuted: n4 lives: it removed the suspicion"]);
     world.member("n4", |it| it.suspect = Some("n2/1".to_owned()));
     assert_eq!(after(&mut world, |world| world.leave("n4")), ["lost: n4 is lost: its Lease was cleared by another member"]);
 
-    let record = |holder: &str| LeaderRecord { holder: Some(holder.to_owned()), lease_duration: 30, transitions: 0, acquired: None, resource_version: String::new() };
+    let record = |holder: &str| LeaderRecord {
+        holder: Some(holder.to_owned()),
+        lease_duration: 30,
+        transitions: 0,
+        acquired: None,
+        resource_version: String::new(),
+    };
     assert_eq!(after(&mut world, |world| world.snapshot.leader = Some(record("n1/a"))), ["leader: n1 leads"]);
     assert!(after(&mut world, |world| world.snapshot.leader = Some(record("n1/b"))).is_empty(), "the same node after a restart");
     assert_eq!(after(&mut world, |world| world.snapshot.leader = Some(record("n2/a"))), ["leader: n2 leads, n1 does no more"]);
@@ -218,7 +231,8 @@ fn whatever_a_service_is_called_stays_text_on_one_line_of_json() {
 
 #[test]
 fn figures_alone_are_no_news() {
-    let mut before: Report = serde_json::from_str(&std::fs::read_to_string(crate::config::golden().join("status/trouble.json")).unwrap()).unwrap();
+    let mut before: Report =
+        serde_json::from_str(&std::fs::read_to_string(crate::config::golden().join("status/trouble.json")).unwrap()).unwrap();
     before.at = "2026-11-21T12:00:00.000Z".to_owned();
     let mut after = before.clone();
     after.at = "2026-11-21T12:00:01.000Z".to_owned();

@@ -7,7 +7,7 @@ const put = (node, attributes) => { for (const [key, value] of Object.entries(at
 const el = (tag, attributes, ...kids) => add(put(document.createElement(tag), attributes), kids);
 const svg = (tag, attributes, ...kids) => add(put(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes), kids);
 const plural = (count, one, many) => `${count} ${count === 1 ? one : many || one + 's'}`;
-const tag = (kind, text) => el('span', { class: `tag ${kind}` }, text);
+const tag = (kind, text) => el('span', { class: `tag k-${kind || 'plain'}` }, text);
 const mono = text => el('span', { class: 'mono' }, text);
 const soft = text => text && el('span', { class: 'soft' }, text);
 const MANY = 300;

@@ -41,8 +41,16 @@ impl Browser {
         }
         let profile = format!("--user-data-dir={}", home.join("profile").display());
         let arguments = json!([
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", profile
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            profile
         ]);
         let logs = json!({"browser": "ALL", "performance": "ALL"});
         let wanted = json!({"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": logs});
@@ -103,7 +111,10 @@ impl Browser {
     /// A window this wide, in the scheme `light` or `dark`.
     #[track_caller]
     pub(crate) fn look(&self, width: u32, scheme: &str) {
-        self.devtools("Emulation.setDeviceMetricsOverride", &json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}));
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}),
+        );
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}));
     }
 
