@@ -90,6 +90,8 @@ fi
 ! wanted cluster || need_commands python3:python3 containerd:containerd runc:runc
 # More opponents in the lab.
 ! wanted lab || need_commands bird:bird2 gobgpd:gobgpd
+# The status page is looked at with a real browser.
+! wanted cluster || need_commands chromium:chromium chromedriver:chromium-driver
 ! wanted cluster || need_go
 
 run formatting 2

@@ -1,4 +1,4 @@
-//! What `/metrics` and `/status` show, read from the wires when somebody asks.
+//! What `/metrics`, `/status` and `/events` show, read from the wires when somebody asks; only the timeline is kept up all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use siphasher::sip::SipHasher13;
 
 use super::Wires;
 use super::problems::problems;
@@ -13,6 +14,8 @@ use super::report::{
     AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, MessagesReport, PeerReport, Problem, Report,
     SessionReport,
 };
+use super::services;
+use super::transitions::{Moment, transitions};
 use crate::addr::{Family, MacAddr};
 use crate::api::watch::Contact;
 use crate::bfd::desired::SessionKey;
@@ -20,16 +23,20 @@ use crate::bfd::status::{SessionStatus, State as SessionState};
 use crate::bgp::status::{Counters, PeerStatus};
 use crate::bgp::task::figures as peer_figures;
 use crate::config::{Config, Pool};
-use crate::facts::{Evidence, LinkName, Living, Member, NodeName, ObjectsSeen, Service, ServiceKey, Snapshot};
+use crate::facts::{Evidence, LinkName, Living, Medium, Member, NodeName, ObjectsSeen, Service, ServiceKey, Snapshot};
 use crate::l2::status::LinkStatus;
 use crate::leader::warnings::{self, Sources, Warning};
 use crate::membership::judge::State;
 use crate::membership::task::Status;
 use crate::plan::kernel::{self, answered_by_kernel};
 use crate::plan::{GroupPlan, NotAnnounced, Serving, is_served};
+use crate::telemetry::live::State as LiveState;
 use crate::telemetry::metrics::{
     Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels, Unannounced,
 };
+
+/// Changes within this time are one for the timeline: some come in two steps.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// Brings every figure up to date.
 pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
@@ -158,10 +165,56 @@ fn over_bgp(figures: &mut Figures, wires: &Wires, node: &NodeName) {
 
 /// The status of this agent for `curl localhost:7475/status` and `lanlord status`.
 pub(super) fn json(wires: &Wires, node: &NodeName, instance: &str) -> String {
-    serde_json::to_string(&report(wires, node, instance)).expect("maps have text as keys")
+    text(&report(wires, node, instance))
+}
+
+/// The same for those who keep watching, with a digest that stays the same while only figures change.
+pub(super) fn state(wires: &Wires, node: &NodeName, instance: &str) -> LiveState {
+    let report = report(wires, node, instance);
+    let digest = SipHasher13::new_with_keys(0, 0).hash(text(&report.without_figures()).as_bytes());
+    LiveState { text: text(&report), digest }
+}
+
+fn text(report: &Report) -> String {
+    serde_json::to_string(report).expect("maps have text as keys")
+}
+
+/// Follows what every agent sees happening, whether anybody looks or not. Changes of 50 ms are one.
+pub(super) async fn follow(wires: &Wires, me: &NodeName) -> anyhow::Result<()> {
+    let (mut snapshot, mut planned) = (wires.snapshot.subscribe(), wires.planned.subscribe());
+    let (mut membership, mut bgp) = (wires.membership.subscribe(), wires.bgp.subscribe());
+    let (mut config, mut rejected) = (wires.config.subscribe(), wires.config_problems.subscribe());
+    let mut before = Moment::default();
+    loop {
+        let after = Moment {
+            me: me.clone(),
+            snapshot: snapshot.borrow_and_update().clone(),
+            plan: planned.borrow_and_update().as_ref().map(|planned| planned.plan.clone()),
+            lost: membership.borrow_and_update().lost.clone(),
+            peers: bgp.borrow_and_update().clone(),
+            config: config.borrow_and_update().clone(),
+            rejected: *rejected.borrow_and_update(),
+        };
+        let found = transitions(&before, &after);
+        if !found.is_empty() {
+            wires.timeline.send_modify(|timeline| timeline.push(found, &time(Timestamp::now())));
+        }
+        before = after;
+        tokio::select! {
+            changed = snapshot.changed() => changed?,
+            changed = planned.changed() => changed?,
+            changed = membership.changed() => changed?,
+            changed = bgp.changed() => changed?,
+            changed = config.changed() => changed?,
+            changed = rejected.changed() => changed?,
+        }
+        tokio::time::sleep(TOGETHER).await;
+    }
 }
 
 fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
+    let config = wires.config.borrow().clone();
+    let plan = wires.planned.borrow().as_ref().map(|planned| planned.plan.clone());
     let snapshot = wires.snapshot.borrow().clone().unwrap_or_default();
     let membership = wires.membership.borrow().clone();
     let l2 = wires.l2_status.borrow().clone();
@@ -175,16 +228,20 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         leading: *wires.leading.borrow(),
         remembered: snapshot.remembered,
         api_problems: api.failing.iter().map(|(resource, why)| ((*resource).to_owned(), why.clone())).collect(),
-        configuration: wires.config.borrow().as_ref().map(|config| config.hash.clone()),
+        configuration: config.as_ref().map(|config| config.hash.clone()),
         configuration_problems: *wires.config_problems.borrow(),
         members: members(&snapshot, &membership, &wires.living.borrow(), node),
         counts: CountsReport { suspicions: membership.suspicions, refutations: membership.refutations, evictions: membership.evictions },
         sessions: wires.bfd.borrow().sessions.iter().map(|(key, status)| session(&snapshot, key, status)).collect(),
         bgp: wires.bgp.borrow().peers.iter().map(|(key, status)| peer(key.to_string(), status)).collect(),
-        groups: wires.planned.borrow().iter().flat_map(|planned| planned.plan.groups.values().map(|plan| group(plan))).collect(),
+        groups: plan.iter().flat_map(|plan| plan.groups.values().map(|plan| group(plan))).collect(),
         links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
         conflicts: conflicts(&snapshot, &l2.conflicts, node),
         findings: findings(wires, &snapshot, node),
+        at: time(Timestamp::now()),
+        pools: config.as_ref().map(|config| services::pools(config, &snapshot)).unwrap_or_default(),
+        services: services::services(config.as_deref(), &snapshot, plan.as_deref()),
+        transitions: wires.timeline.borrow().entries(),
         ..Report::default()
     };
     contact(&mut report, &api.contact);
@@ -238,6 +295,11 @@ fn members(snapshot: &Snapshot, membership: &Status, living: &Living, me: &NodeN
             instance: member.instance.clone(),
             generation: member.generation,
             links: member.links.iter().map(|link| link.name.to_string()).collect(),
+            addresses: member.links.iter().flat_map(|link| &link.addresses).map(ToString::to_string).collect(),
+            wireless: member.links.iter().any(|link| link.medium == Medium::Wireless),
+            gateways: member.gateways.iter().map(ToString::to_string).collect(),
+            configuration: member.config.clone(),
+            cordoned: snapshot.nodes.get(node).is_some_and(|node| node.unschedulable),
             heard: lives.is_some_and(|lives| lives.heard),
             detached: lives.is_some_and(|lives| lives.detached),
             blocked,

@@ -77,7 +77,7 @@ impl Other {
                 let names: Vec<String> = servers.iter().map(ToString::to_string).collect();
                 let servers = if names.is_empty() { "every k3s server".to_owned() } else { names.join(", ") };
                 format!(
-                    "switch it off on {servers}: printf 'disable+:\\n  - servicelb\\n' | sudo tee \
+                    "switch it off on {servers}: sudo mkdir -p /etc/rancher/k3s/config.yaml.d && printf 'disable+:\\n  - servicelb\\n' | sudo tee \
                      /etc/rancher/k3s/config.yaml.d/90-lanlord.yaml && sudo systemctl restart k3s"
                 )
             }

@@ -22,6 +22,7 @@ mod losses;
 mod monitoring;
 mod moves;
 mod outages;
+mod page;
 mod restarts;
 mod scenarios;
 mod support;

@@ -96,7 +96,7 @@ fn on_k3s_node_addresses_and_an_emptied_status_are_the_work_of_servicelb_where_i
         let mut world = classed();
         world.node("n1", |node| node.servicelb = true);
         let event = overwritten(world, None, ingress, |_| ());
-        assert!(event.contains("k3s ServiceLB changed the status") && event.contains("switch it off on n1: printf"), "{event}");
+        assert!(event.contains("k3s ServiceLB changed the status") && event.contains("switch it off on n1: sudo mkdir"), "{event}");
     }
     let mut world = classed();
     world.node("n1", |node| node.servicelb = true);
@@ -119,7 +119,7 @@ fn servicelb_that_is_on_is_told_once_with_all_servers_and_only_where_there_are_s
     let [warning] = &told[..] else { panic!("{told:?}") };
     assert_eq!(warning.reason, "ServiceLBActive");
     let message = warning.message();
-    assert!(message.starts_with("k3s ServiceLB is on (n1, n2)") && message.contains("switch it off on n1, n2: printf"), "{message}");
+    assert!(message.starts_with("k3s ServiceLB is on (n1, n2)") && message.contains("switch it off on n1, n2: sudo mkdir"), "{message}");
     world.edit("web", |service| service.class = Some("example.com/other".to_owned()));
     assert_eq!(leader(&world, &Links::default()), []);
 }
@@ -141,7 +141,7 @@ fn a_service_without_a_class_is_left_to_servicelb_while_that_is_on_and_the_event
     let told = left_to_servicelb(&world);
     let [text] = &told[..] else { panic!("{told:?}") };
     let words =
-        ["LeftToServiceLB k3s ServiceLB is on (n2)", "switch it off on n2: printf", "restart k3s", "loadBalancerClass: lanlord.dev/lb"];
+        ["LeftToServiceLB k3s ServiceLB is on (n2)", "switch it off on n2: sudo mkdir", "restart k3s", "loadBalancerClass: lanlord.dev/lb"];
     assert!(words.iter().all(|word| text.contains(word)), "{text}");
 
     world.node("n2", |node| node.servicelb = false);
