@@ -347,7 +347,7 @@ tell_traefik() {
     first=$(printf '%s' "$range" | sed 's/[-,/ ].*//')
     [ -n "$first" ] || first=ADDRESS
     say ""
-    say "Traefik, the Ingress controller of k3s, is reached at ${old% }now. Once ServiceLB is off it gets one address of your range instead,"
+    say "Traefik, the Ingress controller of k3s, is reached at ${old}now. Once ServiceLB is off it gets one address of your range instead,"
     say "and Ingress names (DNS) and port forwards in your router that point to the old ones must move there. To choose the address, say so"
     say "in $data_shown/server/manifests/traefik-config.yaml (merge it, if that file or another HelmChartConfig of Traefik exists):"
     cat <<TEXT
