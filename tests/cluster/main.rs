@@ -11,6 +11,7 @@ mod bgp;
 mod config;
 mod crds;
 mod demo;
+mod doors;
 mod guides;
 mod journey;
 mod lab;
