@@ -217,9 +217,9 @@ read_start() {
 # read_nodes: $work/nodes, a node a line: name, role (server, agent), ServiceLB (on, off, -), address, architecture.
 # A server says with which arguments it runs, those of its configuration files included, in the annotation k3s.io/node-args.
 read_nodes() {
-    kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.name}{"\t"}{.status.addresses[?(@.type=="InternalIP")].address}{"\t"}{.status.nodeInfo.architecture}{"\t"}{.metadata.annotations.k3s\.io/node-args}{"\n"}{end}' >"$work/raw" ||
+    kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.name}{"|"}{.status.addresses[?(@.type=="InternalIP")].address}{"|"}{.status.nodeInfo.architecture}{"|"}{.metadata.annotations.k3s\.io/node-args}{"\n"}{end}' >"$work/raw" ||
         fail "the API server does not answer (k3s kubectl get nodes). Is k3s running? Look: journalctl -u ${service:-k3s} -n 20"
-    while IFS='	' read -r name address arch arguments; do
+    while IFS='|' read -r name address arch arguments; do
         printf '%s' "$arguments" | awk '{ gsub(/^\["|"\]$/, ""); gsub(/","/, "\n"); print }' | tr '=' '\n' >"$work/words"
         role=agent lb=-
         if [ "$(head -n 1 "$work/words")" = server ]; then
@@ -228,6 +228,12 @@ read_nodes() {
         fi
         echo "$name $role $lb ${address%% *} ${arch:-unknown}"
     done <"$work/raw" >"$work/nodes"
+    # A server of which nothing is known, this one, is taken for what its files say.
+    if ! grep -q ' server ' "$work/nodes"; then
+        lb=on
+        [ -z "$here_off" ] || lb=off
+        echo "$me server $lb - unknown" >>"$work/nodes"
+    fi
     on=$(awk '$3 == "on" { print $1 }' "$work/nodes" | tr '\n' ' ')
     on=${on% }
     servers=$(awk '$2 == "server" { print $1 }' "$work/nodes" | tr '\n' ' ')
@@ -238,6 +244,11 @@ read_nodes() {
 # services: Services of type LoadBalancer, one a line: namespace name class(-) deleted(-) finalizers(-) told(-) addresses…
 services() {
     kubectl get services -A -o go-template='{{range .items}}{{if eq .spec.type "LoadBalancer"}}{{.metadata.namespace}} {{.metadata.name}} {{or .spec.loadBalancerClass "-"}} {{or .metadata.deletionTimestamp "-"}} {{range .metadata.finalizers}}{{.}},{{end}}- {{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{.status}}{{end}}{{end}}-{{range .status.loadBalancer.ingress}} {{or .ip .hostname}}{{end}}{{"\n"}}{{end}}{{end}}'
+}
+
+# told: Services that carry words of Lanlord, as "namespace name served"; "marked" where it is not Lanlord that serves them now.
+told() {
+    kubectl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
 }
 
 # ---------------------------------------------------------------------------------------------------- the range
@@ -305,6 +316,8 @@ check_range() {
 tell_servicelb() {
     if [ -z "$on" ]; then
         say "k3s's own load balancer, ServiceLB, is off on every server (${servers% }). Lanlord serves all Services of type LoadBalancer."
+        [ -z "$(kubectl get daemonsets -A -l svccontroller.k3s.cattle.io/svcname -o name 2>/dev/null)" ] ||
+            warn "DaemonSets of ServiceLB (svclb-…) are there still. k3s removes them at its next start: sudo $(restart)"
         return
     fi
     say "k3s's own load balancer, ServiceLB, is on: $on."
@@ -385,17 +398,17 @@ image_for() {
 
 check_image() {
     [ -r "$image" ] || fail "there is no file $image. scripts/image.sh makes it"
-    mine=$(awk -v me="$me" '$1 == me { print $5 }' "$work/nodes")
+    mine=$(awk -v me="$me" '$1 == me && $5 != "unknown" { print $5 }' "$work/nodes")
     fit=$(image_for "${mine:-unknown}")
     case ${image##*/} in *-amd64.* | *-arm64.* | *-armv7.*) [ -z "$mine" ] || [ "$fit" = "${image##*/}" ] ||
         fail "$image is for another processor: this server is $mine and needs $fit" ;; esac
 }
 
 tell_image() {
-    [ "$(wc -l <"$work/nodes")" -gt 1 ] || return 0
+    [ "$(awk '{ print $1 }' "$work/nodes" | sort -u | wc -l)" -gt 1 ] || return 0
     say ""
     say "Every node needs the image. This script reaches this server only; for the others:"
-    while read -r name role lb address arch; do
+    while read -r name _ _ address arch; do
         file=$(image_for "$arch")
         [ "$name" = "$me" ] ||
             say "      $name:  scp $(dirname "$image")/$file $address:/tmp/ && ssh -t $address 'sudo mkdir -p $data_shown/agent/images && sudo mv /tmp/$file $data_shown/agent/images/lanlord.tar && sudo k3s ctr images import $data_shown/agent/images/lanlord.tar'"
@@ -534,10 +547,10 @@ do_install() {
     say "    waiting for k3s to apply it (it looks every 15 s)"
     until_true is_applied || fail "k3s did not apply the manifest within $wait s. Its reason: k3s kubectl describe addon lanlord -n kube-system"
     case $change in
-    create) run kubectl create configmap lanlord -n lanlord "--from-literal=addresses=$range" ;;
-    patch) run kubectl patch configmap lanlord -n lanlord --type merge -p "{\"data\":{\"addresses\":\"$range\"}}" ;;
+    create) run k3s kubectl create configmap lanlord -n lanlord "--from-literal=addresses=$range" ;;
+    patch) run k3s kubectl patch configmap lanlord -n lanlord --type merge -p "{\"data\":{\"addresses\":\"$range\"}}" ;;
     esac
-    run kubectl rollout status daemonset/lanlord -n lanlord "--timeout=${wait}s" || {
+    run k3s kubectl rollout status daemonset/lanlord -n lanlord "--timeout=${wait}s" || {
         kubectl get pods -n lanlord -o wide || true
         fail "Lanlord is not ready on every node after $wait s. If a pod says ErrImagePull or ImagePullBackOff: that node cannot get $wanted; give the image as a file (--image), on that node, too. Otherwise: k3s kubectl describe pods -n lanlord"
     }
@@ -546,7 +559,7 @@ do_install() {
     until_true all_told || untold | while read -r namespace name rest; do
         warn "$namespace/$name has no address yet. Why: k3s kubectl describe service $name -n $namespace"
     done
-    run kubectl get services -A --field-selector spec.type=LoadBalancer
+    run k3s kubectl get services -A --field-selector spec.type=LoadBalancer
     say ""
     say "Lanlord runs. To try it: kubectl create deployment hello --image=nginx:alpine && kubectl expose deployment hello --port=80 --type=LoadBalancer"
     say "Why a Service has its address, or none: kubectl describe service NAME. Change the range: kubectl edit configmap lanlord -n lanlord"
@@ -554,8 +567,7 @@ do_install() {
 
 plan_uninstall() {
     [ ! -f "$data/server/manifests/lanlord.yaml" ] || plan "remove $data_shown/server/manifests/lanlord.yaml"
-    plan "delete the ConfigMap lanlord/lanlord, so that the agents take their addresses back"
-    plan "delete DaemonSet, rights and namespace of Lanlord, with its Leases"
+    plan "delete the DaemonSet; its agents stop announcing. Then rights and namespace of Lanlord, with its configuration and Leases"
     plan "take what is left of Lanlord's out of the status of Services: address, condition, annotation"
     if [ -n "$disable" ]; then
         [ ! -f "$dropins/90-lanlord.yaml" ] || plan "remove ${dropins#"$root"}/90-lanlord.yaml"
@@ -571,25 +583,21 @@ plan_uninstall() {
     fi
 }
 
-no_claims() { ! kubectl get leases -n lanlord -o name | grep -q /ip.; }
-
 do_uninstall() {
     head_line "Taking Lanlord off"
     if [ -f "$data/server/manifests/lanlord.yaml" ]; then
         run rm "$data/server/manifests/lanlord.yaml"
     fi
-    run kubectl delete configmap lanlord -n lanlord --ignore-not-found
-    full=$wait wait=15
-    until_true no_claims || say "    the agents are gone or silent; their records are deleted with the namespace"
-    wait=$full
-    run kubectl delete daemonset lanlord -n lanlord --ignore-not-found --cascade=foreground "--timeout=${wait}s"
-    ! kubectl get crd addons.k3s.cattle.io >/dev/null 2>&1 || run kubectl delete addons.k3s.cattle.io lanlord -n kube-system --ignore-not-found
-    run kubectl delete clusterrole,clusterrolebinding -l app.kubernetes.io/name=lanlord --ignore-not-found
-    run kubectl delete namespace lanlord --ignore-not-found "--timeout=${wait}s"
-    services | awk '$6 != "-" { print $1, $2 }' >"$work/told"
-    while read -r namespace name; do
-        run kubectl patch service "$name" -n "$namespace" --subresource=status --type strategic -p \
-            '{"metadata":{"annotations":{"lanlord.dev/announced":null}},"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}}' </dev/null
+    # First, and until they are gone: an agent would write again what is taken out of the Services below.
+    run k3s kubectl delete daemonset lanlord -n lanlord --ignore-not-found --cascade=foreground "--timeout=${wait}s"
+    ! kubectl get crd addons.k3s.cattle.io >/dev/null 2>&1 || run k3s kubectl delete addons.k3s.cattle.io lanlord -n kube-system --ignore-not-found
+    run k3s kubectl delete clusterrole,clusterrolebinding -l app.kubernetes.io/name=lanlord --ignore-not-found
+    run k3s kubectl delete namespace lanlord --ignore-not-found "--timeout=${wait}s"
+    told >"$work/told"
+    while read -r namespace name mark; do
+        words='"metadata":{"annotations":{"lanlord.dev/announced":null,"lanlord.dev/ip-allocated-from-pool":null,"lanlord.dev/released":null}}'
+        [ "$mark" = marked ] || words=$words',"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}'
+        run k3s kubectl patch service "$name" -n "$namespace" --subresource=status --type strategic -p "{$words}" </dev/null
     done <"$work/told"
     if [ -n "$disable" ]; then
         [ ! -f "$dropins/90-lanlord.yaml" ] || run rm "$dropins/90-lanlord.yaml"
@@ -628,7 +636,7 @@ if [ -n "$install" ]; then
 fi
 
 head_line "What is"
-say "k3s servers: ${servers:-none that says so }this one is $me${init:+, started by $init ($service)}"
+say "k3s servers: ${servers% }; this one is $me${init:+, started by $init ($service)}"
 [ -n "$uninstall" ] || tell_servicelb
 [ -z "$install" ] || tell_traefik
 tell_finalizers

@@ -52,7 +52,7 @@ until_true() {
 }
 
 here=$(cd "$(dirname "$0")" && pwd)
-name='' image='' manifest=$here/../manifests/lanlord.yaml dry='' uninstall='' delete='' wait=180
+name='' image='' manifest=${here%/*}/manifests/lanlord.yaml dry='' uninstall='' delete='' wait=180
 while [ $# -gt 0 ]; do
     case $1 in
     --name | --image | --manifest | --wait | --context)
@@ -245,7 +245,7 @@ find_image() {
     [ -z "$image" ] || { [ -r "$image" ] || fail "there is no file $image. scripts/image.sh makes it"; }
     [ -z "$image" ] || return 0
     case $(uname -m) in x86_64 | amd64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; *) arch=armv7 ;; esac
-    for file in "$here"/lanlord-*-"$arch".docker.tar "$here"/../lanlord-*-"$arch".docker.tar "$here"/../target/image/lanlord-*-"$arch".docker.tar; do
+    for file in "$here"/lanlord-*-"$arch".docker.tar "${here%/*}"/lanlord-*-"$arch".docker.tar "${here%/*}"/target/image/lanlord-*-"$arch".docker.tar; do
         [ ! -f "$file" ] || image=$file
     done
     source=archive
@@ -300,11 +300,9 @@ ask() {
 
 # ---------------------------------------------------------------------------------------------------- taking it off
 
-no_claims() { ! kctl get leases -n lanlord -o name | grep -q /ip.; }
-
-# told: Services of which Lanlord has said something, as "namespace name".
+# told: Services that carry words of Lanlord, as "namespace name served"; "marked" where it is not Lanlord that serves them now.
 told() {
-    kctl get services -A -o go-template='{{range .items}}{{$it := .}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$it.metadata.namespace}} {{$it.metadata.name}}{{"\n"}}{{end}}{{end}}{{end}}'
+    kctl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
 }
 
 remove() {
@@ -314,17 +312,14 @@ remove() {
         return
     fi
     run kubectl --context "kind-$name" delete namespace lanlord-demo --ignore-not-found "--timeout=${wait}s"
-    run kubectl --context "kind-$name" delete configmap lanlord -n lanlord --ignore-not-found
-    full=$wait wait=15
-    until_true no_claims || say "    the agents are gone or silent; their records are deleted with the namespace"
-    wait=$full
     run kubectl --context "kind-$name" delete daemonset lanlord -n lanlord --ignore-not-found --cascade=foreground "--timeout=${wait}s"
     run kubectl --context "kind-$name" delete clusterrole,clusterrolebinding -l app.kubernetes.io/name=lanlord --ignore-not-found
     run kubectl --context "kind-$name" delete namespace lanlord --ignore-not-found "--timeout=${wait}s"
     told >"$work/told"
-    while read -r namespace service; do
-        run kubectl --context "kind-$name" patch service "$service" -n "$namespace" --subresource=status --type strategic -p \
-            '{"metadata":{"annotations":{"lanlord.dev/announced":null}},"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}}' </dev/null
+    while read -r namespace service mark; do
+        words='"metadata":{"annotations":{"lanlord.dev/announced":null,"lanlord.dev/ip-allocated-from-pool":null,"lanlord.dev/released":null}}'
+        [ "$mark" = marked ] || words=$words',"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}'
+        run kubectl --context "kind-$name" patch service "$service" -n "$namespace" --subresource=status --type strategic -p "{$words}" </dev/null
     done <"$work/told"
     say ""
     say "Lanlord is gone. Services of type LoadBalancer that are left have no address now."
@@ -349,7 +344,7 @@ if [ -n "$uninstall" ]; then
         plan "delete the cluster \"$name\" with everything in it"
     else
         plan "delete the application (namespace lanlord-demo)"
-        plan "delete Lanlord: ConfigMap, DaemonSet, rights, namespace; and its words in the status of Services"
+        plan "delete Lanlord: DaemonSet, rights, namespace with configuration and Leases; and its words in the status of Services"
     fi
     [ -z "$dry" ] || { printf '\nNothing was changed (--dry-run).\n' && exit 0; }
     remove
@@ -365,7 +360,7 @@ else
     plan "make the cluster: kind create cluster, $([ -f "$here/cluster.yaml" ] && echo "one control plane node and two workers (kind/cluster.yaml)" || echo "one node"); this takes two or three minutes"
 fi
 plan "load the image ${image:-$wanted}$([ -n "$image" ] || [ "$source" = local ] || echo ", pulled from its registry,") into the nodes"
-plan "kubectl apply -f ${manifest#"$here/../"}"
+plan "kubectl apply -f ${manifest#"${here%/*}/"}"
 if [ -n "$old" ]; then
     plan "keep the configuration that is there: $old"
 else

@@ -168,7 +168,7 @@ fn k3s(stage: &Stage<'_>) {
 
     let (said, calls) = stage.run("n1", "k3s/install.sh", &[range, "--image", &image, "--root", &root]);
     tells(&said, &["ServiceLB, is off on every server (n1)", "1. copy", "n2:  scp", "2. write", "3. create the ConfigMap", "==> Installing"]);
-    tells(&said, &["$ kubectl create configmap lanlord", "==> Waiting for addresses", "web", "10.77.0.240"]);
+    tells(&said, &["$ k3s kubectl create configmap lanlord", "==> Waiting for addresses", "web", "10.77.0.240"]);
     assert!(!said.contains("Note:"), "{said}");
     assert!(calls.contains("k3s ctr images import"), "{calls}");
     assert_eq!(fs::read_to_string(format!("{root}/var/lib/rancher/k3s/agent/images/lanlord.tar")).expect("it is there"), "an image");

@@ -9,7 +9,7 @@ const MANIFEST: &str = "/var/lib/rancher/k3s/server/manifests/lanlord.yaml";
 
 /// What `kubectl get nodes` prints of a server or agent with these arguments.
 fn node(name: &str, host: u8, arguments: &str) -> String {
-    format!("{name}\t192.168.1.{host}\tarm64\t{arguments}\n")
+    format!("{name}|192.168.1.{host}|arm64|{arguments}\n")
 }
 
 /// A k3s server pi1 under systemd, with these nodes in its cluster and these Services (as the script's own template prints them).
@@ -157,7 +157,7 @@ fn every_server_gets_its_own_line_by_name() {
     machine.file("/etc/rancher/k3s/config.yaml", "disable: [servicelb]\n");
     let outcome = dry(&machine);
     outcome.says(&[
-        "k3s servers: pi1 pi2 pi3 this one is pi1",
+        "k3s servers: pi1 pi2 pi3; this one is pi1",
         "ServiceLB, is on: pi2 pi3.",
         "pi2:  scp ",
         "192.168.1.12:/tmp/",
@@ -179,7 +179,7 @@ fn the_switch_is_a_file_and_a_restart_and_can_be_taken_back() {
     assert!(machine.read(MANIFEST).is_none(), "this alone was asked for");
     install(&machine, &["--uninstall", "--disable-servicelb", "--dry-run"])
         .says(&["remove /etc/rancher/k3s/config.yaml.d/90-lanlord.yaml"]);
-    machine.command("k3s", "case $* in *'get nodes'*) echo 'pi1\t192.168.1.11\tarm64\t[\"server\"]' ;; *get*crd*) exit 1 ;; esac");
+    machine.command("k3s", "case $* in *'get nodes'*) echo 'pi1|192.168.1.11|arm64|[\"server\"]' ;; *get*crd*) exit 1 ;; esac");
     install(&machine, &["--uninstall"]).says(&["ServiceLB stays off", "Lanlord is gone"]);
     install(&machine, &["--uninstall", "--disable-servicelb"]).says(&["Lanlord is gone"]).called("systemctl restart k3s");
     assert_eq!(machine.files(), before);
@@ -202,7 +202,7 @@ fn a_service_file_is_changed_in_one_word_and_comes_back_as_it_was() {
             changed.replace("'--disable=servicelb' ", "").replace("\"--disable=servicelb\" ", "").replace("--disable=servicelb ", "");
         assert_eq!(undo, unit);
         dry(&machine).says(&["its files switch it off already"]);
-        machine.command("k3s", "case $* in *'get nodes'*) echo 'pi1\t192.168.1.11\tarm64\t[\"server\"]' ;; *get*crd*) exit 1 ;; esac");
+        machine.command("k3s", "case $* in *'get nodes'*) echo 'pi1|192.168.1.11|arm64|[\"server\"]' ;; *get*crd*) exit 1 ;; esac");
         install(&machine, &["--uninstall", "--disable-servicelb"]).says(&["Lanlord is gone"]);
         assert_eq!(machine.files(), before);
     }
@@ -305,7 +305,7 @@ fn what_it_would_overwrite_or_could_not_do_is_refused_with_what_to_do() {
 
 #[test]
 fn other_nodes_get_the_image_by_a_command_each() {
-    let machine = server(&(node("pi1", 11, ON) + "nuc\t192.168.1.20\tamd64\t[\"agent\"]\nold\t192.168.1.21\tarm\t[\"agent\"]\n"), "");
+    let machine = server(&(node("pi1", 11, ON) + "nuc|192.168.1.20|amd64|[\"agent\"]\nold|192.168.1.21|arm|[\"agent\"]\n"), "");
     machine.file("lanlord-0.1.0-arm64.docker.tar", "");
     let image = machine.path("root/lanlord-0.1.0-arm64.docker.tar");
     let outcome = install(&machine, &[RANGE, "--dry-run", "--image", image.to_str().unwrap()]);
