@@ -172,7 +172,7 @@ is_running() {
 
 # live: the arguments of the running process. k3s hides them from most, and then this is empty.
 live() {
-    for proc in $(grep -lsa k3s "$root"/proc/[0-9]*/cmdline); do
+    for proc in $(grep -ls k3s "$root"/proc/[0-9]*/cmdline); do
         tr '\0' '\n' <"$proc" 2>/dev/null | awk 'NR == 1 && $0 !~ /(^|\/)k3s$/ { exit } { gsub(/=/, "\n"); print }' || true
     done
 }
@@ -283,7 +283,7 @@ check_range() {
             for (i = 1; i <= length(digits); i++) {
                 digit = index("0123456789abcdef", substr(digits, i, 1)) - 1
                 keep = bits - 4 * (i - 1); if (keep > 4) keep = 4; if (keep < 0) keep = 0
-                unit = 2 ^ (4 - keep)
+                unit = substr("168 4 2 1 ", 2 * keep + 1, 2) + 0
                 digit = int(digit / unit) * unit + (fill ? unit - 1 : 0)
                 out = out substr("0123456789abcdef", digit + 1, 1)
             }

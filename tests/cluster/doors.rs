@@ -33,7 +33,9 @@ impl Stage<'_> {
         fs::create_dir_all(folder.join("root/var/lib/rancher/k3s/server/manifests")).expect("a folder of ours");
         // The context of a kind cluster.
         let kubeconfig = fs::read_to_string(cluster.path("kubeconfig")).expect("the cluster has one");
-        let kubeconfig = kubeconfig.replace("current-context: lab", "current-context: kind-lab").replace("name: lab, context", "name: kind-lab, context");
+        let kubeconfig = kubeconfig
+            .replace("current-context: lab", "current-context: kind-lab")
+            .replace("name: lab, context", "name: kind-lab, context");
         fs::write(folder.join("kubeconfig"), kubeconfig).expect("a file of ours");
         Stage { cluster, folder }
     }
@@ -91,7 +93,8 @@ impl Stage<'_> {
     /// Pods of the DaemonSet that are there to stay.
     fn pods(&self) -> Vec<String> {
         let template = "{{range .items}}{{if and .spec.nodeName (not .metadata.deletionTimestamp)}}{{.metadata.name}} {{end}}{{end}}";
-        let names = self.cluster.try_kubectl(&["get", "pods", "-n", "lanlord", "-l", "app=lanlord", "-o", &format!("go-template={template}")]);
+        let names =
+            self.cluster.try_kubectl(&["get", "pods", "-n", "lanlord", "-l", "app=lanlord", "-o", &format!("go-template={template}")]);
         names.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
     }
 
@@ -129,8 +132,10 @@ fn doors_lead_to_a_service_that_answers_and_back_to_nothing() {
 
 fn kind(stage: &Stage<'_>) {
     let docker = |about: &str| {
-        let body = "ps*format*) echo kindest/node:v1.36.4 ;;\nps*) ;;\nimage*) ;;\nsave*) : >\"$3\" ;;\nrun*) shift 7 && exec curl \"$@\" ;;";
-        stage.command("docker", &format!("case $* in\ninfo*) echo '{about}' ;;\nnetwork*) echo '{NETWORK}' ;;\n{body}\n*) exit 1 ;;\nesac"));
+        let body =
+            "ps*format*) echo kindest/node:v1.36.4 ;;\nps*) ;;\nimage*) ;;\nsave*) : >\"$3\" ;;\nrun*) shift 7 && exec curl \"$@\" ;;";
+        stage
+            .command("docker", &format!("case $* in\ninfo*) echo '{about}' ;;\nnetwork*) echo '{NETWORK}' ;;\n{body}\n*) exit 1 ;;\nesac"));
     };
     stage.command("kind", "case $* in 'get clusters') echo lab ;; load*) ;; *) exit 1 ;; esac");
     docker("Debian GNU/Linux 13 [name=seccomp]");
@@ -142,7 +147,15 @@ fn kind(stage: &Stage<'_>) {
     // Again, as if in a virtual machine: the same addresses, and a container asks.
     docker("Docker Desktop [name=seccomp]");
     let (again, calls) = stage.run("cl", "kind/quickstart.sh", &[]);
-    tells(&again, &["keep the configuration that is there: 10.77.0.", "Before you start: Docker Desktop", "==> Installing", "$ docker run --rm --network kind"]);
+    tells(
+        &again,
+        &[
+            "keep the configuration that is there: 10.77.0.",
+            "Before you start: Docker Desktop",
+            "==> Installing",
+            "$ docker run --rm --network kind",
+        ],
+    );
     tells(&again, &["pod=hello-", "docker run -d --rm --name lanlord-port"]);
     assert!(calls.contains("docker run --rm --network kind --entrypoint curl kindest/node:v1.36.4 -fsS"), "{calls}");
     let address = |said: &str| said.split("The address is ").nth(1).and_then(|rest| rest.lines().next()).map(str::to_owned);
@@ -167,7 +180,10 @@ fn k3s(stage: &Stage<'_>) {
     let range = "10.77.0.240-10.77.0.250";
 
     let (said, calls) = stage.run("n1", "k3s/install.sh", &[range, "--image", &image, "--root", &root]);
-    tells(&said, &["ServiceLB, is off on every server (n1)", "1. copy", "n2:  scp", "2. write", "3. create the ConfigMap", "==> Installing"]);
+    tells(
+        &said,
+        &["ServiceLB, is off on every server (n1)", "1. copy", "2. write", "3. create the ConfigMap", "n2:  scp", "==> Installing"],
+    );
     tells(&said, &["$ k3s kubectl create configmap lanlord", "==> Waiting for addresses", "web", "10.77.0.240"]);
     assert!(!said.contains("Note:"), "{said}");
     assert!(calls.contains("k3s ctr images import"), "{calls}");
