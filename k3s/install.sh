@@ -54,7 +54,7 @@ until_true() {
     done
 }
 
-range='' image='' manifest='' data='' root='' wait=180 dry='' uninstall='' disable='' keep=''
+range='' image='' manifest='' data='' root='' wait=180 dry='' uninstall='' disable='' keep='' switched=''
 while [ $# -gt 0 ]; do
     case $1 in
     --image | --manifest | --data-dir | --root | --wait)
@@ -221,10 +221,12 @@ read_nodes() {
         fail "the API server does not answer (k3s kubectl get nodes). Is k3s running? Look: journalctl -u ${service:-k3s} -n 20"
     while IFS='|' read -r name address arch arguments; do
         printf '%s' "$arguments" | awk '{ gsub(/^\["|"\]$/, ""); gsub(/","/, "\n"); print }' | tr '=' '\n' >"$work/words"
-        role=agent lb=-
+        role=agent lb='-'
         if [ "$(head -n 1 "$work/words")" = server ]; then
             role=server lb=on
             ! disabled <"$work/words" | has servicelb || lb=off
+            # The annotation may be a moment behind.
+            [ -z "$switched" ] || [ "$name" != "$me" ] || lb=off
         fi
         echo "$name $role $lb ${address%% *} ${arch:-unknown}"
     done <"$work/raw" >"$work/nodes"
@@ -478,6 +480,7 @@ do_switch() {
         mv "$work/dropin" "$dropins/90-lanlord.yaml"
     fi
     do_restart
+    switched=yes
     cloud=$data/server/etc/cloud-config.yaml
     ! grep -qs '"lbEnabled":true' "$cloud" || fail "k3s still starts ServiceLB (${cloud#"$root"} says \"lbEnabled\":true). Look how it is started: ${starts:-no service file found}, ${config#"$root"}"
 }

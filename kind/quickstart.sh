@@ -14,7 +14,7 @@ type LoadBalancer, and asks that Service. It finds by itself: docker, podman or 
 the network, and addresses that nothing else uses. It says first what it is going to do, and prints each command that it runs.
 About a minute on a cluster that is there; two or three more if it must make one. It can be run again.
 
-  --name CLUSTER     the kind cluster; needed only if there are several
+  --name CLUSTER     the kind cluster; needed only if there are several. The same: --context kind-CLUSTER
   --image FILE       an archive of Lanlord's image; if not given: lanlord-*-ARCH.docker.tar in this folder or where scripts/image.sh
                      puts it, then the image of that name that the container engine has, then the published one
   --manifest FILE    lanlord.yaml; if not given, ../manifests/lanlord.yaml beside this script
@@ -178,8 +178,8 @@ dotted() { echo "$(($1 >> 24 & 255)).$(($1 >> 16 & 255)).$(($1 >> 8 & 255)).$(($
 slice4() {
     bits=$((32 - ${1#*/})) base=$(number "${1%/*}")
     [ "$bits" -ge 6 ] || fail "network $network ($1) is too small to share"
-    size=64
-    [ "$bits" -ge 12 ] || size=$((1 << (bits - 4)))
+    size=$((1 << (bits - 4)))
+    [ "$size" -le 64 ] || size=64
     slices=$(((1 << (bits - 1)) / size))
     [ "$slices" -le 64 ] || slices=64
     tries=0

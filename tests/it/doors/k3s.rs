@@ -137,6 +137,14 @@ fn flags_in_a_file_of_variables_or_of_openrc_are_found_there() {
 }
 
 #[test]
+fn arguments_of_the_running_process_count() {
+    let machine = one(ON);
+    machine.file("/proc/7/cmdline", "/usr/local/bin/k3s\0server\0--disable=traefik,servicelb\0");
+    machine.file("/proc/8/cmdline", "grep\0k3s\0--disable\0lanlord\0");
+    dry(&machine).says(&["its files switch it off already"]);
+}
+
+#[test]
 fn another_configuration_file_has_its_drop_ins_beside_it() {
     let machine = one(ON);
     machine.file("/etc/systemd/system/k3s.service.env", "K3S_CONFIG_FILE=/srv/k3s.yaml\n").file("/srv/k3s.yaml", "disable: [servicelb]\n");

@@ -92,6 +92,23 @@ fn a_cluster_gets_the_same_part_again_and_another_cluster_another_one() {
 }
 
 #[test]
+fn a_network_of_any_size_gives_a_part_of_its_upper_half() {
+    for (bits, size) in [(6, 4), (8, 16), (10, 64), (11, 64), (12, 64), (20, 64)] {
+        let network = NERDCTL.replace("10.4.1.0/24", &format!("10.16.0.0/{}", 32 - bits));
+        for name in ["kind", "lab", "one-more", "zz"] {
+            let machine = machine("docker", &network, "");
+            machine.answers("kind", &[("get\\ clusters", name)]);
+            let [first, last] = bounds(&ranges(&quickstart(&machine, &["--dry-run"])));
+            let (base, end) = (0x0a10_0000, 0x0a10_0000 + (1 << bits) - 1);
+            assert!(first >= base + (1 << (bits - 1)) && last < end && last > first, "{first:x}-{last:x} in /{}", 32 - bits);
+            assert!(last - first < size, "{} addresses of /{}", last - first + 1, 32 - bits);
+        }
+    }
+    let small = NERDCTL.replace("10.4.1.0/24", "10.16.0.0/27");
+    quickstart(&machine("docker", &small, ""), &["--dry-run"]).refuses("network kind (10.16.0.0/27) is too small to share");
+}
+
+#[test]
 fn where_addresses_are_out_of_reach_it_says_so_before_it_begins() {
     for (about, reason) in [
         ("Docker Desktop [name=seccomp]", "Docker Desktop runs its containers in a virtual machine"),
