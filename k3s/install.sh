@@ -409,7 +409,7 @@ check_image() {
 tell_image() {
     [ "$(awk '{ print $1 }' "$work/nodes" | sort -u | wc -l)" -gt 1 ] || return 0
     say ""
-    say "Every node needs the image. This script reaches this server only; for the others:"
+    say "Every node needs the image. This script reaches this server only; for the others, before or while it waits:"
     while read -r name _ _ address arch; do
         file=$(image_for "$arch")
         [ "$name" = "$me" ] ||

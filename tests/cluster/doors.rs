@@ -71,7 +71,6 @@ impl Stage<'_> {
     }
 
     /// What k3s and the kubelets do by themselves: apply a new manifest, start the container of a new Pod.
-    #[expect(clippy::disallowed_methods, reason = "a test's patience is real time")]
     fn machinery(&self, done: &AtomicBool) {
         let manifest = self.folder.join("root/var/lib/rancher/k3s/server/manifests/lanlord.yaml");
         let (mut applied, mut started) = (String::new(), self.pods());
