@@ -41,14 +41,18 @@ k3s() {
     cat <<'TEXT'
 # Lanlord for k3s. Written by scripts/render.sh from manifests/base.
 #
-# On one k3s server, copy this file to /var/lib/rancher/k3s/server/manifests/lanlord.yaml. k3s applies it within
-# 15 seconds, and again at each of its starts. With several servers put it on one only, or the same file on all.
+# k3s/install.sh does all of this, says before what it will do, and finds out how your k3s is started. By hand:
+#
+# On ONE k3s server, copy this file to /var/lib/rancher/k3s/server/manifests/lanlord.yaml. k3s applies it within 15 seconds, and
+# again at each of its starts. It does not copy it to other servers. Keep the name: k3s knows by it what belongs together.
 # Then choose free addresses of your LAN (k3s never touches this ConfigMap):
 #
 #   kubectl create configmap lanlord -n lanlord --from-literal addresses=192.168.1.240-192.168.1.250
 #
-# k3s brings its own load balancer, ServiceLB. Switch it off on every server, or both will write the same Services:
-# add "disable: [servicelb]" to /etc/rancher/k3s/config.yaml and restart k3s.
+# k3s brings its own load balancer, ServiceLB. To give all Services to Lanlord, switch it off on EVERY server:
+#
+#   sudo mkdir -p /etc/rancher/k3s/config.yaml.d
+#   printf 'disable+:\n  - servicelb\n' | sudo tee /etc/rancher/k3s/config.yaml.d/90-lanlord.yaml && sudo systemctl restart k3s
 #
 # To look:      kubectl describe addon lanlord -n kube-system
 # To uninstall: remove this file from every server first, then kubectl delete -f lanlord.yaml

@@ -12,6 +12,7 @@ mod config;
 mod crds;
 mod demo;
 mod diagnosis;
+mod doors;
 mod guides;
 mod hardened;
 mod image;

@@ -28,6 +28,7 @@ mod config_peers;
 mod config_pools;
 mod config_task;
 mod convert;
+mod doors;
 mod explain;
 mod figures;
 mod heirs;
