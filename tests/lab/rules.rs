@@ -10,7 +10,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanlord::telemetry::guard::Audience;
 use lanlord::telemetry::health::Health;
+use lanlord::telemetry::live::{Live, State};
 use lanlord::telemetry::metrics::Metrics;
 use lanlord::telemetry::server::{self, Address, Site};
 use serde_json::Value;
@@ -168,7 +170,13 @@ fn free() -> SocketAddr {
 /// An agent's server of `metrics`, until the runtime ends.
 fn served(runtime: &tokio::runtime::Runtime, metrics: Metrics) -> SocketAddr {
     let address = free();
-    let site = Site { health: Health::new(), metrics, status: Arc::new(String::new) };
+    let site = Site {
+        health: Health::new(),
+        metrics,
+        status: Arc::new(String::new),
+        live: Live::new(State::default),
+        audience: Audience::ThisHost,
+    };
     runtime.spawn(server::run(Address::Tcp(address), site, CancellationToken::new()));
     address
 }
