@@ -66,11 +66,11 @@ binary=${CARGO_TARGET_DIR:-$PWD/target}/$triple/$profile/lanlord
 # build scripts and macros. getrandom finds its system call by dlsym, which a static binary lacks; linux_raw calls it directly.
 # shellcheck disable=SC2206 # RUSTFLAGS is a list of words
 flags=(${RUSTFLAGS:-} -C target-feature=+crt-static --cfg 'getrandom_backend="linux_raw"')
-# What panics name is the same on every machine. Not for the other profile: each directory would build all crates anew.
+# What panics name is the same on every machine; of prefixes that fit, the last one counts. Not for the other profile: each directory would build all crates anew.
 [ "$profile" != release ] || flags+=(
     --remap-path-prefix="${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates"
-    --remap-path-prefix="${CARGO_TARGET_DIR:-$PWD/target}=/target"
     --remap-path-prefix="$PWD=/lanlord"
+    --remap-path-prefix="${CARGO_TARGET_DIR:-$PWD/target}=/target"
 )
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${flags[*]}") && export CARGO_ENCODED_RUSTFLAGS
 step "Building lanlord ($profile, static${target:+, $target})"

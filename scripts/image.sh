@@ -54,13 +54,14 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-case $(uname -m) in x86_64) mine=amd64 ;; aarch64) mine=arm64 ;; armv7* | armv8l) mine=armv7 ;; *) mine= ;; esac
+case $(uname -m) in x86_64) mine=amd64 ;; aarch64 | arm64) mine=arm64 ;; armv7* | armv8l) mine=armv7 ;; *) mine= ;; esac
 archs=${archs:-$mine}
 [ -n "$archs" ] || fail "this machine is $(uname -m); say what to build for: --arch amd64, arm64 or armv7"
 for arch in $archs; do
     case $arch in amd64 | arm64 | armv7) ;; *) fail "no architecture \"$arch\"; there are amd64, arm64 and armv7" ;; esac
 done
 [ -z "$binary" ] || [ "$archs" = "${archs%% *}" ] || fail "--binary is one file, for one architecture"
+[ "$(uname -s)" = Linux ] || [ -n "$docker$binary" ] || fail "this machine does not run Linux, which the program is for; let Docker build it: --docker"
 need_commands python3:python3 gzip:gzip
 
 # build ARCH: the path of the binary.
