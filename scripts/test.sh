@@ -45,7 +45,7 @@ formatting() { cargo fmt --check; }
 lints() {
     cargo clippy --locked --all-targets -- -D warnings &&
         cargo clippy --locked --test lab --test cluster -- -D warnings &&
-        bash -n scripts/*.sh .ci/run && scripts/render.sh --check
+        bash -n scripts/*.sh .ci/run && sh -n scripts/kubectl-lanlord && scripts/render.sh --check
 }
 
 it() { cargo test --locked; }
