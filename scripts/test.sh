@@ -45,7 +45,8 @@ formatting() { cargo fmt --check; }
 lints() {
     cargo clippy --locked --all-targets -- -D warnings &&
         cargo clippy --locked --test lab --test cluster -- -D warnings &&
-        bash -n scripts/*.sh .ci/run && sh -n scripts/kubectl-lanlord && scripts/render.sh --check
+        bash -n scripts/*.sh .ci/run && sh -n k3s/install.sh && sh -n kind/quickstart.sh && sh -n scripts/kubectl-lanlord &&
+        scripts/render.sh --check
 }
 
 it() { cargo test --locked; }
@@ -84,10 +85,14 @@ fi
 need_rust
 if wanted lab || wanted cluster; then
     need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux \
-        /usr/lib/frr/bfdd:frr
+        /usr/lib/frr/bfdd:frr prometheus:prometheus
 fi
+# The image is packed, imported and run as on a node.
+! wanted cluster || need_commands python3:python3 containerd:containerd runc:runc
 # More opponents in the lab.
 ! wanted lab || need_commands bird:bird2 gobgpd:gobgpd
+# The status page is looked at with a real browser.
+! wanted cluster || need_commands chromium:chromium chromedriver:chromium-driver
 ! wanted cluster || need_go
 
 run formatting 2

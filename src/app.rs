@@ -14,7 +14,9 @@
 
 pub mod problems;
 pub mod report;
+pub mod services;
 mod status;
+pub mod transitions;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -53,7 +55,9 @@ use crate::plan::Planned;
 use crate::plan::eligible::may_announce;
 use crate::plan::peers::RESTART_TIME;
 use crate::telemetry;
+use crate::telemetry::guard::Audience;
 use crate::telemetry::health::{Health, Heartbeat, Part};
+use crate::telemetry::live::Live;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::{Address, Site};
 
@@ -74,6 +78,8 @@ pub struct Options {
     pub namespace: String,
     /// Where health, metrics and status are served.
     pub http: SocketAddr,
+    /// Who may see the status page, `/status` and `/events`.
+    pub audience: Audience,
     /// A socket for the probes of this very instance; two run side by side during an update.
     pub health: Option<PathBuf>,
     /// Where the last Snapshot and the configuration are remembered; see [`api::memory`].
@@ -108,7 +114,9 @@ struct Wires {
     heirs: watch::Sender<Arc<Heirs>>,
     leading: watch::Sender<bool>,
     moves: watch::Sender<leader::tally::Moves>,
+    repairs: watch::Sender<u64>,
     dataplane_unhealthy: watch::Sender<bool>,
+    timeline: watch::Sender<transitions::Timeline>,
 }
 
 impl Default for Wires {
@@ -140,7 +148,9 @@ impl Default for Wires {
             heirs: watch::Sender::default(),
             leading: watch::Sender::default(),
             moves: watch::Sender::default(),
+            repairs: watch::Sender::default(),
             dataplane_unhealthy: watch::Sender::default(),
+            timeline: watch::Sender::default(),
         }
     }
 }
@@ -409,7 +419,8 @@ fn start_leader(
         blocked,
         prospect: wires.prospect.subscribe(),
     };
-    let outputs = leader::task::Outputs { leading: wires.leading.clone(), moves: wires.moves.clone(), feedback };
+    let (leading, moves, repairs) = (wires.leading.clone(), wires.moves.clone(), wires.repairs.clone());
+    let outputs = leader::task::Outputs { leading, moves, repairs, feedback };
     let (api, node, instance, resign) = (api.clone(), options.node.clone(), instance.to_owned(), phases.leading.clone());
     tasks.spawn(async move { ("leader", leader::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, resign).await) });
 }
@@ -567,18 +578,23 @@ fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &s
     let (node, known, api) = (options.node.clone(), wires.clone(), api.clone());
     metrics.on_scrape(move |figures| {
         status::figures(figures, &known, &node);
+        (figures.updates, figures.update_errors) = api.seen();
         figures.api_writes = api.writes();
         figures.events_dropped = api.events_dropped();
     });
     let (node, instance, known) = (options.node.clone(), instance.to_owned(), wires.clone());
+    let (node_too, instance_too, known_too) = (node.clone(), instance.clone(), known.clone());
+    let live = Live::new(move || status::state(&known_too, &node_too, &instance_too));
     let status = Arc::new(move || status::json(&known, &node, &instance));
-    let site = Site { health: health.clone(), metrics, status };
+    let site = Site { health: health.clone(), metrics, status, live, audience: options.audience };
     let (http, site_too, rest) = (options.http, site.clone(), phases.rest.clone());
     tasks.spawn(async move { ("telemetry", telemetry::server::run(Address::Tcp(http), site_too, rest).await) });
     if let Some(path) = options.health.clone() {
         let rest = phases.rest.clone();
         tasks.spawn(async move { ("health", telemetry::server::run(Address::Unix(path), site, rest).await) });
     }
+    let (node, known, rest) = (options.node.clone(), wires.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("timeline", rest.run_until_cancelled(status::follow(&known, &node)).await.unwrap_or(Ok(()))) });
     let heartbeat = health.heartbeat("main loop", STUCK);
     let rest = phases.rest.clone();
     tasks.spawn(async move { ("heartbeat", rest.run_until_cancelled(beat(heartbeat)).await.map_or(Ok(()), Ok)) });

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lanlord::app;
-use lanlord::cli::run::{LogForm, Run};
+use lanlord::cli::run::{LogForm, PageFor, Run};
 use lanlord::cli::{Cli, Verb};
 use lanlord::config::origin::Origins;
 use lanlord::facts::NodeName;
+use lanlord::telemetry::guard::Audience;
 use lanlord::telemetry::log::{self, LogFormat};
 
 fn main() -> ExitCode {
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Verb::Probe(probe) => probe.run(),
         Verb::Links(links) => links.run(),
         Verb::Metrics(metrics) => metrics.run(),
+        Verb::Watch(watch) => watch.run(),
         Verb::Run(run) => match serve(run) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -47,6 +49,10 @@ fn serve(run: Run) -> anyhow::Result<()> {
         config: Origins::try_from(run.config)?,
         namespace: run.namespace,
         http: run.http,
+        audience: match run.page_for {
+            PageFor::ThisHost => Audience::ThisHost,
+            PageFor::Everyone => Audience::Everyone,
+        },
         health: run.health_socket,
         state: run.state,
     };

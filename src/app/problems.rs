@@ -1,5 +1,7 @@
 //! What of a status a person may have to look at, and what to do about it.
 
+use std::collections::BTreeMap;
+
 use super::report::{GroupReport, LinkReport, MemberReport, PeerReport, Problem, Report, SessionReport, whole_seconds};
 
 const PODS: &str = "kubectl get pods -n lanlord -o wide";
@@ -15,6 +17,7 @@ pub fn problems(report: &Report) -> Vec<Problem> {
     problems.extend(report.bgp.iter().flat_map(peer));
     problems.extend(report.links.iter().filter_map(link));
     problems.extend(report.groups.iter().filter_map(group));
+    problems.extend(without_address(report));
     problems.extend(report.conflicts.iter().map(|conflict| {
         problem(
             format!("{} is set aside: another machine of the LAN uses it ({})", conflict.address, conflict.mac),
@@ -139,4 +142,22 @@ fn group(group: &GroupReport) -> Option<Problem> {
     let (namespace, name) = service.split_once('/').unwrap_or(("default", service));
     let what = format!("{} ({}) not announced: {why}", group.addresses.join(" and "), group.services.join(", "));
     Some(problem(what, format!("kubectl describe service -n {namespace} {name}")))
+}
+
+/// Services that get no address, those of one reason together. Without a configuration that is said already.
+fn without_address(report: &Report) -> Vec<Problem> {
+    const NAMED: usize = 3;
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let pending = report.services.iter().filter(|service| service.state == "pending" && service.addresses.is_empty());
+    for service in pending.filter(|_| report.configuration.is_some()) {
+        by_reason.entry(service.why.as_deref().unwrap_or("nobody has said why")).or_default().push(&service.service);
+    }
+    let told = |(why, services): (&str, Vec<&str>)| {
+        let more = services.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let (why, action) = why.split_once("; ").unwrap_or((why, "kubectl describe service tells more"));
+        let verb = if services.len() == 1 { "has" } else { "have" };
+        problem(format!("{}{more} {verb} no address: {why}", services.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")), action)
+    };
+    by_reason.into_iter().map(told).collect()
 }

@@ -57,6 +57,116 @@ pub struct Report {
     pub findings: Vec<Problem>,
     /// What a person may have to look at, the findings among it.
     pub problems: Vec<Problem>,
+    /// When all this was so.
+    pub at: String,
+    /// The pools of the configuration, in its order.
+    pub pools: Vec<PoolReport>,
+    /// Every Service of type LoadBalancer.
+    pub services: Vec<ServiceReport>,
+    /// What happened last, oldest first.
+    pub transitions: Vec<TransitionReport>,
+}
+
+impl Report {
+    /// The same without what changes by itself all the time: the moment, packets counted, timers that run down.
+    pub fn without_figures(&self) -> Self {
+        let mut report = Self { at: String::new(), ..self.clone() };
+        for session in &mut report.sessions {
+            (session.sent, session.received, session.discarded) = (0, 0, 0);
+        }
+        for peer in &mut report.bgp {
+            (peer.hold_in_ms, peer.keepalive_in_ms, peer.retry_in_ms) = (None, None, None);
+            (peer.sent, peer.received) = (MessagesReport::default(), MessagesReport::default());
+        }
+        for address in report.links.iter_mut().flat_map(|link| &mut link.addresses) {
+            (address.answered, address.announced) = (0, 0);
+        }
+        report
+    }
+}
+
+/// A pool.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PoolReport {
+    /// Its name.
+    pub name: String,
+    /// Its addresses, as ranges.
+    pub ranges: Vec<String>,
+    /// Services get addresses of it without asking.
+    pub auto_assign: bool,
+    /// IPv4; `None`: it has none.
+    pub v4: Option<UsageReport>,
+    /// IPv6; `None`: it has none.
+    pub v6: Option<UsageReport>,
+}
+
+/// How much of a pool is in use, in one family. More than 2⁶³ − 1 is told as that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UsageReport {
+    /// Addresses that could be assigned if nobody had any.
+    pub total: u64,
+    /// Those that Services have.
+    pub used: u64,
+    /// Those that a Service could still get: not those of nodes and gateways, nor what another machine of the LAN uses.
+    pub free: u64,
+}
+
+/// A Service.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceReport {
+    /// `namespace/name`.
+    pub service: String,
+    /// `announced`; `pending`: it has no address, or nobody announces it, see `why`; `new`: the leader has not come to it yet;
+    /// `foreign`: left alone; `deleting`.
+    pub state: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// The pools they are from.
+    pub pools: Vec<String>,
+    /// `TCP 80`.
+    pub ports: Vec<String>,
+    /// `externalTrafficPolicy` is Local: only nodes with a Pod of it forward.
+    pub local: bool,
+    /// Who announces it on layer 2.
+    pub owner: Option<String>,
+    /// Who announces it over BGP.
+    pub over_bgp: Vec<String>,
+    /// Since when it is announced, by whatever node.
+    pub since: Option<String>,
+    /// Who announced it before, and why it moved.
+    pub moved: Option<String>,
+    /// What of it is not as it should be and why; then `; ` and what to do.
+    pub why: Option<String>,
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TransitionReport {
+    /// Counted from 1 since the start of the agent: a gap says that more happened than is kept.
+    pub number: u64,
+    /// When this agent saw it.
+    pub at: String,
+    /// `started`, `configuration`, `rejected`, `leader`, `joined`, `restarted`, `suspected`, `refuted`, `lost`, `left`, `node`, `assigned`,
+    /// `released`, `announcing`, `owner`, `withdrawn`, `pending`, `peer-up`, `peer-down`.
+    pub kind: String,
+    /// What happened, as a sentence.
+    pub text: String,
+    /// The address.
+    pub address: Option<String>,
+    /// Its Services.
+    pub services: Vec<String>,
+    /// The node it is about.
+    pub node: Option<String>,
+    /// The node that had it before.
+    pub from: Option<String>,
+    /// The node that has it now.
+    pub to: Option<String>,
+    /// Why.
+    pub why: Option<String>,
 }
 
 /// A member.
@@ -81,6 +191,16 @@ pub struct MemberReport {
     pub generation: u32,
     /// Links it may announce on.
     pub links: Vec<String>,
+    /// Their addresses, with prefix lengths.
+    pub addresses: Vec<String>,
+    /// One of them is wireless.
+    pub wireless: bool,
+    /// Next hops of its default routes.
+    pub gateways: Vec<String>,
+    /// Hash of the configuration it runs.
+    pub configuration: Option<String>,
+    /// Its Node is cordoned.
+    pub cordoned: bool,
     /// A session with it is up.
     pub heard: bool,
     /// It says that it does not reach the API server.

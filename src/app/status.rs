@@ -1,4 +1,4 @@
-//! What `/metrics` and `/status` show, read from the wires when somebody asks.
+//! What `/metrics`, `/status` and `/events` show, read from the wires when somebody asks; only the timeline is kept up all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use siphasher::sip::SipHasher13;
 
 use super::Wires;
 use super::problems::problems;
@@ -13,21 +14,29 @@ use super::report::{
     AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, MessagesReport, PeerReport, Problem, Report,
     SessionReport,
 };
+use super::services;
+use super::transitions::{Moment, transitions};
 use crate::addr::{Family, MacAddr};
 use crate::api::watch::Contact;
 use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{SessionStatus, State as SessionState};
 use crate::bgp::status::{Counters, PeerStatus};
 use crate::bgp::task::figures as peer_figures;
-use crate::config::Pool;
-use crate::facts::{Evidence, LinkName, Living, Member, NodeName, ObjectsSeen, ServiceKey, Snapshot};
+use crate::config::{Config, Pool};
+use crate::facts::{Evidence, LinkName, Living, Medium, Member, NodeName, ObjectsSeen, Service, ServiceKey, Snapshot};
 use crate::l2::status::LinkStatus;
 use crate::leader::warnings::{self, Sources, Warning};
 use crate::membership::judge::State;
 use crate::membership::task::Status;
-use crate::plan::GroupPlan;
 use crate::plan::kernel::{self, answered_by_kernel};
-use crate::telemetry::metrics::{Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels};
+use crate::plan::{GroupPlan, NotAnnounced, Serving, is_served};
+use crate::telemetry::live::State as LiveState;
+use crate::telemetry::metrics::{
+    Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels, Unannounced,
+};
+
+/// Changes within this time are one for the timeline: some come in two steps.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// Brings every figure up to date.
 pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
@@ -44,14 +53,43 @@ pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     figures.moves = wires.moves.borrow().clone();
     let assigned = snapshot.services.values().filter(|service| !service.ingress.is_empty()).count() as u64;
     figures.services_assigned = assigned;
-    figures.services_pending = snapshot.services.len() as u64 - assigned;
-    let pools = config.iter().flat_map(|config| &config.pools);
-    figures.pools = pools.map(|pool| (pool.name.to_string(), pool_figures(pool, &snapshot))).collect();
+    let waits = |service: &&Arc<Service>| {
+        service.ingress.is_empty() && config.as_ref().is_none_or(|config| is_served(config, &snapshot, service) == Serving::Ours)
+    };
+    figures.services_pending = snapshot.services.values().filter(waits).count() as u64;
+    figures.repairs = *wires.repairs.borrow();
+    figures.dataplane_unhealthy = *wires.dataplane_unhealthy.borrow();
+    of_leader(figures, wires, &snapshot, config.as_deref(), node);
     layer2(figures, wires, node);
     over_bgp(figures, wires, node);
-    figures.others = others(&wires.membership.borrow());
+    figures.conflicts = wires.l2_status.borrow().conflicts.clone();
+    let kernel = answered_by_kernel(&snapshot, &wires.links.borrow());
+    figures.kernel_answers = kernel.into_iter().map(|(link, addresses)| (link, addresses.len() as u64)).collect();
+    figures.others = others(&wires.membership.borrow(), &snapshot);
     figures.peers = peer_figures(&wires.bgp.borrow());
     figures.sessions = wires.bfd.borrow().sessions.iter().map(|(key, status)| session_figures(key, status)).collect();
+}
+
+/// What only the leader shows: with the same figures from all agents, a rule that joins two of them on `pool` would find several.
+fn of_leader(figures: &mut Figures, wires: &Wires, snapshot: &Snapshot, config: Option<&Config>, node: &NodeName) {
+    (figures.pools, figures.unannounced, figures.rivals) = Default::default();
+    let Some(config) = config.filter(|_| figures.leader) else { return };
+    figures.pools = config.pools.iter().map(|pool| (pool.name.to_string(), pool_figures(pool, snapshot))).collect();
+    let planned = wires.planned.borrow().clone();
+    figures.unannounced = planned.iter().flat_map(|planned| planned.plan.groups.values().flat_map(|plan| unannounced(plan))).collect();
+    let rivals = warnings::rivals(config, snapshot, node, &wires.links.borrow()).into_iter();
+    figures.rivals = rivals.filter(|it| it.reason != "KernelAnswersARP").map(|it| it.about).collect();
+}
+
+fn unannounced(plan: &GroupPlan) -> impl Iterator<Item = Unannounced> {
+    let why = |ip: &IpAddr| {
+        let over_bgp = plan.bgp.get(ip).and_then(|announcers| announcers.as_ref().err());
+        plan.owner.as_ref().err().or(over_bgp).map_or("NoLink", NotAnnounced::reason)
+    };
+    let silent = plan.group.claims.iter().filter(|(ip, _)| !plan.is_announced(**ip));
+    silent.flat_map(move |(ip, claim)| {
+        claim.holders.iter().map(move |holder| Unannounced { service: holder.service.clone(), ip: *ip, reason: why(ip) })
+    })
 }
 
 /// What of the configuration has nothing to work on, as this agent sees it.
@@ -70,8 +108,11 @@ fn findings(wires: &Wires, snapshot: &Snapshot, node: &NodeName) -> Vec<Problem>
     idle.chain(kernel).map(|(what, action)| Problem { what, action }).collect()
 }
 
-fn others(status: &Status) -> MemberFigures {
+fn others(status: &Status, snapshot: &Snapshot) -> MemberFigures {
+    let is_ready = |node: &NodeName| snapshot.nodes.get(node).is_some_and(|node| node.ready);
+    let missing = snapshot.members.values().filter(|member| member.instance.is_none() && is_ready(&member.node));
     MemberFigures {
+        missing: missing.map(|member| member.node.clone()).collect(),
         states: status.members.iter().map(|(node, taken)| (node.clone(), taken.state.name())).collect(),
         blocked: status.blocked.clone(),
         suspicions: status.suspicions,
@@ -124,10 +165,56 @@ fn over_bgp(figures: &mut Figures, wires: &Wires, node: &NodeName) {
 
 /// The status of this agent for `curl localhost:7475/status` and `lanlord status`.
 pub(super) fn json(wires: &Wires, node: &NodeName, instance: &str) -> String {
-    serde_json::to_string(&report(wires, node, instance)).expect("maps have text as keys")
+    text(&report(wires, node, instance))
+}
+
+/// The same for those who keep watching, with a digest that stays the same while only figures change.
+pub(super) fn state(wires: &Wires, node: &NodeName, instance: &str) -> LiveState {
+    let report = report(wires, node, instance);
+    let digest = SipHasher13::new_with_keys(0, 0).hash(text(&report.without_figures()).as_bytes());
+    LiveState { text: text(&report), digest }
+}
+
+fn text(report: &Report) -> String {
+    serde_json::to_string(report).expect("maps have text as keys")
+}
+
+/// Follows what every agent sees happening, whether anybody looks or not. Changes of 50 ms are one.
+pub(super) async fn follow(wires: &Wires, me: &NodeName) -> anyhow::Result<()> {
+    let (mut snapshot, mut planned) = (wires.snapshot.subscribe(), wires.planned.subscribe());
+    let (mut membership, mut bgp) = (wires.membership.subscribe(), wires.bgp.subscribe());
+    let (mut config, mut rejected) = (wires.config.subscribe(), wires.config_problems.subscribe());
+    let mut before = Moment::default();
+    loop {
+        let after = Moment {
+            me: me.clone(),
+            snapshot: snapshot.borrow_and_update().clone(),
+            plan: planned.borrow_and_update().as_ref().map(|planned| planned.plan.clone()),
+            lost: membership.borrow_and_update().lost.clone(),
+            peers: bgp.borrow_and_update().clone(),
+            config: config.borrow_and_update().clone(),
+            rejected: *rejected.borrow_and_update(),
+        };
+        let found = transitions(&before, &after);
+        if !found.is_empty() {
+            wires.timeline.send_modify(|timeline| timeline.push(found, &time(Timestamp::now())));
+        }
+        before = after;
+        tokio::select! {
+            changed = snapshot.changed() => changed?,
+            changed = planned.changed() => changed?,
+            changed = membership.changed() => changed?,
+            changed = bgp.changed() => changed?,
+            changed = config.changed() => changed?,
+            changed = rejected.changed() => changed?,
+        }
+        tokio::time::sleep(TOGETHER).await;
+    }
 }
 
 fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
+    let config = wires.config.borrow().clone();
+    let plan = wires.planned.borrow().as_ref().map(|planned| planned.plan.clone());
     let snapshot = wires.snapshot.borrow().clone().unwrap_or_default();
     let membership = wires.membership.borrow().clone();
     let l2 = wires.l2_status.borrow().clone();
@@ -141,16 +228,20 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         leading: *wires.leading.borrow(),
         remembered: snapshot.remembered,
         api_problems: api.failing.iter().map(|(resource, why)| ((*resource).to_owned(), why.clone())).collect(),
-        configuration: wires.config.borrow().as_ref().map(|config| config.hash.clone()),
+        configuration: config.as_ref().map(|config| config.hash.clone()),
         configuration_problems: *wires.config_problems.borrow(),
         members: members(&snapshot, &membership, &wires.living.borrow(), node),
         counts: CountsReport { suspicions: membership.suspicions, refutations: membership.refutations, evictions: membership.evictions },
         sessions: wires.bfd.borrow().sessions.iter().map(|(key, status)| session(&snapshot, key, status)).collect(),
         bgp: wires.bgp.borrow().peers.iter().map(|(key, status)| peer(key.to_string(), status)).collect(),
-        groups: wires.planned.borrow().iter().flat_map(|planned| planned.plan.groups.values().map(|plan| group(plan))).collect(),
+        groups: plan.iter().flat_map(|plan| plan.groups.values().map(|plan| group(plan))).collect(),
         links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
         conflicts: conflicts(&snapshot, &l2.conflicts, node),
         findings: findings(wires, &snapshot, node),
+        at: time(Timestamp::now()),
+        pools: config.as_ref().map(|config| services::pools(config, &snapshot)).unwrap_or_default(),
+        services: services::services(config.as_deref(), &snapshot, plan.as_deref()),
+        transitions: wires.timeline.borrow().entries(),
         ..Report::default()
     };
     contact(&mut report, &api.contact);
@@ -204,6 +295,11 @@ fn members(snapshot: &Snapshot, membership: &Status, living: &Living, me: &NodeN
             instance: member.instance.clone(),
             generation: member.generation,
             links: member.links.iter().map(|link| link.name.to_string()).collect(),
+            addresses: member.links.iter().flat_map(|link| &link.addresses).map(ToString::to_string).collect(),
+            wireless: member.links.iter().any(|link| link.medium == Medium::Wireless),
+            gateways: member.gateways.iter().map(ToString::to_string).collect(),
+            configuration: member.config.clone(),
+            cordoned: snapshot.nodes.get(node).is_some_and(|node| node.unschedulable),
             heard: lives.is_some_and(|lives| lives.heard),
             detached: lives.is_some_and(|lives| lives.detached),
             blocked,

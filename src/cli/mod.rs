@@ -21,6 +21,7 @@ pub mod run;
 pub mod status;
 pub mod suggest;
 mod table;
+pub mod watch;
 mod yaml;
 
 use clap::{Parser, Subcommand};
@@ -55,5 +56,6 @@ pub enum Verb {
     Probe(probe::Probe),
     Links(links::Links),
     Metrics(metrics::Metrics),
+    Watch(watch::Watch),
     Health(health::Health),
 }

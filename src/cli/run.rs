@@ -15,7 +15,8 @@ account of the pod. Raw sockets need CAP_NET_RAW: run as root, or `setcap cap_ne
 Examples:
   lanlord run --node pi1
   lanlord run --node pi1 --config /etc/lanlord/lanlord.yaml --http 127.0.0.1:7475
-  lanlord run --node pi1 --config configmap:lanlord/lanlord --config crds:lanlord,metallb-system")]
+  lanlord run --node pi1 --config configmap:lanlord/lanlord --config crds:lanlord,metallb-system
+  lanlord run --node pi1 --page-for everyone    (then http://ADDRESS-OF-THE-NODE:7475/ shows it to the whole LAN)")]
 pub struct Run {
     /// Name of the Node object this agent runs on
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
@@ -30,9 +31,13 @@ pub struct Run {
     #[arg(long, value_name = "NAMESPACE", default_value = "lanlord")]
     pub namespace: String,
 
-    /// Address of health, metrics and status (status answers this host only)
+    /// Address of health, metrics, status and the status page; who sees the last two, --page-for says
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "[::]:7475")]
     pub http: SocketAddr,
+
+    /// Who may see the status page (/), /status and /events: names and addresses of the cluster, nothing secret, nothing to change
+    #[arg(long, value_enum, value_name = "WHO", default_value_t = PageFor::ThisHost)]
+    pub page_for: PageFor,
 
     /// Unix socket for `lanlord health`: speaks of this very instance while two run side by side
     #[arg(long, value_name = "PATH")]
@@ -59,4 +64,14 @@ pub enum LogForm {
     Text,
     /// One JSON object a line
     Json,
+}
+
+/// Who may see the status page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum PageFor {
+    /// Whoever asks from this host, so also `kubectl port-forward`
+    #[default]
+    ThisHost,
+    /// Everyone who reaches the port
+    Everyone,
 }

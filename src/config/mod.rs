@@ -43,6 +43,7 @@ pub use self::effective::{Effective, effective};
 pub use self::problem::{Note, Place, Problem, Problems, Source};
 pub use self::settings::{ANNOUNCE_INTERVAL, Classes, EXCLUDED_INTERFACES, Liveness, OnCordon, Pace, Promiscuous, RESTART_HOLD, Settings};
 
+pub(crate) use self::summary::summary;
 use crate::addr::{Range, RangeSet};
 use crate::facts::{Labels, LinkName, Selector};
 
@@ -83,7 +84,7 @@ pub fn from_keys(called: &str, data: &BTreeMap<String, String>) -> Result<Accept
 
 fn accept(reading: raw::Reading, sources: &[Arc<Source>]) -> Result<Accepted, Problems> {
     match resolve::resolve(reading) {
-        Ok((config, notes)) => Ok(Accepted { summary: summary::summary(&config), config, notes }),
+        Ok((config, notes)) => Ok(Accepted { summary: summary(&config), config, notes }),
         Err(mut problems) => {
             problems.sort(sources);
             Err(problems)

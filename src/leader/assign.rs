@@ -48,7 +48,7 @@ pub struct Contested {
 pub fn assign(config: &Config, snapshot: &Snapshot, living: &Living) -> BTreeMap<ServiceKey, Assignment> {
     let mut assigner = Assigner::new(config, snapshot, living);
     let mut services: Vec<&Service> =
-        snapshot.services.values().map(AsRef::as_ref).filter(|service| is_served(config, service) == Serving::Ours).collect();
+        snapshot.services.values().map(AsRef::as_ref).filter(|service| is_served(config, snapshot, service) == Serving::Ours).collect();
     services.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
     let mut states: Vec<State> = services.into_iter().map(|service| State::new(service, snapshot)).collect();
     assigner.part(&states);

@@ -19,14 +19,14 @@ use super::place::place;
 use super::refusal::Refusal;
 use super::share;
 use super::suggest::Prospect;
-use super::tell::{Announcement, Now, POOL, Publish, RELEASED, events, farewell, publish};
+use super::tell::{Announcement, Now, Publish, events, farewell, publish};
 use crate::config::Config;
-use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
+use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot, annotation};
 use crate::plan::departure::departure;
 use crate::plan::eligible::{candidates, reached};
 use crate::plan::group::Group;
 use crate::plan::owner::owner;
-use crate::plan::{GroupPlan, NotAnnounced, OverBgp, Plan, Serving, View, is_served};
+use crate::plan::{GroupPlan, NotAnnounced, OverBgp, Plan, View, is_served};
 
 /// How many free addresses are remembered for their last holder: a Lease of about 500 bytes each.
 pub const REMEMBERED: usize = 4096;
@@ -182,13 +182,13 @@ impl<'a> Decider<'a> {
         };
         announcement.owner = announcement.owner.and_then(|owner| reached(self.snapshot, service, &owner).map(|()| owner));
         let mut publish = publish(self.config, service, assignment, &announcement, self.now);
-        let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
+        let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(annotation::POOL);
         let repaired = repair.then(|| others::overwritten(self.snapshot, service, &assignment.addresses));
         let told = events(self.config, service, assignment, &announcement, &publish, repaired, moved.as_ref());
         take.extend(again);
         let release: Vec<Claim> = given_up.iter().map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
         if let Some(claim) = release.first() {
-            publish.annotations.insert(RELEASED.to_owned(), Some(self.released(service, claim.address)));
+            publish.annotations.insert(annotation::RELEASED.to_owned(), Some(self.released(service, claim.address)));
         }
         self.written.extend(take.iter().chain(&release).map(|claim| claim.address));
         let publish = differs(service, &publish).then_some(publish);
@@ -211,7 +211,7 @@ impl<'a> Decider<'a> {
     /// What annotation `released` says now: never what it said before, even within one second.
     fn released(&self, service: &Service, address: IpAddr) -> String {
         let text = format!("{address} at {}", self.now.text);
-        if service.annotations.get(RELEASED) == Some(&text) { format!("{text} again") } else { text }
+        if service.annotations.get(annotation::RELEASED) == Some(&text) { format!("{text} again") } else { text }
     }
 
     /// A claim on `address` for `service`: beside those who hold it, or over whatever free claim is there.
@@ -334,7 +334,8 @@ impl<'a> Decider<'a> {
     /// deleted keeps its claims until it is gone.
     fn part(&mut self) {
         for (key, claims) in std::mem::take(&mut self.held) {
-            let Some(service) = self.snapshot.services.get(key).filter(|service| is_served(self.config, service) == Serving::Foreign)
+            let Some(service) =
+                self.snapshot.services.get(key).filter(|service| is_served(self.config, self.snapshot, service).is_left_alone())
             else {
                 continue;
             };

@@ -11,6 +11,8 @@ pub mod counters;
 pub mod decide;
 pub mod edits;
 pub mod election;
+pub mod excluded;
+pub mod left;
 pub mod moves;
 pub mod others;
 pub mod paper;

@@ -31,10 +31,10 @@ pub use eligible::{Candidate, Candidates};
 pub use group::Group;
 pub use layer2::l2_desired;
 pub use peers::Peers;
-pub use planner::Planner;
+pub use planner::{Planner, differing};
 pub use reason::NotAnnounced;
 pub use routes::bgp_desired;
-pub use serve::{OWN_CLASS, Serving, is_served};
+pub use serve::{OWN_CLASS, Serving, is_served, servicelb};
 
 use crate::config::Config;
 use crate::facts::{LinkName, Living, NodeName, ServiceKey, Snapshot};

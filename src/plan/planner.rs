@@ -94,8 +94,8 @@ impl Seen {
 }
 
 /// The keys that two maps do not have with the same value. Values that are shared are not looked into.
-fn differing<K: Ord + Clone, V: Eq>(before: &Arc<BTreeMap<K, Arc<V>>>, now: &Arc<BTreeMap<K, Arc<V>>>) -> BTreeSet<K> {
-    if Arc::ptr_eq(before, now) {
+pub fn differing<K: Ord + Clone, V: Eq>(before: &BTreeMap<K, Arc<V>>, now: &BTreeMap<K, Arc<V>>) -> BTreeSet<K> {
+    if std::ptr::eq(before, now) {
         return BTreeSet::new();
     }
     let mut differing = BTreeSet::new();

@@ -4,7 +4,10 @@
 //! state of that moment.
 
 pub mod client;
+pub mod guard;
 pub mod health;
+pub mod live;
 pub mod log;
 pub mod metrics;
+pub mod page;
 pub mod server;

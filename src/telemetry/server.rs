@@ -1,4 +1,4 @@
-//! The HTTP server: `/healthz`, `/readyz`, `/metrics`, and `/status` for loopback and unix sockets only.
+//! The HTTP server: `/healthz`, `/readyz`, `/metrics`; and the page, `/status` and `/events` for those who may see them.
 //!
 //! Nobody on the LAN can hold it up: connections are few, short, and headers have a deadline. A taken port is waited for, because
 //! the instance before us has it until it ends (rolling update), and is never a reason to stop working.
@@ -11,21 +11,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::X_CONTENT_TYPE_OPTIONS;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::guard::{Audience, Peer, refusal};
 use super::health::Health;
+use super::live::{Live, WATCHERS};
 use super::metrics::{self, Metrics};
+use super::page::PAGE;
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -33,7 +38,7 @@ const CONNECTIONS: usize = 64;
 /// For the headers of a request, and between two requests.
 const HEADERS: Duration = Duration::from_secs(5);
 
-/// For a connection altogether.
+/// For a connection altogether; one over which events flow has as long after each.
 const LIFETIME: Duration = Duration::from_secs(60);
 
 /// Between attempts to get a taken port.
@@ -48,16 +53,13 @@ pub struct Site {
     pub metrics: Metrics,
     /// `/status`: the text of a JSON object.
     pub status: Arc<dyn Fn() -> String + Send + Sync>,
+    /// `/events`.
+    pub live: Live,
+    /// Who may see the last two, and the page.
+    pub audience: Audience,
 }
 
-/// Who asks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Peer {
-    /// A process of this host.
-    Local,
-    /// Anybody else.
-    Remote,
-}
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Serves `site` at `address` until `shutdown`.
 pub async fn run(address: Address, site: Site, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -141,9 +143,9 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Box::new(stream), if peer.ip().to_canonical().is_loopback() { Peer::Local } else { Peer::Remote }))
+                Ok((Box::new(stream), if peer.ip().to_canonical().is_loopback() { Peer::Loopback } else { Peer::Remote }))
             }
-            Self::Unix(listener) => Ok((Box::new(listener.accept().await?.0), Peer::Local)),
+            Self::Unix(listener) => Ok((Box::new(listener.accept().await?.0), Peer::Socket)),
         }
     }
 }
@@ -159,8 +161,7 @@ async fn serve(listener: &Listener, site: &Site) {
             Ok((stream, peer)) => {
                 let site = site.clone();
                 connections.spawn(async move {
-                    // A client that goes away is no event.
-                    let _ = tokio::time::timeout(LIFETIME, connection(stream, peer, &site)).await;
+                    connection(stream, peer, &site).await;
                     drop(permit);
                 });
             }
@@ -172,46 +173,85 @@ async fn serve(listener: &Listener, site: &Site) {
     }
 }
 
-async fn connection(stream: Box<dyn Stream>, peer: Peer, site: &Site) -> hyper::Result<()> {
-    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, peer, site))));
-    http1::Builder::new()
+async fn connection(stream: Box<dyn Stream>, peer: Peer, site: &Site) {
+    let (pulse, mut pulses) = watch::channel(());
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, peer, site, &pulse))));
+    let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+        .serve_connection(TokioIo::new(stream), service);
+    // Nobody who stopped reading keeps a seat: what is not taken has no successor, and the pulse ceases.
+    let silence = async { while tokio::time::timeout(LIFETIME, pulses.changed()).await.is_ok() {} };
+    tokio::select! {
+        // A client that goes away is no event.
+        _ = serving => {}
+        () = silence => {}
+    }
 }
 
-fn answer(request: &Request<Incoming>, peer: Peer, site: &Site) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, peer: Peer, site: &Site, pulse: &watch::Sender<()>) -> Answer {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
+    let refused = || refusal(site.audience, peer, request.headers());
     match request.uri().path() {
         "/healthz" | "/livez" => verdict(site.health.live()),
         "/readyz" => verdict(site.health.ready()),
         "/metrics" => with_type(text(StatusCode::OK, site.metrics.text()), metrics::CONTENT_TYPE),
-        "/status" if peer == Peer::Local => with_type(text(StatusCode::OK, (site.status)()), "application/json"),
-        "/status" => text(StatusCode::FORBIDDEN, "only from this host\n".to_owned()),
-        _ => text(StatusCode::NOT_FOUND, "here are /healthz /readyz /metrics /status\n".to_owned()),
+        "/" | "/status" | "/events" => match (refused(), request.uri().path()) {
+            (Some(why), _) => text(StatusCode::FORBIDDEN, why),
+            (None, "/") => page(),
+            (None, "/status") => with_type(text(StatusCode::OK, (site.status)()), "application/json"),
+            (None, _) => events(&site.live, pulse),
+        },
+        _ => text(StatusCode::NOT_FOUND, "here are / /status /events /healthz /readyz /metrics\n"),
     }
 }
 
-fn verdict(health: Result<(), String>) -> Response<Full<Bytes>> {
+fn page() -> Answer {
+    let (html, policy) = &*PAGE;
+    let mut response = with_type(text(StatusCode::OK, html.clone()), "text/html; charset=utf-8");
+    let policy = HeaderValue::from_str(policy).expect("a policy is plain ASCII");
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+fn events(live: &Live, pulse: &watch::Sender<()>) -> Answer {
+    let Some(events) = live.watch(pulse.clone()) else {
+        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, format!("{WATCHERS} are watching already; close one of them\n"));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        return response;
+    };
+    with_type(answered(StatusCode::OK, StreamBody::new(events).boxed_unsync()), "text/event-stream")
+}
+
+fn verdict(health: Result<(), String>) -> Answer {
     match health {
-        Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
+        Ok(()) => text(StatusCode::OK, "ok\n"),
         Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
     }
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    with_type(response, "text/plain; charset=utf-8")
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    with_type(answered(status, Full::new(body.into()).boxed_unsync()), "text/plain; charset=utf-8")
 }
 
-fn with_type(mut response: Response<Full<Bytes>>, type_: &'static str) -> Response<Full<Bytes>> {
+/// What every answer has: it is of this moment, of this type and nobody else's.
+fn answered(status: StatusCode, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    response
+}
+
+fn with_type(mut response: Answer, type_: &'static str) -> Answer {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(type_));
     response
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanlord::telemetry::guard::Audience;
 use lanlord::telemetry::health::{Health, Probe, ProbeError, ask};
+use lanlord::telemetry::live::{Live, State};
 use lanlord::telemetry::metrics::Metrics;
 use lanlord::telemetry::server::{self, Address, Site};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn site() -> Site {
-    Site { health: Health::new(), metrics: Metrics::new(), status: Arc::new(|| "{\"leader\":\"pi1\"}".to_owned()) }
+    let status = Arc::new(|| "{\"leader\":\"pi1\"}".to_owned());
+    Site { health: Health::new(), metrics: Metrics::new(), status, live: Live::new(State::default), audience: Audience::ThisHost }
 }
 
 /// The answer, or `None` while nobody listens.

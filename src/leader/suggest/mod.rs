@@ -205,7 +205,7 @@ pub struct Inquiry {
 impl Inquiry {
     /// What is to be asked while Services wait and no address is configured; `None`: nobody needs an answer.
     pub fn of(config: &Config, snapshot: &Snapshot, links: &Links) -> Option<Self> {
-        let waiting = || snapshot.services.values().filter(|service| is_served(config, service) == Serving::Ours);
+        let waiting = || snapshot.services.values().filter(|service| is_served(config, snapshot, service) == Serving::Ours);
         if !config.pools.is_empty() || waiting().next().is_none() {
             return None;
         }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "a vocabulary: not every word is used at all times")]
 
+pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod meter;
 pub(crate) mod place;
