@@ -45,7 +45,8 @@ formatting() { cargo fmt --check; }
 lints() {
     cargo clippy --locked --all-targets -- -D warnings &&
         cargo clippy --locked --test lab --test cluster -- -D warnings &&
-        bash -n scripts/*.sh .ci/run && sh -n k3s/install.sh && sh -n kind/quickstart.sh && scripts/render.sh --check
+        bash -n scripts/*.sh .ci/run && sh -n k3s/install.sh && sh -n kind/quickstart.sh && sh -n scripts/kubectl-lanlord &&
+        scripts/render.sh --check
 }
 
 it() { cargo test --locked; }

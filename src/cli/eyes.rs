@@ -71,19 +71,28 @@ impl Eyes {
         anyhow::anyhow!("the API server gave no complete answer within {} s{failing}", api::REQUEST_TIMEOUT.as_secs())
     }
 
-    /// The agents' configuration.
+    /// The agents' configuration, which has to be there.
     pub(super) async fn config(&self, origins: &Origins) -> anyhow::Result<Config> {
+        let config = self.config_if_any(origins).await?;
+        config.with_context(|| format!("{origins} does not exist; say where the configuration is with --config"))
+    }
+
+    /// The agents' configuration; `None`: its ConfigMap does not exist.
+    pub(super) async fn config_if_any(&self, origins: &Origins) -> anyhow::Result<Option<Config>> {
         let wrong = |problems: Problems| anyhow::anyhow!("the configuration {origins} is wrong; correct it first: {problems}");
         let texts = match &origins.text {
             Some(Origin::Path(path)) => read_path(path).map_err(|problem| anyhow::anyhow!("{problem}"))?,
-            Some(Origin::ConfigMap { namespace, name }) => self.config_map(namespace, name, origins.namespaces.is_empty()).await?,
+            Some(Origin::ConfigMap { namespace, name }) => match self.config_map(namespace, name).await? {
+                None if origins.namespaces.is_empty() => return Ok(None),
+                texts => texts.unwrap_or(Texts::Absent),
+            },
             Some(Origin::Crds(_)) | None => Texts::Absent,
         };
         let objects = if origins.namespaces.is_empty() { Arc::default() } else { self.objects(&origins.namespaces).await? };
-        gather(&texts, &objects, &Objects::new()).map(|gathered| gathered.accepted.config).map_err(wrong)
+        gather(&texts, &objects, &Objects::new()).map(|gathered| Some(gathered.accepted.config)).map_err(wrong)
     }
 
-    async fn config_map(&self, namespace: &str, name: &str, required: bool) -> anyhow::Result<Texts> {
+    async fn config_map(&self, namespace: &str, name: &str) -> anyhow::Result<Option<Texts>> {
         let (seen, watched) = watch::channel(ConfigMapSeen::default());
         let (api, of, named, state, until) =
             (self.api.clone(), namespace.to_owned(), name.to_owned(), self.state.clone(), self.shutdown.clone());
@@ -93,13 +102,7 @@ impl Eyes {
             ConfigMapSeen::Absent => Some(None),
             ConfigMapSeen::NotYet => None,
         });
-        match text.await? {
-            Some(text) => Ok(Texts::Keys(format!("ConfigMap {namespace}/{name}"), text.data)),
-            None if required => {
-                anyhow::bail!("there is no ConfigMap {namespace}/{name}; say where the configuration is with --config")
-            }
-            None => Ok(Texts::Absent),
-        }
+        Ok(text.await?.map(|text| Texts::Keys(format!("ConfigMap {namespace}/{name}"), text.data)))
     }
 
     async fn objects(&self, namespaces: &[String]) -> anyhow::Result<Arc<Objects>> {

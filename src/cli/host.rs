@@ -63,7 +63,7 @@ impl Place {
         let links = links().await?;
         let mut host = Host { links, snapshot: Snapshot::default(), config: None, notes: Vec::new() };
         if let Err(error) = self.look(&mut host).await {
-            host.notes.push(format!("of the cluster nothing is known: {error:#}"));
+            host.notes.push(format!("of the cluster nothing is known: {error}"));
         }
         Ok(host)
     }
@@ -73,8 +73,8 @@ impl Place {
         let snapshot = eyes.snapshot().await;
         if let Ok(snapshot) = &snapshot {
             host.snapshot = Snapshot::clone(snapshot);
-            match eyes.config(&Origins::try_from(self.config.clone())?).await {
-                Ok(config) => host.config = Some(config),
+            match eyes.config_if_any(&Origins::try_from(self.config.clone())?).await {
+                Ok(config) => host.config = config,
                 Err(error) => host.notes.push(format!("{error:#}")),
             }
         }
