@@ -18,6 +18,7 @@ mod journey;
 mod lab;
 mod links;
 mod losses;
+mod migration;
 mod moves;
 mod outages;
 mod restarts;
