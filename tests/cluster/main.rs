@@ -8,10 +8,12 @@
 mod assignment;
 mod bench_bgp;
 mod bgp;
+mod chart;
 mod config;
 mod crds;
 mod demo;
 mod diagnosis;
+mod examples;
 mod guides;
 mod hardened;
 mod journey;

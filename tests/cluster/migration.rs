@@ -263,7 +263,8 @@ fn every_address_is_kept_on_the_way_from_metallb_and_back_and_nothing_is_left_of
     // To Lanlord.
     let [write_down, look, install, switch, see] = &fences("## From MetalLB")[..] else { panic!("five steps") };
     person.types(write_down);
-    println!("{}", person.types(look));
+    let looked = person.types(look);
+    assert!(looked.lines().any(|line| line == "Nothing changes."), "{looked}");
     // The rollout is of Pods whose processes the test starts.
     person.types(&install.replace("kubectl rollout", "true kubectl rollout"));
     cluster.agents_start();
