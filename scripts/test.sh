@@ -56,7 +56,7 @@ lab() { cargo test --locked --test lab; }
 
 cluster() {
     local binary kube
-    binary=$(scripts/build.sh) && kube=$(scripts/kube.sh) || return 1
+    binary=$(scripts/build.sh) && kube=$(scripts/kube.sh) && scripts/tools.sh >/dev/null || return 1
     LANLORD_BIN=$binary KUBE_BIN=$kube cargo test --locked --test cluster
 }
 

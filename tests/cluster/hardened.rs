@@ -140,10 +140,11 @@ fn everything_works(cluster: &Cluster) {
     cluster.apply(&service("more", &json!({"ipFamilyPolicy": "RequireDualStack"}), &json!({})).to_string());
     cluster.wait_announced("more");
     cluster.wait_reachable("more");
-    // Left alone from now on, and then deleted: the last word, and the record that goes.
-    cluster.kubectl(&["annotate", "service", "more", "lanlord.dev/ignore=true"]);
-    cluster.wait_until(10, "the last word on it", || cluster.condition("more")[1] == "NotServed");
+    // Left alone from now on, and its status taken by another: the last word, and the record that goes.
     let address = ingress(&cluster.json(&["get", "service", "more"])).swap_remove(0);
+    cluster.kubectl(&["annotate", "service", "more", "lanlord.dev/ignore=true"]);
+    cluster.kubectl(&["patch", "service", "more", "--subresource=status", "-p", r#"{"status": {"loadBalancer": null}}"#]);
+    cluster.wait_until(10, "the last word on it", || cluster.condition("more")[1] == "NotServed");
     cluster.kubectl(&["delete", "service", "more"]);
     cluster.wait_until(10, "nobody has its address", || cluster.claims().get(&address).is_none_or(|claim| claim.holder.is_none()));
 

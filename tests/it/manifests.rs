@@ -268,3 +268,32 @@ fn the_overlay_reads_custom_resources_beside_the_configmap_and_may_write_nothing
     let rest: Vec<&str> = without[..at - 1].iter().chain(&without[at + 1..]).copied().collect();
     assert_eq!((rest, &patch["name"]), (words(&base["args"]), &base["name"]), "all else is as in the base");
 }
+
+/// A document of the overlay `hardened`.
+fn hardened(file: &str, kind: &str) -> Value {
+    let documents = documents(&format!("manifests/overlays/hardened/{file}.yaml"));
+    documents.into_iter().find(|object| object["kind"] == kind).expect(kind)
+}
+
+#[test]
+fn the_hardened_overlay_knows_every_annotation_that_is_written() {
+    use lanlord::leader::tell::{ANNOUNCED, POOL, RELEASED};
+    let policy = hardened("services", "ValidatingAdmissionPolicy");
+    let own = &policy["spec"]["variables"][0];
+    assert_eq!((&own["name"], &own["expression"]), (&"own".into(), &format!("['{ANNOUNCED}', '{POOL}', '{RELEASED}']").into()));
+    for file in ["services", "leases"] {
+        let (policy, binding) = (hardened(file, "ValidatingAdmissionPolicy"), hardened(file, "ValidatingAdmissionPolicyBinding"));
+        assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+        assert_eq!((words(&binding["spec"]["validationActions"]), &policy["spec"]["failurePolicy"]), (vec!["Deny"], &"Fail".into()));
+        let account = object("ServiceAccount")["metadata"].clone();
+        let [namespace, name] = ["namespace", "name"].map(|key| account[key].as_str().unwrap().to_owned());
+        let expected = format!("request.userInfo.username == 'system:serviceaccount:{namespace}:{name}'");
+        assert_eq!(policy["spec"]["matchConditions"][0]["expression"], *expected, "{file} binds the account of the base");
+    }
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_program() {
+    let chart = &documents("manifests/chart/Chart.yaml")[0];
+    assert_eq!((&chart["version"], &chart["appVersion"]), (&env!("CARGO_PKG_VERSION").into(), &env!("CARGO_PKG_VERSION").into()));
+}
