@@ -30,6 +30,7 @@ mod config_task;
 mod convert;
 mod doors;
 mod explain;
+mod fences;
 mod figures;
 mod heirs;
 mod judge;
