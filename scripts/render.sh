@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes the single-file manifests from manifests/base: manifests/lanlord.yaml and k3s/lanlord.yaml.
-# They are the base's files one after the other, so that the comments stay. Edit the base, then run this.
+# Writes what is made from manifests/base and the overlays: the single files manifests/lanlord.yaml and k3s/lanlord.yaml, which are the
+# base's files one after the other, so that the comments stay, and the templates of the Helm chart, which are those files with some lines
+# replaced. Edit the base, then run this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +9,8 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/render.sh [--check]
 
-Writes manifests/lanlord.yaml and k3s/lanlord.yaml from manifests/base.
+Writes manifests/lanlord.yaml and k3s/lanlord.yaml from manifests/base, and from there and manifests/overlays the files in
+manifests/chart/templates that say so in their first line. Takes less than a second.
 
   --check   write nothing; exit with 1 if a file is not what would be written
 TEXT
@@ -55,12 +57,142 @@ TEXT
     base
 }
 
+# ---------------------------------------------------------------------------------------------------- the chart
+
+# swap LINES: copies its input, with each line of LINES that stands there, and all that is indented deeper below it, replaced by the lines
+# after `=>` in LINES. Every one must stand there exactly once. What looks like a template is protected first.
+swap() {
+    sed 's/{{/{{ "{{" }}/g' | awk -v swaps="$1" '
+        BEGIN {
+            count = split(swaps, lines, "\n")
+            for (i = 1; i <= count; i++) {
+                if (sub(/ =>$/, "", lines[i])) { key = lines[i]; by[key] = "" } else if (lines[i] != "") by[key] = by[key] lines[i] "\n"
+            }
+        }
+        {
+            match($0, /^ */)
+            if (skipping && (RLENGTH > depth || $0 == "")) next
+            skipping = 0
+        }
+        $0 in by { printf "%s", by[$0]; used[$0]++; skipping = 1; depth = RLENGTH; next }
+        { print }
+        END {
+            for (key in by) if (used[key] != 1) {
+                printf "render.sh: this line must stand there once, and stands there %d times: %s\n", used[key], key > "/dev/stderr"
+                failed = 1
+            }
+            exit failed
+        }' | sed -E 's/^( +)namespace: lanlord$/\1namespace: {{ .Release.Namespace }}/
+        s/matchNames: \[lanlord\]/matchNames: [{{ .Release.Namespace }}]/
+        s/system:serviceaccount:lanlord:/system:serviceaccount:{{ .Release.Namespace }}:/'
+}
+
+NAMESPACE='  name: lanlord =>
+  name: {{ .Release.Namespace }}'
+
+DAEMONSET='  updateStrategy: =>
+  updateStrategy: {{- toYaml .Values.updateStrategy | nindent 4 }}
+        app.kubernetes.io/name: lanlord =>
+        app.kubernetes.io/name: lanlord
+        {{- with .Values.podLabels }}{{ toYaml . | nindent 8 }}{{ end }}
+        kubectl.kubernetes.io/default-container: lanlord =>
+        kubectl.kubernetes.io/default-container: lanlord
+        {{- with .Values.podAnnotations }}{{ toYaml . | nindent 8 }}{{ end }}
+      serviceAccountName: lanlord =>
+      serviceAccountName: lanlord
+      {{- with .Values.imagePullSecrets }}
+      imagePullSecrets: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      priorityClassName: system-node-critical =>
+      priorityClassName: {{ .Values.priorityClassName }}
+      nodeSelector: =>
+      nodeSelector: {{- toYaml .Values.nodeSelector | nindent 8 }}
+      {{- with .Values.affinity }}
+      affinity: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      tolerations: =>
+      tolerations: {{- toYaml .Values.tolerations | nindent 8 }}
+          image: ghcr.io/lanlord/lanlord:VERSION =>
+          {{- with .Values.image }}
+          image: {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+          {{- end }}
+          imagePullPolicy: IfNotPresent =>
+          imagePullPolicy: {{ .Values.image.pullPolicy }}
+          args: [run, --config, "configmap:lanlord/lanlord", --health-socket, /run/lanlord/health.sock] =>
+          args:
+            - run
+            - --config
+            - configmap:{{ .Release.Namespace }}/lanlord
+            {{- if .Values.crds.enabled }}
+            - --config
+            - crds:{{ .Values.crds.namespaces | default (list .Release.Namespace "metallb-system") | join "," }}
+            {{- end }}
+            {{- if ne .Release.Namespace "lanlord" }}
+            - --namespace={{ .Release.Namespace }}
+            {{- end }}
+            {{- with .Values.logLevel }}
+            - --log={{ . }}
+            {{- end }}
+            {{- with .Values.logFormat }}
+            - --log-format={{ . }}
+            {{- end }}
+            - --health-socket
+            - /run/lanlord/health.sock
+          resources: =>
+          resources: {{- toYaml .Values.resources | nindent 12 }}'
+
+MONITORS='    app.kubernetes.io/name: lanlord =>
+    app.kubernetes.io/name: lanlord
+    {{- with .Values.prometheus.labels }}{{ toYaml . | nindent 4 }}{{ end }}'
+
+# An uninstalled chart must not take everybody'"'"'s pools along.
+crd() {
+    echo "  name: $1.metallb.io =>
+  name: $1.metallb.io
+  annotations:
+    helm.sh/resource-policy: keep"
+}
+
+# template NAME SWITCH SWAPS FILE: writes templates/NAME.yaml from the file; SWITCH is what has to be true for it, if anything.
+template() {
+    local text
+    text=$(swap "$3" <"manifests/$4") || return 1
+    {
+        echo "{{- /* Written by scripts/render.sh from manifests/$4. */ -}}"
+        [ -z "$2" ] || echo "{{- if $2 }}"
+        printf '%s\n' "$text"
+        [ -z "$2" ] || echo "{{- end }}"
+    } | put "manifests/chart/templates/$1.yaml"
+}
+
+chart() {
+    local version name status=0
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    template namespace .Values.namespace.create "$NAMESPACE" base/namespace.yaml || status=1
+    template serviceaccount '' '' base/serviceaccount.yaml || status=1
+    template rbac '' '' base/rbac.yaml || status=1
+    template daemonset '' "${DAEMONSET/VERSION/$version}" base/daemonset.yaml || status=1
+    template crds-rbac .Values.crds.enabled '' overlays/crds/rbac.yaml || status=1
+    for name in bfdprofiles bgpadvertisements bgppeers communities ipaddresspools l2advertisements; do
+        template "crds-$name" 'and .Values.crds.enabled .Values.crds.install' "$(crd "$name")" "crds/$name.yaml" || status=1
+    done
+    for name in services leases; do
+        template "hardened-$name" .Values.hardened.enabled '' "overlays/hardened/$name.yaml" || status=1
+    done
+    template prometheus-podmonitor .Values.prometheus.podMonitor.enabled "$MONITORS" overlays/prometheus/podmonitor.yaml || status=1
+    template prometheus-servicemonitor .Values.prometheus.serviceMonitor.enabled "$MONITORS" overlays/prometheus/servicemonitor.yaml || status=1
+    template prometheus-service .Values.prometheus.serviceMonitor.enabled '' overlays/prometheus/service.yaml || status=1
+    template prometheus-rules .Values.prometheus.rules.enabled "$MONITORS" overlays/prometheus/prometheusrule.yaml || status=1
+    template prometheus-dashboard .Values.prometheus.dashboard.enabled '' overlays/prometheus/dashboard.yaml || status=1
+    return "$status"
+}
+
 # put FILE: writes its input to the file, or compares the two.
 put() {
     if [ "$mode" = write ]; then
         cat >"$1"
     elif ! cmp -s - "$1"; then
-        echo "render.sh: $1 is not what manifests/base says: run scripts/render.sh" >&2
+        echo "render.sh: $1 is not what it is made from: run scripts/render.sh" >&2
         return 1
     fi
 }
@@ -77,4 +209,5 @@ case "${1-}" in
 esac
 plain | put manifests/lanlord.yaml || status=1
 k3s | put k3s/lanlord.yaml || status=1
+chart || status=1
 exit "$status"

@@ -84,8 +84,10 @@ fi
 need_rust
 if wanted lab || wanted cluster; then
     need_commands ip:iproute2 nft:nftables iptables:iptables openssl:openssl curl:curl arping:iputils-arping setpriv:util-linux \
-        /usr/lib/frr/bfdd:frr
+        /usr/lib/frr/bfdd:frr prometheus:prometheus
 fi
+# The image is packed, imported and run as on a node.
+! wanted cluster || need_commands python3:python3 containerd:containerd runc:runc
 # More opponents in the lab.
 ! wanted lab || need_commands bird:bird2 gobgpd:gobgpd
 # The status page is looked at with a real browser.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   net::link ─links─┬───────────────────────────► plan ─► l2 (a thread and runtime of its own)
-//!   membership ─questions─► l2 ─answers, conflicts─► membership
+//!   membership, leader::suggest ─questions─► l2 ─answers, conflicts─► both;  leader::suggest ─prospect─► leader
 //!   api::watch ─snapshot─┬─► membership ─living─┬─►  │ ─heirs─► membership
 //!   config ─config───────┴──────────────────────┘    ├─planned─► leader ─► api ─► API server ─► api::watch
 //!   api::secrets ─passwords──────────────────────────┴─peers─► bgp ─sessions─► bfd ─status─► bgp, membership
@@ -44,6 +44,7 @@ use crate::facts::{
 };
 use crate::l2;
 use crate::leader;
+use crate::leader::suggest::Prospect;
 use crate::machine::Instant;
 use crate::membership;
 use crate::membership::mesh::Timers;
@@ -104,6 +105,8 @@ struct Wires {
     bgp: watch::Sender<Arc<bgp::status::Status>>,
     bfd: watch::Sender<Arc<bfd::status::Status>>,
     questions: watch::Sender<Arc<Questions>>,
+    inquiry: watch::Sender<Arc<Questions>>,
+    prospect: watch::Sender<Prospect>,
     answers: watch::Sender<Arc<Answers>>,
     planned: watch::Sender<Option<Arc<Planned>>>,
     l2: watch::Sender<Arc<l2::desired::Desired>>,
@@ -111,6 +114,7 @@ struct Wires {
     heirs: watch::Sender<Arc<Heirs>>,
     leading: watch::Sender<bool>,
     moves: watch::Sender<leader::tally::Moves>,
+    repairs: watch::Sender<u64>,
     dataplane_unhealthy: watch::Sender<bool>,
     timeline: watch::Sender<transitions::Timeline>,
 }
@@ -135,6 +139,8 @@ impl Default for Wires {
             bgp: watch::Sender::default(),
             bfd: watch::Sender::default(),
             questions: watch::Sender::default(),
+            inquiry: watch::Sender::default(),
+            prospect: watch::Sender::new(Prospect::NotYet),
             answers: watch::Sender::default(),
             planned: watch::Sender::default(),
             l2: watch::Sender::default(),
@@ -142,6 +148,7 @@ impl Default for Wires {
             heirs: watch::Sender::default(),
             leading: watch::Sender::default(),
             moves: watch::Sender::default(),
+            repairs: watch::Sender::default(),
             dataplane_unhealthy: watch::Sender::default(),
             timeline: watch::Sender::default(),
         }
@@ -178,6 +185,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     start_leader(&mut tasks, &api, &options, &instance, &wires, &phases, feedback);
     start_counters(&mut tasks, &api, &options, &wires, &phases);
     start_warnings(&mut tasks, &api, &options, &wires, &phases);
+    start_suggest(&mut tasks, &wires, &phases);
     start_plan(&mut tasks, &options, &wires, &phases);
     let health = Health::new();
     start_bgp(&mut tasks, &api, &options, &wires, &phases);
@@ -409,8 +417,10 @@ fn start_leader(
         stand,
         edits: wires.edits.subscribe(),
         blocked,
+        prospect: wires.prospect.subscribe(),
     };
-    let outputs = leader::task::Outputs { leading: wires.leading.clone(), moves: wires.moves.clone(), feedback };
+    let (leading, moves, repairs) = (wires.leading.clone(), wires.moves.clone(), wires.repairs.clone());
+    let outputs = leader::task::Outputs { leading, moves, repairs, feedback };
     let (api, node, instance, resign) = (api.clone(), options.node.clone(), instance.to_owned(), phases.leading.clone());
     tasks.spawn(async move { ("leader", leader::task::run(api, node, instance, fastrand::u64(..), inputs, outputs, resign).await) });
 }
@@ -442,6 +452,21 @@ fn start_warnings(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires
     };
     let (to, node, rest) = (api.clone(), options.node.clone(), phases.rest.clone());
     tasks.spawn(async move { ("leader::warnings", leader::warnings::task::run(to, node, inputs, rest).await) });
+}
+
+/// Where no addresses are configured, the LAN is asked for free ones.
+fn start_suggest(tasks: &mut Tasks, wires: &Wires, phases: &Phases) {
+    let inputs = leader::suggest::task::Inputs {
+        leading: wires.leading.subscribe(),
+        config: wires.config.subscribe(),
+        snapshot: wires.snapshot.subscribe(),
+        links: wires.links.subscribe(),
+        edits: wires.edits.subscribe(),
+        answers: wires.answers.subscribe(),
+    };
+    let outputs = leader::suggest::task::Outputs { questions: wires.inquiry.clone(), prospect: wires.prospect.clone() };
+    let rest = phases.rest.clone();
+    tasks.spawn(async move { ("leader::suggest", leader::suggest::task::run(inputs, outputs, rest).await) });
 }
 
 fn start_plan(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phases) {
@@ -511,7 +536,10 @@ async fn tell_of_peers(
 /// Layer 2 answers within microseconds; decoding a thousand Services must not stand in its way.
 fn start_l2(tasks: &mut Tasks, wires: &Wires, phases: &Phases, heartbeat: Heartbeat) -> anyhow::Result<()> {
     let (ended, end) = oneshot::channel();
-    let inputs = l2::task::Inputs { desired: wires.l2.subscribe(), questions: wires.questions.subscribe(), links: wires.links.subscribe() };
+    let questions = derive(tasks, phases, (wires.questions.subscribe(), wires.inquiry.subscribe()), |of_members, of_addresses| {
+        Arc::new(of_members.union(of_addresses).cloned().collect::<Questions>())
+    });
+    let inputs = l2::task::Inputs { desired: wires.l2.subscribe(), questions, links: wires.links.subscribe() };
     let outputs = l2::task::Outputs { status: wires.l2_status.clone(), answers: wires.answers.clone() };
     let sessions = derive(tasks, phases, (wires.sessions.subscribe(), wires.sessions_of_peers.subscribe()), |of_members, of_peers| {
         Arc::new(of_members.with(of_peers))
@@ -550,6 +578,7 @@ fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &s
     let (node, known, api) = (options.node.clone(), wires.clone(), api.clone());
     metrics.on_scrape(move |figures| {
         status::figures(figures, &known, &node);
+        (figures.updates, figures.update_errors) = api.seen();
         figures.api_writes = api.writes();
         figures.events_dropped = api.events_dropped();
     });

@@ -23,6 +23,10 @@ fn main() -> ExitCode {
         Verb::RouterConfig(router_config) => router_config.run(),
         Verb::Status(status) => status.run(),
         Verb::Watch(watch) => watch.run(),
+        Verb::Suggest(suggest) => suggest.run(),
+        Verb::Probe(probe) => probe.run(),
+        Verb::Links(links) => links.run(),
+        Verb::Metrics(metrics) => metrics.run(),
         Verb::Run(run) => match serve(run) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -6,6 +6,7 @@
 //! be tried at full speed for ever.
 
 use std::fmt::Debug;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
@@ -135,6 +136,9 @@ impl<K> Line<K> {
                             self.missing = 0;
                             self.recovered();
                         }
+                        if matches!(event, Event::Apply(_) | Event::InitApply(_) | Event::Delete(_)) {
+                            self.api.seen.updates.fetch_add(1, Ordering::Relaxed);
+                        }
                         return Seen::Event(event);
                     }
                     Some(Err(error)) if self.optional && is_missing(&error) => {
@@ -195,6 +199,7 @@ impl<K> Line<K> {
 
     fn failed(&mut self, error: &watcher::Error) {
         let Some(error) = meaning(error) else { return };
+        self.api.seen.failures.fetch_add(1, Ordering::Relaxed);
         if self.trouble.as_ref().is_some_and(|told| told.word() == error.word()) {
             return;
         }

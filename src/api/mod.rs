@@ -37,7 +37,15 @@ pub struct Api {
     /// The namespace of our Leases.
     pub(crate) namespace: String,
     writes: Arc<Mutex<BTreeMap<Write, u64>>>,
+    pub(crate) seen: Arc<Seen>,
     pub(crate) events_dropped: Arc<AtomicU64>,
+}
+
+/// What the watches brought, since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) updates: AtomicU64,
+    pub(crate) failures: AtomicU64,
 }
 
 /// One sort of write: verb, resource, and `ok` or the [`WriteError`] in one word.
@@ -157,7 +165,13 @@ impl Api {
     }
 
     fn over(ways: Ways, namespace: &str) -> Self {
-        Self { ways: Arc::new(ways), namespace: namespace.to_owned(), writes: Arc::default(), events_dropped: Arc::default() }
+        Self {
+            ways: Arc::new(ways),
+            namespace: namespace.to_owned(),
+            writes: Arc::default(),
+            seen: Arc::default(),
+            events_dropped: Arc::default(),
+        }
     }
 
     /// The client of now, for requests that are each bounded by [`REQUEST_TIMEOUT`].
@@ -173,6 +187,11 @@ impl Api {
     /// Writes since the start, by sort.
     pub fn writes(&self) -> BTreeMap<Write, u64> {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Objects that watches told of, and watches that failed, since the start.
+    pub fn seen(&self) -> (u64, u64) {
+        (self.seen.updates.load(Ordering::Relaxed), self.seen.failures.load(Ordering::Relaxed))
     }
 
     /// Events that were not written since the start.

@@ -11,7 +11,8 @@ use crate::addr::{Family, Range};
 use crate::config::{Config, Pool};
 use crate::facts::{Counters, Moved, NodeName, Service, ServiceKey, Snapshot};
 use crate::leader::counters::counters;
-use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served};
+use crate::leader::left;
+use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, servicelb};
 
 const NO_CONFIGURATION: &str = "there is no configuration; give Lanlord a free range of your network: kubectl create configmap lanlord -n lanlord --from-literal=addresses=FIRST-LAST";
 
@@ -45,10 +46,10 @@ pub fn services(config: Option<&Config>, snapshot: &Snapshot, plan: Option<&Plan
     let groups = plan.iter().flat_map(|plan| plan.groups.values());
     let group_of: BTreeMap<&ServiceKey, &GroupPlan> =
         groups.flat_map(|group| group.group.services.iter().map(move |service| (service, group.as_ref()))).collect();
-    snapshot.services.values().map(|service| report(config, service, group_of.get(&service.key).copied())).collect()
+    snapshot.services.values().map(|service| report(config, snapshot, service, group_of.get(&service.key).copied())).collect()
 }
 
-fn report(config: Option<&Config>, service: &Service, group: Option<&GroupPlan>) -> ServiceReport {
+fn report(config: Option<&Config>, snapshot: &Snapshot, service: &Service, group: Option<&GroupPlan>) -> ServiceReport {
     let report = ServiceReport {
         service: service.key.to_string(),
         addresses: service.ingress.iter().map(ToString::to_string).collect(),
@@ -58,7 +59,8 @@ fn report(config: Option<&Config>, service: &Service, group: Option<&GroupPlan>)
     };
     let condition = service.condition.as_ref();
     let state = |state: &str, why: Option<String>| ServiceReport { state: state.to_owned(), why, ..report.clone() };
-    match config.map(|config| is_served(config, service)) {
+    match config.map(|config| is_served(config, snapshot, service)) {
+        Some(Serving::LeftToServiceLb) => return state("foreign", Some(left::told(&servicelb(snapshot), &service.key))),
         Some(Serving::Foreign) => return state("foreign", Some(foreign(service))),
         Some(Serving::Deleting) => return state("deleting", None),
         Some(Serving::Ours) => {}

@@ -22,16 +22,18 @@ use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{SessionStatus, State as SessionState};
 use crate::bgp::status::{Counters, PeerStatus};
 use crate::bgp::task::figures as peer_figures;
-use crate::config::Pool;
-use crate::facts::{Evidence, LinkName, Living, Medium, Member, NodeName, ObjectsSeen, ServiceKey, Snapshot};
+use crate::config::{Config, Pool};
+use crate::facts::{Evidence, LinkName, Living, Medium, Member, NodeName, ObjectsSeen, Service, ServiceKey, Snapshot};
 use crate::l2::status::LinkStatus;
 use crate::leader::warnings::{self, Sources, Warning};
 use crate::membership::judge::State;
 use crate::membership::task::Status;
-use crate::plan::GroupPlan;
 use crate::plan::kernel::{self, answered_by_kernel};
+use crate::plan::{GroupPlan, NotAnnounced, Serving, is_served};
 use crate::telemetry::live::State as LiveState;
-use crate::telemetry::metrics::{Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels};
+use crate::telemetry::metrics::{
+    Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels, Unannounced,
+};
 
 /// Changes within this time are one for the timeline: some come in two steps.
 const TOGETHER: Duration = Duration::from_millis(50);
@@ -51,14 +53,43 @@ pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
     figures.moves = wires.moves.borrow().clone();
     let assigned = snapshot.services.values().filter(|service| !service.ingress.is_empty()).count() as u64;
     figures.services_assigned = assigned;
-    figures.services_pending = snapshot.services.len() as u64 - assigned;
-    let pools = config.iter().flat_map(|config| &config.pools);
-    figures.pools = pools.map(|pool| (pool.name.to_string(), pool_figures(pool, &snapshot))).collect();
+    let waits = |service: &&Arc<Service>| {
+        service.ingress.is_empty() && config.as_ref().is_none_or(|config| is_served(config, &snapshot, service) == Serving::Ours)
+    };
+    figures.services_pending = snapshot.services.values().filter(waits).count() as u64;
+    figures.repairs = *wires.repairs.borrow();
+    figures.dataplane_unhealthy = *wires.dataplane_unhealthy.borrow();
+    of_leader(figures, wires, &snapshot, config.as_deref(), node);
     layer2(figures, wires, node);
     over_bgp(figures, wires, node);
-    figures.others = others(&wires.membership.borrow());
+    figures.conflicts = wires.l2_status.borrow().conflicts.clone();
+    let kernel = answered_by_kernel(&snapshot, &wires.links.borrow());
+    figures.kernel_answers = kernel.into_iter().map(|(link, addresses)| (link, addresses.len() as u64)).collect();
+    figures.others = others(&wires.membership.borrow(), &snapshot);
     figures.peers = peer_figures(&wires.bgp.borrow());
     figures.sessions = wires.bfd.borrow().sessions.iter().map(|(key, status)| session_figures(key, status)).collect();
+}
+
+/// What only the leader shows: with the same figures from all agents, a rule that joins two of them on `pool` would find several.
+fn of_leader(figures: &mut Figures, wires: &Wires, snapshot: &Snapshot, config: Option<&Config>, node: &NodeName) {
+    (figures.pools, figures.unannounced, figures.rivals) = Default::default();
+    let Some(config) = config.filter(|_| figures.leader) else { return };
+    figures.pools = config.pools.iter().map(|pool| (pool.name.to_string(), pool_figures(pool, snapshot))).collect();
+    let planned = wires.planned.borrow().clone();
+    figures.unannounced = planned.iter().flat_map(|planned| planned.plan.groups.values().flat_map(|plan| unannounced(plan))).collect();
+    let rivals = warnings::rivals(config, snapshot, node, &wires.links.borrow()).into_iter();
+    figures.rivals = rivals.filter(|it| it.reason != "KernelAnswersARP").map(|it| it.about).collect();
+}
+
+fn unannounced(plan: &GroupPlan) -> impl Iterator<Item = Unannounced> {
+    let why = |ip: &IpAddr| {
+        let over_bgp = plan.bgp.get(ip).and_then(|announcers| announcers.as_ref().err());
+        plan.owner.as_ref().err().or(over_bgp).map_or("NoLink", NotAnnounced::reason)
+    };
+    let silent = plan.group.claims.iter().filter(|(ip, _)| !plan.is_announced(**ip));
+    silent.flat_map(move |(ip, claim)| {
+        claim.holders.iter().map(move |holder| Unannounced { service: holder.service.clone(), ip: *ip, reason: why(ip) })
+    })
 }
 
 /// What of the configuration has nothing to work on, as this agent sees it.
@@ -77,8 +108,11 @@ fn findings(wires: &Wires, snapshot: &Snapshot, node: &NodeName) -> Vec<Problem>
     idle.chain(kernel).map(|(what, action)| Problem { what, action }).collect()
 }
 
-fn others(status: &Status) -> MemberFigures {
+fn others(status: &Status, snapshot: &Snapshot) -> MemberFigures {
+    let is_ready = |node: &NodeName| snapshot.nodes.get(node).is_some_and(|node| node.ready);
+    let missing = snapshot.members.values().filter(|member| member.instance.is_none() && is_ready(&member.node));
     MemberFigures {
+        missing: missing.map(|member| member.node.clone()).collect(),
         states: status.members.iter().map(|(node, taken)| (node.clone(), taken.state.name())).collect(),
         blocked: status.blocked.clone(),
         suspicions: status.suspicions,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::desired::PeerKey;
 use super::status::{PeerStatus, State, Status};
-use super::trouble::NO_SESSION;
-use crate::facts::EventKind;
+
+use crate::facts::{EventKind, reason};
 use crate::machine::{Instant, earliest};
 
 /// How long trouble lasts before it is told.
@@ -81,14 +81,14 @@ impl Told {
         self.up = is;
         if is && !was {
             let message = format!("{of}: the session is up");
-            entries.push(Entry { kind: EventKind::Normal, reason: "BGPSessionUp", message });
+            entries.push(Entry { kind: EventKind::Normal, reason: reason::BGP_SESSION_UP, message });
         }
         for trouble in &peer.troubles {
-            let lost = was && !is && trouble.reason == NO_SESSION;
+            let lost = was && !is && trouble.reason == reason::BGP_SESSION_REFUSED;
             let (since, told) = self.troubles.entry(trouble.what.clone()).or_insert((now, false));
             if !*told && (lost || *since + LASTS <= now) {
                 *told = true;
-                let (reason, what) = if lost { ("BGPSessionDown", "the session is lost: ") } else { (trouble.reason, "") };
+                let (reason, what) = if lost { (reason::BGP_SESSION_DOWN, "the session is lost: ") } else { (trouble.reason, "") };
                 let message = format!("{of}: {what}{}; {}", trouble.what, trouble.action);
                 entries.push(Entry { kind: EventKind::Warning, reason, message });
             }

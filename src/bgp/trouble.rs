@@ -4,6 +4,7 @@
 use super::desired::{Desired, SessionDesired};
 use super::status::{Failure, NoConnection, PeerStatus, State};
 use crate::bfd::status::State as BfdState;
+use crate::facts::reason;
 use crate::wire::bgp::{Code, Notification};
 
 /// Something that is not as the configuration wants it.
@@ -17,24 +18,23 @@ pub struct Trouble {
     pub action: String,
 }
 
-/// `reason` of an Event: there is no session.
-pub const NO_SESSION: &str = "BGPSessionRefused";
-/// `reason` of an Event: BFD does not watch the session.
-const NO_BFD: &str = "BGPWithoutBFD";
-/// `reason` of an Event: some routes are not sent.
-const NO_ROUTES: &str = "BGPRoutesLeftOut";
-
 /// All there is, the gravest first; nothing before the first attempt has failed.
 pub fn troubles(desired: &Desired, status: &PeerStatus) -> Vec<Trouble> {
     let trouble = |reason, what: String, action: String| Trouble { reason, what, action };
     if let Some(why) = &desired.withheld {
-        return vec![trouble(NO_SESSION, format!("no session is begun: {why}"), "it begins by itself once that is so".to_owned())];
+        return vec![trouble(
+            reason::BGP_SESSION_REFUSED,
+            format!("no session is begun: {why}"),
+            "it begins by itself once that is so".to_owned(),
+        )];
     }
     let Some(session) = &desired.session else { return Vec::new() };
     if status.session.state != State::Established {
         // What went wrong before the session was wanted in this way says nothing.
         let failure = status.session.last_failure.iter().filter(|_| status.session.failed);
-        return failure.map(|failure| trouble(NO_SESSION, failure.to_string(), of_failure(failure, session, status))).collect();
+        return failure
+            .map(|failure| trouble(reason::BGP_SESSION_REFUSED, failure.to_string(), of_failure(failure, session, status)))
+            .collect();
     }
     let mut all: Vec<Trouble> = without_bfd(session, status).into_iter().collect();
     for family in &status.session.without_next_hop {
@@ -43,12 +43,12 @@ pub fn troubles(desired: &Desired, status: &PeerStatus) -> Vec<Trouble> {
             Some(link) => format!("give {link} an {family} address"),
             None => format!("set `sourceAddress` to an address of a link that has an {family} address, too"),
         };
-        all.push(trouble(NO_ROUTES, what, action));
+        all.push(trouble(reason::BGP_ROUTES_LEFT_OUT, what, action));
     }
     if !status.session.too_long.is_empty() {
         let routes: Vec<String> = status.session.too_long.iter().map(ToString::to_string).collect();
         let what = format!("{} not announced: the communities alone fill a message (RFC 4271 §9.2)", routes.join(", "));
-        all.push(trouble(NO_ROUTES, what, "give them fewer communities".to_owned()));
+        all.push(trouble(reason::BGP_ROUTES_LEFT_OUT, what, "give them fewer communities".to_owned()));
     }
     all
 }
@@ -67,7 +67,7 @@ fn without_bfd(session: &SessionDesired, status: &PeerStatus) -> Option<Trouble>
             session.transport.remote
         ),
     };
-    Some(Trouble { reason: NO_BFD, what, action })
+    Some(Trouble { reason: reason::BGP_WITHOUT_BFD, what, action })
 }
 
 /// How the router knows us.

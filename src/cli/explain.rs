@@ -16,10 +16,11 @@ use super::table::{row, table};
 use crate::config::Config;
 use crate::facts::{LinkName, Living, Node, NodeName, Service, ServiceKey};
 use crate::leader::assign::assign;
+use crate::leader::left;
 use crate::leader::paper::{UNKNOWN_LINK, settle};
 use crate::plan::obstacle::{Obstacle, obstacle};
 use crate::plan::survey::survey;
-use crate::plan::{Departure, GroupPlan, NotAnnounced, Serving, View, is_served, plan};
+use crate::plan::{Departure, GroupPlan, NotAnnounced, Serving, View, is_served, plan, servicelb};
 
 /// Explain a Service: its addresses, who announces them since when, and for each node why, or why not
 #[derive(Args, Clone, Debug)]
@@ -137,7 +138,7 @@ impl Explain {
 /// Explains `service` as it is; where no address is recorded for it, as the leader would have it.
 fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
     let (key, living) = (&service.key, cluster.living());
-    let serving = is_served(&cluster.config, service);
+    let serving = is_served(&cluster.config, &cluster.snapshot, service);
     let others = others_at_work(&cluster.config, &cluster.snapshot, &living).remove(key).unwrap_or_default();
     let recorded = plan(&cluster.config, &cluster.snapshot, &living).group_of(key).is_some();
     if !recorded {
@@ -161,6 +162,7 @@ fn report(mut cluster: Cluster, service: &Service) -> ExplainReport {
                 "Lanlord leaves it alone, for its loadBalancerClass or its annotation lanlord.dev/ignore says so (or serviceClasses does)";
             of_service.problems.push(why.to_owned());
         }
+        Serving::LeftToServiceLb => of_service.problems.push(left::told(&servicelb(&snapshot), key)),
     }
     let pools: BTreeSet<_> = of_service.addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| &pool.name).collect();
     let about = survey(&config, &snapshot, &living).into_iter().filter(|it| pools.iter().any(|pool| it.is_about(&config, pool)));

@@ -8,13 +8,18 @@ pub mod explain;
 mod eyes;
 mod files;
 pub mod health;
+mod host;
+pub mod links;
+pub mod metrics;
 pub mod r#move;
 pub mod peers;
 pub mod plan;
+pub mod probe;
 pub mod report;
 pub mod router_config;
 pub mod run;
 pub mod status;
+pub mod suggest;
 mod table;
 pub mod watch;
 mod yaml;
@@ -48,5 +53,9 @@ pub enum Verb {
     RouterConfig(router_config::RouterConfig),
     Status(status::Status),
     Watch(watch::Watch),
+    Suggest(suggest::Suggest),
+    Probe(probe::Probe),
+    Links(links::Links),
+    Metrics(metrics::Metrics),
     Health(health::Health),
 }

@@ -15,8 +15,7 @@ use super::eyes::Eyes;
 use crate::api::WriteError;
 use crate::config::Config;
 use crate::config::origin::{Origin, Origins};
-use crate::facts::{Claim, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
-use crate::leader::tell::ANNOUNCED;
+use crate::facts::{Claim, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot, annotation};
 use crate::membership::living::{Senses, living};
 use crate::plan::obstacle::obstacle;
 use crate::plan::{Departure, GroupPlan, plan};
@@ -208,5 +207,5 @@ fn claims(plan: &GroupPlan, to: &Placement) -> Vec<Claim> {
 
 /// The node that the leader says announces it.
 pub(super) fn announcer(service: &Service) -> Option<NodeName> {
-    service.annotations.get(ANNOUNCED)?.split_once(" by ")?.1.split(' ').next().map(NodeName::new)
+    service.annotations.get(annotation::ANNOUNCED)?.split_once(" by ")?.1.split(' ').next().map(NodeName::new)
 }

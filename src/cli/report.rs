@@ -7,14 +7,15 @@ use serde::Serialize;
 
 use super::peers::{PeerReport, peers};
 use crate::config::Config;
-use crate::facts::{LinkName, Living, NodeName, ServiceKey, Snapshot};
+use crate::facts::{LinkName, Living, NodeName, Service, ServiceKey, Snapshot};
 use crate::leader::assign::{Assignment, assign};
-use crate::leader::others::{all_overwritten, at_work, marked, servicelb, two_balancers};
+use crate::leader::left;
+use crate::leader::others::{all_overwritten, at_work, marked, two_balancers};
 use crate::leader::paper::UNKNOWN_LINK;
 use crate::leader::tell::contested_text;
 use crate::plan::survey::survey;
 use crate::plan::wishes::mistakes;
-use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, plan};
+use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, plan, servicelb};
 
 /// The whole answer.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -139,8 +140,12 @@ impl PlanReport {
             assignments.iter().map(|(key, assignment)| ServiceReport::of(settled, key, assignment, plan.group_of(key))).collect();
         let mut addresses: Vec<AddressReport> = plan.groups.values().flat_map(|group| addresses(group)).collect();
         addresses.sort_by_key(|report| report.address);
-        let foreign = snapshot.services.values().filter(|service| is_served(config, service) == Serving::Foreign);
-        let notes = foreign.map(|service| format!("{} is left alone (its class, or the annotation lanlord.dev/ignore)", service.key));
+        let note = |service: &Service| match is_served(config, snapshot, service) {
+            Serving::Ours | Serving::Deleting => None,
+            Serving::Foreign => Some(format!("{} is left alone (its class, or the annotation lanlord.dev/ignore)", service.key)),
+            Serving::LeftToServiceLb => Some(format!("{}: {}", service.key, left::why(&servicelb(snapshot)))),
+        };
+        let notes = snapshot.services.values().filter_map(|service| note(service));
         let problems = survey(config, snapshot, living).iter().map(ToString::to_string).collect();
         let peers = peers(config, snapshot, living);
         Self { services, addresses, peers, changes: Vec::new(), problems, notes: notes.collect() }
@@ -154,7 +159,7 @@ impl PlanReport {
                 service.problems.extend(texts);
             }
         }
-        let ours = seen.services.values().find(|service| is_served(config, service) == Serving::Ours);
+        let ours = seen.services.values().find(|service| is_served(config, seen, service) == Serving::Ours);
         let (servers, ours) = (servicelb(seen), ours.map(|service| &service.key));
         self.problems.extend(ours.filter(|_| !servers.is_empty()).map(|service| {
             let (what, action) = two_balancers(servers, service);
@@ -252,7 +257,7 @@ impl State {
     /// As Services and Leases say it; where addresses are announced is known only of those that have a Lease.
     pub fn recorded(config: &Config, snapshot: &Snapshot) -> Self {
         let mut state = Self { recorded: true, ..Self::default() };
-        for service in snapshot.services.values().filter(|service| is_served(config, service) == Serving::Ours) {
+        for service in snapshot.services.values().filter(|service| is_served(config, snapshot, service) == Serving::Ours) {
             for address in &service.ingress {
                 state.services.entry(*address).or_default().insert(service.key.clone());
             }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `addresses`, `addresses.NAME`, `peers`, `asn`, settings | one line each |
 //! | `config.yaml`, `config`, any `*.yaml`, `*.yml`, `*.json` | what a file may hold |
-//! | `cidr-NAMESPACE`, `range-NAMESPACE` and others of kube-vip's | see `kubevip` |
+//! | `cidr-NAMESPACE`, `range-NAMESPACE` and others of kube-vip's | ranges, as its cloud provider reads them |
 //! | any other whose text holds Kubernetes objects | the same |
 
 use super::document;

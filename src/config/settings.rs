@@ -90,22 +90,22 @@ pub enum Promiscuous {
 /// Our own settings, beside what MetalLB's YAML can say.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// `serviceClasses`: `both`, `classless` or `own`.
+    /// `serviceClasses`: which Services are served, by their `spec.loadBalancerClass`. Default `both`.
     pub classes: Classes,
-    /// Links that never announce unless an advertisement names them: [`EXCLUDED_INTERFACES`] and those of `excludeInterfaces`. Exact
-    /// names, or a prefix with `*` at the end.
+    /// `excludeInterfaces`: links that never announce unless an advertisement names them, beside those of containers and virtual machines
+    /// (`docker*`, `veth*`, `cni*` and their like, which are always left out). Exact names, or a prefix with `*` at the end.
     pub exclude_interfaces: Vec<String>,
-    /// `announceInterval`: seconds between two announcements of an address at rest (jittered by a quarter); `None` (0): never. Default 60.
+    /// `announceInterval`: seconds between two announcements of an address at rest (jittered by a quarter); 0: never. Default 60.
     pub announce_interval: Option<Duration>,
-    /// `onCordon`: `drained`, `move` or `stay`.
+    /// `onCordon`: when addresses leave a node that is cordoned. Default `drained`.
     pub on_cordon: OnCordon,
     /// `rebalance`: whether addresses move to even out the load, slowly and in quiet. Default false: a move ends TCP connections.
     pub rebalance: bool,
-    /// `promiscuous`: `never`, `wireless` or `always`.
+    /// `promiscuous`: on which links the network card is asked to pass on all packets. Default `never`.
     pub promiscuous: Promiscuous,
     /// `restartHold`: seconds an agent whose node still answers is given to come back before its addresses move. Default 5; 0: none.
     pub restart_hold: Duration,
-    /// `liveness`.
+    /// `liveness`: how the agents watch each other. A mapping, so it stands in `config.yaml`.
     pub liveness: Liveness,
 }
 

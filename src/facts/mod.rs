@@ -18,7 +18,7 @@ mod version;
 
 pub use claim::{Claim, Holder, Moved, Placement};
 pub use configmap::{ConfigMapSeen, ConfigMapText};
-pub use event::{Event, EventKind, Subject};
+pub use event::{Event, EventKind, Subject, reason};
 pub use link::{Link, LinkName, Links, Medium, Role};
 pub use living::{Evidence, Living, LivingMember};
 pub use member::{FULL_MESH, Heirs, Member, MemberLink};
@@ -27,6 +27,8 @@ pub use object::{Counters, OBJECT_KINDS, Object, ObjectKey, Objects, ObjectsSeen
 pub use question::{Answer, Answers, Question, Questions};
 pub use secret::{SecretKey, Secrets};
 pub use selector::{Labels, Operator, Requirement, Selector};
-pub use service::{AnnouncedCondition, Endpoints, FamilyPolicy, Protocol, Service, ServiceKey, ServicePort, Traces, TrafficPolicy, Uid};
+pub use service::{
+    AnnouncedCondition, Endpoints, FamilyPolicy, Protocol, Service, ServiceKey, ServicePort, Traces, TrafficPolicy, Uid, annotation,
+};
 pub use snapshot::{LeaderRecord, Snapshot};
 pub use version::is_at_least;

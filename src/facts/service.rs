@@ -223,3 +223,32 @@ pub struct Endpoints {
     /// Endpoints exist at all, serving or not.
     pub any: bool,
 }
+
+/// Annotations of a Service. `docs/reference/annotations.md` is made of this. Those without a prefix work with each of `lanlord.dev/`,
+/// `metallb.io/` and `metallb.universe.tf/`.
+pub mod annotation {
+    /// You write it. The addresses the Service shall have, with commas between them: one, or one of each family. `spec.loadBalancerIP` works, too.
+    pub const ADDRESSES: &str = "loadBalancerIPs";
+    /// You write it. kube-vip's form of the same.
+    pub const KUBE_VIP_ADDRESSES: &str = "kube-vip.io/loadbalancerIPs";
+    /// You write it. The pool its addresses shall come from, also one with `autoAssign: false`.
+    pub const ADDRESS_POOL: &str = "address-pool";
+    /// You write it. Services that have the same text here may share an address, if their ports differ.
+    pub const SHARED: &str = "allow-shared-ip";
+    /// You write it. `"true"`: Lanlord leaves the Service alone.
+    pub const IGNORE: &str = "lanlord.dev/ignore";
+    /// You write it. BGP communities of its routes, beside those of the advertisements: `64512:100`, `no-export`, the name of a Community.
+    pub const BGP_COMMUNITIES: &str = "bgp-communities";
+    /// You write it. MULTI_EXIT_DISC of its routes, 0 to 4294967295.
+    pub const BGP_MED: &str = "bgp-med";
+    /// You write it. How many times more our AS number stands in the path of its routes, 0 to 10.
+    pub const BGP_PREPEND: &str = "bgp-prepend";
+    /// You write it. `endpoints`: routers are told how many endpoints serve on a node (Link Bandwidth), so that each pod gets its share.
+    pub const BGP_WEIGHT: &str = "bgp-weight";
+    /// Lanlord writes it. Who announces what, where, since when. Never read back as truth.
+    pub const ANNOUNCED: &str = "lanlord.dev/announced";
+    /// Lanlord writes it. The pool of its addresses.
+    pub const POOL: &str = "lanlord.dev/ip-allocated-from-pool";
+    /// Lanlord writes it. The last address that was taken away, and when; it makes sure that the Service changes before the address is free.
+    pub const RELEASED: &str = "lanlord.dev/released";
+}

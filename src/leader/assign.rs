@@ -13,6 +13,7 @@ use super::refusal::{Lost, Refusal};
 use super::request::Request;
 use super::reserve::{Reserved, reserved};
 use super::share::{self, Conflict};
+use super::suggest::Advice;
 use super::supply::Supply;
 use crate::addr::{Family, MacAddr};
 use crate::config::{Config, Pool};
@@ -47,7 +48,7 @@ pub struct Contested {
 pub fn assign(config: &Config, snapshot: &Snapshot, living: &Living) -> BTreeMap<ServiceKey, Assignment> {
     let mut assigner = Assigner::new(config, snapshot, living);
     let mut services: Vec<&Service> =
-        snapshot.services.values().map(AsRef::as_ref).filter(|service| is_served(config, service) == Serving::Ours).collect();
+        snapshot.services.values().map(AsRef::as_ref).filter(|service| is_served(config, snapshot, service) == Serving::Ours).collect();
     services.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
     let mut states: Vec<State> = services.into_iter().map(|service| State::new(service, snapshot)).collect();
     assigner.part(&states);
@@ -423,7 +424,7 @@ impl<'a> Assigner<'a> {
             };
         }
         if pools.is_empty() {
-            return Err(Refusal::NoPools);
+            return Err(Refusal::NoPools(Advice::default()));
         }
         let allowed = pools.iter().enumerate().filter(|(_, pool)| self.allows(pool, state.service));
         let asks = |pool: &Pool| state.request.addresses.iter().any(|address| pool.addresses.contains(*address));

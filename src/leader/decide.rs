@@ -16,15 +16,17 @@ use super::assign::{Assignment, assign};
 use super::moves::{Move, moves};
 use super::others;
 use super::place::place;
+use super::refusal::Refusal;
 use super::share;
-use super::tell::{Announcement, Now, POOL, Publish, RELEASED, events, farewell, publish};
+use super::suggest::Prospect;
+use super::tell::{Announcement, Now, Publish, events, farewell, publish};
 use crate::config::Config;
-use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot};
+use crate::facts::{Claim, Event, Holder, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot, annotation};
 use crate::plan::departure::departure;
 use crate::plan::eligible::{candidates, reached};
 use crate::plan::group::Group;
 use crate::plan::owner::owner;
-use crate::plan::{GroupPlan, NotAnnounced, OverBgp, Plan, Serving, View, is_served};
+use crate::plan::{GroupPlan, NotAnnounced, OverBgp, Plan, View, is_served};
 
 /// How many free addresses are remembered for their last holder: a Lease of about 500 bytes each.
 pub const REMEMBERED: usize = 4096;
@@ -88,7 +90,7 @@ impl Tend {
 /// Compares what should be with what is.
 pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, plan: &Plan, now: &Now) -> Decision {
     let mut decider = Decider::new(config, snapshot, living, now, plan);
-    let assignments = assign(config, snapshot, living);
+    let assignments = advised(assign(config, snapshot, living), &now.prospect);
     let mut services: Vec<(&ServiceKey, &Assignment)> = assignments.iter().collect();
     services.sort_by_key(|(key, _)| snapshot.services.get(*key).map(|service| (service.created, *key)));
     for (key, assignment) in services.into_iter().filter(|(key, _)| !now.under_way.contains_key(*key)) {
@@ -99,6 +101,20 @@ pub fn decide(config: &Config, snapshot: &Snapshot, living: &Living, plan: &Plan
     decider.part();
     decider.sweep();
     decider.decision
+}
+
+/// With what can be said to who has configured no addresses; who would be told so is left alone as long as that is not known.
+fn advised(mut assignments: BTreeMap<ServiceKey, Assignment>, prospect: &Prospect) -> BTreeMap<ServiceKey, Assignment> {
+    let lacks_pools = |assignment: &Assignment| matches!(assignment.refusal, Some(Refusal::NoPools(_)));
+    match prospect {
+        Prospect::NotYet => assignments.retain(|_, assignment| !lacks_pools(assignment)),
+        Prospect::Known(advice) => {
+            for assignment in assignments.values_mut().filter(|assignment| lacks_pools(assignment)) {
+                assignment.refusal = Some(Refusal::NoPools(advice.clone()));
+            }
+        }
+    }
+    assignments
 }
 
 struct Decider<'a> {
@@ -166,13 +182,13 @@ impl<'a> Decider<'a> {
         };
         announcement.owner = announcement.owner.and_then(|owner| reached(self.snapshot, service, &owner).map(|()| owner));
         let mut publish = publish(self.config, service, assignment, &announcement, self.now);
-        let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(POOL);
+        let repair = unchanged && publish.ingress.is_some() && service.annotations.contains_key(annotation::POOL);
         let repaired = repair.then(|| others::overwritten(self.snapshot, service, &assignment.addresses));
         let told = events(self.config, service, assignment, &announcement, &publish, repaired, moved.as_ref());
         take.extend(again);
         let release: Vec<Claim> = given_up.iter().map(|claim| self.without(claim, |holder| holder.service == service.key)).collect();
         if let Some(claim) = release.first() {
-            publish.annotations.insert(RELEASED.to_owned(), Some(self.released(service, claim.address)));
+            publish.annotations.insert(annotation::RELEASED.to_owned(), Some(self.released(service, claim.address)));
         }
         self.written.extend(take.iter().chain(&release).map(|claim| claim.address));
         let publish = differs(service, &publish).then_some(publish);
@@ -195,7 +211,7 @@ impl<'a> Decider<'a> {
     /// What annotation `released` says now: never what it said before, even within one second.
     fn released(&self, service: &Service, address: IpAddr) -> String {
         let text = format!("{address} at {}", self.now.text);
-        if service.annotations.get(RELEASED) == Some(&text) { format!("{text} again") } else { text }
+        if service.annotations.get(annotation::RELEASED) == Some(&text) { format!("{text} again") } else { text }
     }
 
     /// A claim on `address` for `service`: beside those who hold it, or over whatever free claim is there.
@@ -318,7 +334,8 @@ impl<'a> Decider<'a> {
     /// deleted keeps its claims until it is gone.
     fn part(&mut self) {
         for (key, claims) in std::mem::take(&mut self.held) {
-            let Some(service) = self.snapshot.services.get(key).filter(|service| is_served(self.config, service) == Serving::Foreign)
+            let Some(service) =
+                self.snapshot.services.get(key).filter(|service| is_served(self.config, self.snapshot, service).is_left_alone())
             else {
                 continue;
             };

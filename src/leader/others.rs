@@ -10,7 +10,7 @@ use super::decide::decide;
 use super::tell::Now;
 use crate::config::Config;
 use crate::facts::{Living, Node, NodeName, Service, ServiceKey, Snapshot};
-use crate::plan::{Serving, is_served, plan};
+use crate::plan::{Serving, is_served, plan, servicelb};
 
 /// Who else writes Services.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -31,11 +31,6 @@ pub enum Other {
     Person(String),
     /// Something else; the name of its field manager, if it is known.
     Unknown(Option<String>),
-}
-
-/// The k3s servers whose ServiceLB is on.
-pub fn servicelb(snapshot: &Snapshot) -> Vec<NodeName> {
-    snapshot.nodes.values().filter(|node| node.servicelb).map(|node| node.name.clone()).collect()
 }
 
 impl Other {
@@ -153,7 +148,7 @@ pub fn all_overwritten(config: &Config, snapshot: &Snapshot, living: &Living) ->
 pub fn marked(config: &Config, snapshot: &Snapshot) -> BTreeMap<Other, BTreeSet<ServiceKey>> {
     let mut marked: BTreeMap<Other, BTreeSet<ServiceKey>> = BTreeMap::new();
     for service in snapshot.services.values().filter(|service| service.traces.is_some()) {
-        if let (Serving::Ours, Some(other)) = (is_served(config, service), Other::of_mark(service)) {
+        if let (Serving::Ours, Some(other)) = (is_served(config, snapshot, service), Other::of_mark(service)) {
             marked.entry(other).or_default().insert(service.key.clone());
         }
     }
@@ -163,7 +158,7 @@ pub fn marked(config: &Config, snapshot: &Snapshot) -> BTreeMap<Other, BTreeSet<
 /// What is so where ServiceLB runs beside us on `servers`, and what to do.
 pub fn two_balancers(servers: Vec<NodeName>, service: &ServiceKey) -> (String, String) {
     let names = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let what = format!("k3s ServiceLB is on ({names}) and writes node addresses into the same Services, or empties their status");
+    let what = format!("k3s ServiceLB is on ({names}), and may empty the status of Services that are not its own");
     (what, Other::ServiceLb(servers).action(service))
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::reserve::Reserved;
 use super::share::Conflict;
+use super::suggest::Advice;
 use crate::addr::Family;
 use crate::config::PoolName;
 use crate::facts::ServiceKey;
@@ -12,8 +13,8 @@ use crate::facts::ServiceKey;
 /// Why a Service gets no (further) address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// No pool is configured at all.
-    NoPools,
+    /// No pool is configured at all. What could be is known later, see [`super::suggest`].
+    NoPools(Advice),
     /// Pools exist, but none may be used unasked.
     NoAutoPool {
         /// Pools that have to be asked for by name.
@@ -139,9 +140,7 @@ fn names(pools: &[PoolName]) -> String {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoPools => f.write_str(
-                "no addresses are configured; give Lanlord a free range of your network: kubectl create configmap lanlord -n lanlord --from-literal=addresses=FIRST-LAST",
-            ),
+            Self::NoPools(advice) => write!(f, "no addresses are configured; {advice}"),
             Self::NoAutoPool { named } => write!(
                 f,
                 "no pool is used unasked for this Service; ask for one with the annotation lanlord.dev/address-pool: NAME (there is {})",
@@ -157,34 +156,51 @@ impl fmt::Display for Refusal {
                 "no {family} addresses are in {}, and this Service may use no other pool; add some, or change the Service's ipFamilies",
                 names(tried)
             ),
-            Self::NoFamily { family, .. } => write!(f, "no pool has {family} addresses; add some to the configuration, or change the Service's ipFamilies"),
+            Self::NoFamily { family, .. } => {
+                write!(f, "no pool has {family} addresses; add some to the configuration, or change the Service's ipFamilies")
+            }
             Self::Full { family, pools } => {
                 write!(f, "all {family} addresses of {} are taken; add addresses to the configuration or delete a Service", names(pools))
             }
-            Self::Headless => f.write_str("the Service has no cluster IP (clusterIP: None), so no node would forward to its pods; remove clusterIP"),
+            Self::Headless => {
+                f.write_str("the Service has no cluster IP (clusterIP: None), so no node would forward to its pods; remove clusterIP")
+            }
             Self::BadRequest { spelling, text } => write!(f, "{text:?} in {spelling} is not an IP address; correct or remove it"),
             Self::Dhcp { spelling, text } => {
                 write!(f, "{text} in {spelling} asks for an address from DHCP, which Lanlord does not use; remove it, and a pool gives one")
             }
-            Self::ContradictoryRequest { first, second } => write!(f, "{first} and {second} ask for different addresses; remove one of them"),
+            Self::ContradictoryRequest { first, second } => {
+                write!(f, "{first} and {second} ask for different addresses; remove one of them")
+            }
             Self::WrongFamily { address } => {
-                write!(f, "{address} was asked for, but the Service has no {} cluster IP; change ipFamilies or the address", Family::of(*address))
+                write!(
+                    f,
+                    "{address} was asked for, but the Service has no {} cluster IP; change ipFamilies or the address",
+                    Family::of(*address)
+                )
             }
             Self::OneFamily { family } => write!(
                 f,
                 "the Service requires dual stack, but has an {family} cluster IP only; change its ipFamilyPolicy, or give the cluster both families"
             ),
-            Self::NotBothFamilies => f.write_str("the Service requires dual stack, but an address of only one family was asked for; name one of each"),
+            Self::NotBothFamilies => {
+                f.write_str("the Service requires dual stack, but an address of only one family was asked for; name one of each")
+            }
             Self::UnknownPool { pool, known } if known.is_empty() => write!(f, "pool {pool} was asked for, but no pool is configured"),
             Self::UnknownPool { pool, known } => write!(f, "pool {pool} was asked for, but there is only {}", names(known)),
-            Self::NotInPool { address } => write!(f, "{address} was asked for, but is in no pool; add it to one, or ask for another address"),
+            Self::NotInPool { address } => {
+                write!(f, "{address} was asked for, but is in no pool; add it to one, or ask for another address")
+            }
             Self::InOtherPool { address, pool, asked } => {
                 write!(f, "{address} was asked for from pool {asked}, but is in pool {pool}; change one of the two")
             }
             Self::PoolNotForService { pool } => {
                 write!(f, "pool {pool} is not for this Service (its serviceAllocation); use another pool or change serviceAllocation")
             }
-            Self::InUse { address, by } => write!(f, "{address} was asked for, but belongs to Service {by}; ask for another address, or share it: give both Services the same annotation lanlord.dev/allow-shared-ip"),
+            Self::InUse { address, by } => write!(
+                f,
+                "{address} was asked for, but belongs to Service {by}; ask for another address, or share it: give both Services the same annotation lanlord.dev/allow-shared-ip"
+            ),
             Self::NotShared { address, with, why } => write!(f, "{address} was asked for, but cannot be shared with Service {with}: {why}"),
             Self::Reserved { address, why } => write!(f, "{address} was asked for, but {why}; ask for another address"),
             Self::Buggy { address, pool } => {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::refusal::Refusal;
 use crate::addr::Family;
-use crate::facts::{FamilyPolicy, Service};
+use crate::facts::{FamilyPolicy, Service, annotation};
 
 /// The wishes of one Service.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -23,8 +23,8 @@ impl Request {
     /// An address that does not parse, or two spellings that contradict each other.
     pub fn of(service: &Service) -> Result<Self, Refusal> {
         let spellings = [
-            ("annotation loadBalancerIPs", service.annotation("loadBalancerIPs")),
-            ("annotation kube-vip.io/loadbalancerIPs", service.annotations.get("kube-vip.io/loadbalancerIPs").map(String::as_str)),
+            ("annotation loadBalancerIPs", service.annotation(annotation::ADDRESSES)),
+            ("annotation kube-vip.io/loadbalancerIPs", service.annotations.get(annotation::KUBE_VIP_ADDRESSES).map(String::as_str)),
             ("spec.loadBalancerIP", service.load_balancer_ip.as_deref()),
         ];
         let mut addresses: Option<(&str, Vec<IpAddr>)> = None;
@@ -40,7 +40,7 @@ impl Request {
                 None => addresses = Some((spelling, parsed)),
             }
         }
-        let pool = service.annotation("address-pool").map(str::trim).filter(|pool| !pool.is_empty()).map(ToOwned::to_owned);
+        let pool = service.annotation(annotation::ADDRESS_POOL).map(str::trim).filter(|pool| !pool.is_empty()).map(ToOwned::to_owned);
         Ok(Self { addresses: addresses.map(|(_, addresses)| addresses).unwrap_or_default(), pool })
     }
 

@@ -11,7 +11,7 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 use crate::config::{Pool, PoolName};
-use crate::facts::{Claim, NodeName, Service, ServiceKey, ServicePort, Snapshot, TrafficPolicy};
+use crate::facts::{Claim, NodeName, Service, ServiceKey, ServicePort, Snapshot, TrafficPolicy, annotation};
 
 /// Why two Services may not have one address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,7 +34,7 @@ pub enum Conflict {
 
 /// The sharing key: any text, compared letter by letter.
 pub fn key(service: &Service) -> Option<&str> {
-    service.annotation("allow-shared-ip").filter(|key| !key.is_empty())
+    service.annotation(annotation::SHARED).filter(|key| !key.is_empty())
 }
 
 /// What keeps two Services from going on to share an address of `pool`.

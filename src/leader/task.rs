@@ -21,8 +21,11 @@ use super::blocked;
 use super::decide::{Decision, Tend, Work, decide};
 use super::edits::Edits;
 use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
+use super::excluded;
+use super::left::left;
 use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
+use super::suggest::Prospect;
 use super::tally::{Moves, Tally};
 use super::tell::Now;
 use super::told::Told;
@@ -31,7 +34,10 @@ use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
 use crate::config::Config;
-use crate::facts::{Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, is_at_least};
+use crate::facts::{
+    Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, Subject, Uid, is_at_least,
+    reason,
+};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 use crate::plan::Planned;
@@ -62,6 +68,8 @@ pub struct Inputs {
     pub edits: watch::Receiver<Edits>,
     /// Members whose kernel answers this node and whose liveness packets do not come through.
     pub blocked: watch::Receiver<BTreeSet<NodeName>>,
+    /// What is known of free addresses, for who has configured none.
+    pub prospect: watch::Receiver<Prospect>,
 }
 
 /// What the task tells.
@@ -71,6 +79,8 @@ pub struct Outputs {
     pub leading: watch::Sender<bool>,
     /// Addresses that moved while this agent led.
     pub moves: watch::Sender<Moves>,
+    /// Times that a status which something else had changed was written back, since the start.
+    pub repairs: watch::Sender<u64>,
     /// Answers to our writes. An mpsc, for none may be lost: what is decided next rests on it.
     pub feedback: mpsc::Sender<Feedback>,
 }
@@ -135,9 +145,12 @@ pub async fn run(
         told: 0,
         queue: Decision::default(),
         decided: None,
+        prospect: Prospect::NotYet,
         decide_after: Instant::default(),
         quiet: Quiet::default(),
         blocked: Told::default(),
+        left: BTreeSet::new(),
+        excluded: false,
         tally: Tally::default(),
     };
     loop {
@@ -171,6 +184,7 @@ async fn changed(inputs: &mut Inputs) -> Result<(), watch::error::RecvError> {
         changed = inputs.stand.changed() => changed,
         changed = inputs.edits.changed() => changed,
         changed = inputs.blocked.changed() => changed,
+        changed = inputs.prospect.changed() => changed,
     }
 }
 
@@ -183,6 +197,7 @@ struct World {
     stand: bool,
     edits: Edits,
     blocked: BTreeSet<NodeName>,
+    prospect: Prospect,
 }
 
 impl World {
@@ -195,6 +210,7 @@ impl World {
             stand: *inputs.stand.borrow_and_update(),
             edits: inputs.edits.borrow_and_update().clone(),
             blocked: inputs.blocked.borrow_and_update().clone(),
+            prospect: inputs.prospect.borrow_and_update().clone(),
         }
     }
 
@@ -229,11 +245,17 @@ struct Leader {
     queue: Decision,
     /// What was decided on last; `None`: to be decided again, also on the same facts.
     decided: Option<Arc<Planned>>,
+    /// With what was known of free addresses.
+    prospect: Prospect,
     /// A burst of changes costs at most a tenth of one core.
     decide_after: Instant,
     /// For `rebalance: true`.
     quiet: Quiet,
     blocked: Told<NodeName>,
+    /// Services that are left to ServiceLB, told once.
+    left: BTreeSet<(ServiceKey, Uid)>,
+    /// That all nodes are excluded was told.
+    excluded: bool,
     tally: Tally,
 }
 
@@ -275,13 +297,19 @@ impl Leader {
         self.tell_edits(&world.edits, world.config.as_deref(), snapshot, now);
         let planned = world.planned.as_ref()?;
         let Planned { config, snapshot, living, plan } = &**planned;
-        self.tell_blocked(&world.blocked, config, snapshot, now);
+        self.tell_blocked(world, config, snapshot, now);
+        self.tell_excluded(snapshot, world.edits.text());
+        self.tell_left(config, snapshot);
         if let Some(moves) = self.tally.observe(snapshot) {
             self.outputs.moves.send_replace(moves.clone());
         }
         self.busy.retain(|_, busy| is_busy(busy, snapshot, now));
         self.addresses.retain(|_, busy| is_busy(busy, snapshot, now));
         self.given.retain(|service, _| self.busy.contains_key(service));
+        if self.prospect != world.prospect {
+            self.prospect.clone_from(&world.prospect);
+            self.decided = None;
+        }
         let decided = self.decided.as_ref().is_some_and(|decided| Arc::ptr_eq(decided, planned));
         if self.queue == Decision::default() && !decided {
             if now < self.decide_after {
@@ -289,7 +317,7 @@ impl Leader {
             }
             let quiet = self.quiet.observe(snapshot, living, now) && config.settings.rebalance;
             let under_way = self.busy.keys().map(|service| (service.clone(), self.given.get(service).cloned())).collect();
-            self.queue = decide(config, snapshot, living, plan, &moment(quiet, under_way));
+            self.queue = decide(config, snapshot, living, plan, &moment(quiet, under_way, world.prospect.clone()));
             self.queue.work.reverse();
             self.queue.tend.reverse();
             if quiet && self.queue.tend.iter().any(|tend| evened_out(tend.claim())) {
@@ -329,6 +357,9 @@ impl Leader {
         }
         if work.repair && !self.repairs.attempted(&key, now) {
             work.events.retain(|event| event.kind == EventKind::Normal);
+        }
+        if work.repair {
+            self.outputs.repairs.send_modify(|repairs| *repairs += 1);
         }
         self.busy.insert(key.clone(), Busy::Working);
         let placement = work.take.iter().find_map(|claim| claim.placement.as_ref());
@@ -412,18 +443,34 @@ impl Leader {
                     message = format!("{message} (left out: {})", left.join(", "));
                 }
             }
-            let reason = if edit.kind == EventKind::Normal { "ConfigLoaded" } else { "ConfigRejected" };
+            let reason = if edit.kind == EventKind::Normal { reason::CONFIG_LOADED } else { reason::CONFIG_REJECTED };
             self.tell(Event { subject: edit.subject.clone(), kind: edit.kind, reason, message });
         }
         self.told = edits.count();
     }
 
-    /// Tells of members that can be reached and not be heard, on their Nodes.
-    fn tell_blocked(&mut self, blocked: &BTreeSet<NodeName>, config: &Config, snapshot: &Snapshot, now: Instant) {
-        for node in self.blocked.due(blocked, now) {
-            if let Some(event) = blocked::event(snapshot, &self.node, &node, config.settings.liveness.port) {
-                self.tell(event);
-            }
+    /// Tells of members that can be reached and not be heard.
+    fn tell_blocked(&mut self, world: &World, config: &Config, snapshot: &Snapshot, now: Instant) {
+        let due = self.blocked.due(&world.blocked, now);
+        for event in blocked::events(snapshot, &self.node, &due, config.settings.liveness.port, world.edits.text()) {
+            self.tell(event);
+        }
+    }
+
+    /// Tells once that the label which keeps nodes from announcing is on all of them, and so without effect.
+    fn tell_excluded(&mut self, snapshot: &Snapshot, text: Option<&Subject>) {
+        let event = excluded::event(snapshot, text);
+        if !std::mem::replace(&mut self.excluded, event.is_some()) {
+            event.into_iter().for_each(|event| self.tell(event));
+        }
+    }
+
+    /// Tells once that a Service is left to ServiceLB: it may stay so for years.
+    fn tell_left(&mut self, config: &Config, snapshot: &Snapshot) {
+        let left = left(config, snapshot);
+        let before = std::mem::replace(&mut self.left, left.keys().cloned().collect());
+        for (_, event) in left.into_iter().filter(|(service, _)| !before.contains(service)) {
+            self.tell(event);
         }
     }
 
@@ -451,11 +498,11 @@ impl Leader {
     }
 }
 
-fn moment(quiet: bool, under_way: BTreeMap<ServiceKey, Option<NodeName>>) -> Now {
+fn moment(quiet: bool, under_way: BTreeMap<ServiceKey, Option<NodeName>>, prospect: Prospect) -> Now {
     let wall = clock::wall();
     let seconds = wall.as_second();
     let text = jiff::Timestamp::from_second(seconds).unwrap_or(wall).to_string();
-    Now { text, seconds, quiet, under_way }
+    Now { text, seconds, quiet, under_way, prospect }
 }
 
 fn is_busy(busy: &Busy, snapshot: &Snapshot, now: Instant) -> bool {

@@ -6,18 +6,19 @@ use std::net::IpAddr;
 use super::assign::{Assignment, Contested};
 use super::refusal::Lost;
 use super::reserve::Reserved;
+use super::suggest::Prospect;
 use crate::addr::MacAddr;
 use crate::config::Config;
-use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, NodeName, Service, ServiceKey, Subject};
+use crate::facts::{AnnouncedCondition, Event, EventKind, LinkName, Moved, NodeName, Service, ServiceKey, Subject, annotation, reason};
 use crate::plan::wishes::mistakes;
 use crate::plan::{Announcers, NotAnnounced, OverBgp, Owner};
 
-/// Annotation: who announces what, where, since when. For people; never read back as truth.
-pub const ANNOUNCED: &str = "lanlord.dev/announced";
-/// Annotation: the pool of the Service's addresses.
-pub const POOL: &str = "lanlord.dev/ip-allocated-from-pool";
-/// Annotation: the last address taken away and when; also makes sure that giving an address back changes the Service first.
-pub const RELEASED: &str = "lanlord.dev/released";
+/// `reason` of the condition: somebody announces the addresses; the message says who, and what is not as asked for.
+pub const ANNOUNCING: &str = "Announcing";
+/// `reason` of the condition: the Service has no address, though nothing speaks against one: the leader is at it.
+pub const NO_ADDRESS: &str = "NoAddress";
+/// `reason` of the condition: Lanlord served the Service once, and leaves it alone now.
+pub const NOT_SERVED: &str = "NotServed";
 
 /// The moment of a decision. The wall clock is for text only.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct Now {
     /// Services whose work is being written and not seen yet, with the node that it gives them to: they are left alone, and that node
     /// has one group more, or two Services created together would both be given to the same one.
     pub under_way: BTreeMap<ServiceKey, Option<NodeName>>,
+    /// What is known of free addresses, for who has configured none.
+    pub prospect: Prospect,
 }
 
 /// What one patch of `services/status` writes.
@@ -128,10 +131,10 @@ pub fn publish(config: &Config, service: &Service, assignment: &Assignment, anno
     let pools = (!pools.is_empty()).then(|| pools.into_iter().collect::<Vec<_>>().join(","));
     let where_ = (announcement.is_any(addresses) && !addresses.is_empty()).then(|| {
         let text = format!("{} since ", announcement.text(addresses));
-        let kept = service.annotations.get(ANNOUNCED).filter(|before| before.starts_with(&text));
+        let kept = service.annotations.get(annotation::ANNOUNCED).filter(|before| before.starts_with(&text));
         kept.cloned().unwrap_or_else(|| text + &now.text)
     });
-    let annotations = [(ANNOUNCED, where_), (POOL, pools)].map(|(key, value)| (key.to_owned(), value)).into();
+    let annotations = [(annotation::ANNOUNCED, where_), (annotation::POOL, pools)].map(|(key, value)| (key.to_owned(), value)).into();
     Publish { ingress: ingress(service, assignment), annotations, condition }
 }
 
@@ -139,15 +142,18 @@ pub fn publish(config: &Config, service: &Service, assignment: &Assignment, anno
 pub fn farewell(service: &Service, released: String, now: &Now) -> Publish {
     let before = service.condition.as_ref().filter(|before| !before.announced);
     let since = before.map_or_else(|| now.text.clone(), |before| before.since.clone());
-    let message = "Lanlord leaves this Service alone (its class, or the annotation lanlord.dev/ignore)".to_owned();
-    let condition = AnnouncedCondition { announced: false, reason: "NotServed".to_owned(), message, since };
-    let annotations = [(ANNOUNCED, None), (POOL, None), (RELEASED, Some(released))].map(|(key, value)| (key.to_owned(), value)).into();
+    let message =
+        "Lanlord leaves this Service alone (for its class, the annotation lanlord.dev/ignore, or k3s ServiceLB, which is on)".to_owned();
+    let condition = AnnouncedCondition { announced: false, reason: NOT_SERVED.to_owned(), message, since };
+    let annotations = [(annotation::ANNOUNCED, None), (annotation::POOL, None), (annotation::RELEASED, Some(released))]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
     Publish { ingress: None, annotations, condition }
 }
 
 /// The ingress to write. What was put there by someone else is not wiped for a Service we have nothing for.
 fn ingress(service: &Service, assignment: &Assignment) -> Option<Vec<IpAddr>> {
-    let ours = !assignment.addresses.is_empty() || !assignment.lost.is_empty() || service.annotations.contains_key(POOL);
+    let ours = !assignment.addresses.is_empty() || !assignment.lost.is_empty() || service.annotations.contains_key(annotation::POOL);
     let differs = service.ingress != assignment.addresses || service.foreign_ingress;
     (ours && differs).then(|| assignment.addresses.clone())
 }
@@ -172,12 +178,12 @@ fn condition_text(assignment: &Assignment, announcement: &Announcement, mistakes
     let refused = assignment.refusal.iter().map(ToString::to_string).chain(mistakes.iter().cloned());
     let unmet: String = contested.chain(refused.map(|why| format!("; but {why}"))).collect();
     match (&announcement.owner, &assignment.refusal) {
-        (_, Some(refusal)) if addresses.is_empty() => (false, "AllocationFailed", refusal.to_string()),
-        (_, None) if addresses.is_empty() => (false, "NoAddress", "no address is assigned".to_owned()),
+        (_, Some(refusal)) if addresses.is_empty() => (false, reason::ALLOCATION_FAILED, refusal.to_string()),
+        (_, None) if addresses.is_empty() => (false, NO_ADDRESS, "no address is assigned".to_owned()),
         (Err(why), _) if !announcement.is_any(addresses) => {
             (false, why.reason(), format!("{} not announced: {why}{unmet}", list(addresses)))
         }
-        (Ok(_) | Err(_), _) => (true, "Announcing", format!("{}{}{unmet}", announcement.text(addresses), announcement.silent(addresses))),
+        (Ok(_) | Err(_), _) => (true, ANNOUNCING, format!("{}{}{unmet}", announcement.text(addresses), announcement.silent(addresses))),
     }
 }
 
@@ -201,7 +207,7 @@ fn taken_text(address: IpAddr, mac: MacAddr) -> String {
 
 /// `; moved from "pi1": it is cordoned` when the announcement named another node before.
 fn moved_from(service: &Service, owner: &Owner, moved: Option<&Moved>) -> String {
-    let before = service.annotations.get(ANNOUNCED).and_then(|text| text.split_once(" by ")?.1.split(' ').next());
+    let before = service.annotations.get(annotation::ANNOUNCED).and_then(|text| text.split_once(" by ")?.1.split(' ').next());
     let Some(before) = before.filter(|before| *before != owner.node.as_str()) else { return String::new() };
     let why = moved.filter(|moved| moved.from.as_str() == before).map(|moved| format!(": {}", moved.why)).unwrap_or_default();
     format!("; moved from {before:?}{why}")
@@ -226,40 +232,40 @@ pub fn events(
     });
     // Where it is announced is no news when something else is.
     let still = before.is_some_and(|before| before.announced)
-        && service.annotations.get(ANNOUNCED) == publish.annotations.get(ANNOUNCED).and_then(Option::as_ref);
+        && service.annotations.get(annotation::ANNOUNCED) == publish.annotations.get(annotation::ANNOUNCED).and_then(Option::as_ref);
     let known = |text: &String| before.is_some_and(|before| before.message.contains(text));
     let mut events = Vec::new();
     let repair = repaired.is_some();
-    events.extend(repaired.map(|message| event(EventKind::Warning, "StatusOverwritten", message)));
+    events.extend(repaired.map(|message| event(EventKind::Warning, reason::STATUS_OVERWRITTEN, message)));
     let mut taken = Vec::new();
     for (address, why) in &assignment.lost {
         if let Lost::Reserved(Reserved::Conflict(mac)) = why {
             taken.push(taken_text(*address, *mac));
         } else {
-            events.push(event(EventKind::Normal, "ClearAssignment", format!("{address} is released: it {why}")));
+            events.push(event(EventKind::Normal, reason::CLEAR_ASSIGNMENT, format!("{address} is released: it {why}")));
         }
     }
     let contested: Vec<String> = assignment.contested.iter().map(contested_text).filter(|text| !known(text)).collect();
     let new: Vec<IpAddr> = assignment.addresses.iter().filter(|address| !service.ingress.contains(address)).copied().collect();
-    let adopted = !service.annotations.contains_key(POOL) && new.is_empty() && !assignment.addresses.is_empty();
+    let adopted = !service.annotations.contains_key(annotation::POOL) && new.is_empty() && !assignment.addresses.is_empty();
     if adopted || (!new.is_empty() && !repair) {
         let pools: BTreeSet<&str> =
             assignment.addresses.iter().filter_map(|address| config.pool_of(*address)).map(|pool| pool.name.as_str()).collect();
         let pools = pools.into_iter().collect::<Vec<_>>().join(" and ");
         let (verb, which) = if adopted { ("kept", &assignment.addresses) } else { ("assigned", &new) };
-        let announced = match &announcement.owner {
-            Err(why) if !announcement.is_any(&assignment.addresses) && why.is_passing() => String::new(),
-            Err(why) if !announcement.is_any(&assignment.addresses) => format!(", not announced yet: {why}"),
-            Ok(_) | Err(_) => format!(", announced {}", announcement.ways(&assignment.addresses)),
+        let (kind, announced) = match &announcement.owner {
+            Err(why) if !announcement.is_any(&assignment.addresses) && why.is_passing() => (EventKind::Normal, String::new()),
+            Err(why) if !announcement.is_any(&assignment.addresses) => (EventKind::Warning, format!(", not announced yet: {why}")),
+            Ok(_) | Err(_) => (EventKind::Normal, format!(", announced {}", announcement.ways(&assignment.addresses))),
         };
         let message = format!("{verb} {} from pool {pools}{announced}", list(which));
         if taken.is_empty() {
-            events.push(event(EventKind::Normal, "IPAllocated", message));
+            events.push(event(kind, reason::IP_ALLOCATED, message));
         } else {
-            events.push(event(EventKind::Warning, "AddressInUse", format!("{message}; {}", taken.join("; "))));
+            events.push(event(EventKind::Warning, reason::ADDRESS_IN_USE, format!("{message}; {}", taken.join("; "))));
         }
     } else if !contested.is_empty() {
-        events.push(event(EventKind::Warning, "AddressInUse", contested.join("; ")));
+        events.push(event(EventKind::Warning, reason::ADDRESS_IN_USE, contested.join("; ")));
     } else if changed && condition.announced && !still {
         // MetalLB's words, which people search for, and more.
         let addresses = list(&assignment.addresses);
@@ -273,14 +279,14 @@ pub fn events(
             }
             Err(_) => format!("announcing with protocol \"bgp\" to {bgp}: {addresses}"),
         };
-        events.push(event(EventKind::Normal, "nodeAssigned", message));
+        events.push(event(EventKind::Normal, reason::NODE_ASSIGNED, message));
     } else if changed && !condition.announced && !assignment.addresses.is_empty() {
-        events.push(event(EventKind::Warning, "NotAnnounced", condition.message.clone()));
+        events.push(event(EventKind::Warning, reason::NOT_ANNOUNCED, condition.message.clone()));
     }
     if let Some(refusal) = assignment.refusal.as_ref().map(ToString::to_string).filter(|text| !known(text)) {
-        events.push(event(EventKind::Warning, "AllocationFailed", refusal));
+        events.push(event(EventKind::Warning, reason::ALLOCATION_FAILED, refusal));
     }
     let new = mistakes(config, service).into_iter().filter(|text| !known(text));
-    events.extend(new.map(|text| event(EventKind::Warning, "InvalidAnnotation", text)));
+    events.extend(new.map(|text| event(EventKind::Warning, reason::INVALID_ANNOTATION, text)));
     events
 }

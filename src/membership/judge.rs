@@ -36,6 +36,8 @@ const DOUBT: Duration = Duration::from_millis(500);
 /// A suspect whose kernel answers again is not accused for so long: where the LAN is whole again, a living agent is heard within three of
 /// its slow packets (RFC 5880 §6.8.3: one a second).
 const RETURN: Duration = Duration::from_secs(3);
+/// A member whose agent is not back after so long is told of: a container that ended is started again within two seconds.
+pub const NOTICE: Duration = Duration::from_secs(3);
 /// Members accuse one after the other, in the order of their names, so that the first write is seen before the second is made.
 const STAGGER: Duration = Duration::from_millis(20);
 /// Pause before a write that failed is tried again.
@@ -148,6 +150,8 @@ struct Trial {
     unheard_timer: Option<Instant>,
     /// Holding, or Suspected though its kernel answers again: how long it may take to be heard.
     restart_hold_timer: Option<Instant>,
+    /// Holding: when people are told that its packets do not come through.
+    notice_timer: Option<Instant>,
     /// Suspected: until then it is no evidence yet.
     doubt_timer: Option<Instant>,
     /// Suspected: when the next write on its Lease is due.
@@ -156,7 +160,7 @@ struct Trial {
     /// The version of the Lease in which it was suspected, by us or another.
     accused: Option<String>,
     refutations: u32,
-    /// Asked in vain for our packets although its kernel answers: UDP is filtered, or its agent hangs.
+    /// Its packets are missed although its kernel answers: UDP is filtered, or its agent does not run.
     blocked: bool,
 }
 
@@ -168,6 +172,7 @@ impl Trial {
             expired: false,
             unheard_timer: Some(now + UNHEARD),
             restart_hold_timer: None,
+            notice_timer: None,
             doubt_timer: None,
             write_timer: None,
             writing: false,
@@ -180,6 +185,7 @@ impl Trial {
     fn become_(&mut self, to: State, reason: &'static str, out: &mut Vec<Action>) {
         self.unheard_timer = None;
         self.restart_hold_timer = None;
+        self.notice_timer = None;
         self.doubt_timer = None;
         self.write_timer = None;
         if self.state != to {
@@ -364,7 +370,7 @@ impl Judge {
             }
             State::Asking if answers && trial.expired => {
                 trial.become_(State::Holding, "its kernel answers: waiting for its agent to come back", out);
-                trial.restart_hold_timer = Some(now + self.desired.restart_hold);
+                (trial.restart_hold_timer, trial.notice_timer) = (Some(now + self.desired.restart_hold), Some(now + NOTICE));
             }
             State::Asking if answers && trial.peer.node_ready => {
                 trial.blocked = true;
@@ -513,6 +519,9 @@ impl Machine for Judge {
             if due(trial.unheard_timer) {
                 self.ask(trial, "not heard for long", out);
             }
+            if due(trial.notice_timer) {
+                (trial.notice_timer, trial.blocked) = (None, true);
+            }
             if due(trial.doubt_timer) {
                 trial.doubt_timer = None;
             }
@@ -528,7 +537,7 @@ impl Machine for Judge {
         let timers = |trial: &Trial| {
             // What waits for `restart_hold` is due with it.
             let write_timer = trial.write_timer.filter(|_| !trial.writing && trial.restart_hold_timer.is_none());
-            earliest([trial.unheard_timer, trial.restart_hold_timer, trial.doubt_timer, write_timer])
+            earliest([trial.unheard_timer, trial.restart_hold_timer, trial.notice_timer, trial.doubt_timer, write_timer])
         };
         earliest(self.trials.values().map(timers).chain([self.acquaint_timer]))
     }

@@ -76,7 +76,7 @@ pub(super) fn holders(config: &Config, snapshot: &Snapshot, claim: &Claim) -> BT
             snapshot
                 .services
                 .get(&holder.service)
-                .is_some_and(|service| service.uid == holder.uid && is_served(config, service) == Serving::Ours)
+                .is_some_and(|service| service.uid == holder.uid && is_served(config, snapshot, service) == Serving::Ours)
         })
         .map(|holder| holder.service.clone())
         .collect()

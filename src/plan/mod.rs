@@ -34,7 +34,7 @@ pub use peers::Peers;
 pub use planner::{Planner, differing};
 pub use reason::NotAnnounced;
 pub use routes::bgp_desired;
-pub use serve::{OWN_CLASS, Serving, is_served};
+pub use serve::{OWN_CLASS, Serving, is_served, servicelb};
 
 use crate::config::Config;
 use crate::facts::{LinkName, Living, NodeName, ServiceKey, Snapshot};

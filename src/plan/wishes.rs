@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::{Community, Config};
-use crate::facts::Service;
+use crate::facts::{Service, annotation};
 
 /// The most that `asPathPrepend` takes.
 const MOST_PREPENDED: u8 = 10;
@@ -47,7 +47,7 @@ pub fn mistakes(config: &Config, service: &Service) -> Vec<String> {
 fn read(config: &Config, service: &Service, mistakes: &mut Vec<String>) -> Wishes {
     let texts = |name: &str| service.annotation(name).map(str::trim);
     let mut wishes = Wishes::default();
-    for text in texts("bgp-communities").into_iter().flat_map(|list| list.split(',')).map(str::trim) {
+    for text in texts(annotation::BGP_COMMUNITIES).into_iter().flat_map(|list| list.split(',')).map(str::trim) {
         match Community::parse(text, &config.bgp.communities) {
             Some(community) => drop(wishes.communities.insert(community)),
             None => mistakes.push(format!(
@@ -55,16 +55,16 @@ fn read(config: &Config, service: &Service, mistakes: &mut Vec<String>) -> Wishe
             )),
         }
     }
-    if let Some(text) = texts("bgp-med") {
+    if let Some(text) = texts(annotation::BGP_MED) {
         wishes.med = text.parse().ok();
         mistakes.extend(wishes.med.is_none().then(|| format!("annotation bgp-med: {text:?} is no number from 0 to {}", u32::MAX)));
     }
-    if let Some(text) = texts("bgp-prepend") {
+    if let Some(text) = texts(annotation::BGP_PREPEND) {
         wishes.prepend = text.parse().ok().filter(|times| *times <= MOST_PREPENDED);
         let wrong = wishes.prepend.is_none();
         mistakes.extend(wrong.then(|| format!("annotation bgp-prepend: {text:?} is no number from 0 to {MOST_PREPENDED}")));
     }
-    if let Some(text) = texts("bgp-weight") {
+    if let Some(text) = texts(annotation::BGP_WEIGHT) {
         wishes.weight = text == "endpoints";
         mistakes.extend((!wishes.weight).then(|| format!("annotation bgp-weight: {text:?} is no weight; write `endpoints`")));
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::Cluster;
 use crate::support::Options;
+use crate::support::place::Node;
 use crate::support::service::url;
 
 const LINE: &str = "10.77.0.240-10.77.0.250, fd77::240-fd77::24f";
@@ -62,8 +63,13 @@ fn what_is_said_of_it(cluster: &Cluster) {
 
     let node = cluster.node(&owner);
     let metrics = node.metrics().expect("metrics are served");
-    let line = |start: &str, end: &str| metrics.lines().any(|line| line.starts_with(start) && line.ends_with(end));
-    assert!(line("metallb_allocator_addresses_in_use_total{pool=\"default\"}", " 4.0"), "{metrics}");
+    let pools = |node: &Node<'_>| {
+        let line = "metallb_allocator_addresses_in_use_total{pool=\"default\"} 4.0";
+        node.metrics().is_ok_and(|metrics| metrics.lines().any(|it| it == line))
+    };
+    let leader = cluster.leader().expect("one leads");
+    let tell: Vec<&str> = cluster.nodes().filter(pools).map(|node| node.name).collect();
+    assert_eq!(tell, [leader.split('/').next().expect("node/instance")], "the leader alone tells of pools");
     let announced = metrics.lines().find(|line| line.starts_with("metallb_speaker_announced{") && line.contains("10.77.0.240"));
     let announced = announced.unwrap_or_else(|| panic!("{metrics}"));
     for label in ["service=\"default/web\"", "protocol=\"layer2\"", &format!("node=\"{owner}\"")] {
@@ -83,10 +89,12 @@ fn journey_of_a_service_that_was_there_before_the_configuration_and_of_its_owner
     cluster.backend("web", &["n1", "n2", "n3"]);
     cluster.agents_start();
     cluster.load_balancer("web", "ipFamilyPolicy: RequireDualStack");
-    let remedy = "create configmap lanlord -n lanlord --from-literal=addresses=";
-    cluster.wait_until(10, "an Event says what to do", || cluster.told("web", &["AllocationFailed", &format!("kubectl {remedy}")]));
+    let remedy = "create configmap lanlord -n lanlord --from-literal addresses=";
+    cluster.wait_until(10, "an Event says what to do", || {
+        cluster.told("web", &["AllocationFailed", &format!("kubectl {remedy}10.77.0.240-10.77.0.250,fd77::fff0-fd77::fffa")])
+    });
     assert_eq!(cluster.condition("web")[..2], ["False", "AllocationFailed"]);
-    cluster.kubectl(&format!("{remedy}{LINE}").splitn(6, ' ').collect::<Vec<_>>());
+    cluster.kubectl(&format!("{remedy}{LINE}").splitn(7, ' ').collect::<Vec<_>>());
     cluster.wait_announced("web");
     let first = cluster.wait_owner("web", "the Service is announced", |_| true);
     let told = format!("Normal IPAllocated assigned 10.77.0.240 and fd77::240 from pool default, announced by {first} on eth0 (layer2)");

@@ -275,6 +275,7 @@ fn a_filter_that_stops_the_agents_packets_is_told_once_and_one_node_answers() {
     let told = || {
         let events = cluster.json(&["get", "events", "-A"]);
         items(&events)
+            .filter(|event| event["involvedObject"]["kind"] == "Node")
             .filter(|event| event["message"].as_str().is_some_and(|message| message.contains("UDP 7474")))
             .cloned()
             .collect::<Vec<_>>()

@@ -22,8 +22,9 @@ const IMPORTS: &[(&str, &[&str], &[&str])] = &[
     ("plan", &["addr", "facts", "config", "l2::desired", "bfd::desired", "bgp::desired"], &[]),
     ("membership", &["machine", "addr", "facts", "bfd::desired", "bfd::status"], &["api", "net", "telemetry"]),
     ("leader", &["machine", "addr", "facts", "config", "plan"], &["api", "net", "telemetry"]),
-    // Whoever asks from outside judges who lives, and what the leader would do, by the agents' own rules.
-    ("cli", &["addr", "facts", "config", "plan", "membership::living", "leader", "api", "telemetry", "app"], &[]),
+    // Whoever asks from outside judges who lives, and what the leader would do, by the agents' own rules; and asks the LAN in the agents'
+    // own words.
+    ("cli", &["addr", "facts", "config", "plan", "membership::living", "leader", "l2", "net", "api", "telemetry", "app"], &[]),
     (
         "app",
         &["machine", "addr", "facts", "wire", "net", "telemetry", "api", "config", "l2", "bfd", "bgp", "plan", "membership", "leader"],

@@ -368,7 +368,7 @@ fn without_any_pool_a_status_of_others_is_left_alone_and_the_service_hears_what_
     world.create("web", |service| service.ingress = vec![ip("192.168.1.99")]);
     let told = world.settle();
     assert_eq!(world.ingress("web"), ["192.168.1.99"]);
-    assert!(told[0].contains("kubectl create configmap lanlord -n lanlord --from-literal=addresses="), "{told:?}");
+    assert!(told[0].contains("kubectl create configmap lanlord -n lanlord --from-literal addresses="), "{told:?}");
 }
 
 #[test]

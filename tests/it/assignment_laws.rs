@@ -275,7 +275,11 @@ impl Laws {
     }
 
     fn ours(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.world.snapshot.services.values().filter(|service| is_served(&self.world.config, service) == Serving::Ours)
+        self.world
+            .snapshot
+            .services
+            .values()
+            .filter(|service| is_served(&self.world.config, &self.world.snapshot, service) == Serving::Ours)
     }
 
     fn rules_of_pools(&self) {

@@ -425,7 +425,9 @@ fn held(world: &World) -> Vec<(&Claim, &Service)> {
     for claim in world.snapshot.claims.values() {
         for holder in &claim.holders {
             let service = world.snapshot.services.get(&holder.service).filter(|it| it.uid == holder.uid);
-            pairs.extend(service.filter(|it| is_served(&world.config, it) == Serving::Ours).map(|it| (claim.as_ref(), it.as_ref())));
+            pairs.extend(
+                service.filter(|it| is_served(&world.config, &world.snapshot, it) == Serving::Ours).map(|it| (claim.as_ref(), it.as_ref())),
+            );
         }
     }
     pairs

@@ -8,7 +8,7 @@ use lanlord::bfd::desired::SessionKey;
 use lanlord::bfd::status::{SessionStatus, State as SessionState, Status};
 use lanlord::facts::{Answer, Answers, Evidence, Member, Question};
 use lanlord::machine::{Instant, Machine};
-use lanlord::membership::judge::{Action, Desired, Event, Judge, Peer, REFUTE, State, UNHEARD};
+use lanlord::membership::judge::{Action, Desired, Event, Judge, NOTICE, Peer, REFUTE, State, UNHEARD};
 
 use crate::world::ip;
 
@@ -294,6 +294,22 @@ fn the_duty_stays_while_the_api_server_does_not_answer_and_the_senses_count_at_o
     court.writes();
     court.pass(Duration::from_secs(20));
     assert_eq!((court.writes(), court.judge.evidence().len()), (Vec::new(), 0), "it is heard again: nothing more is written");
+}
+
+#[test]
+fn an_agent_that_is_not_back_soon_although_its_kernel_answers_is_told_of_until_it_is_heard() {
+    let mut court = Court::new();
+    court.up(3);
+    court.up(2);
+    court.expire(2);
+    court.answer(12, 0);
+    assert_eq!(court.state("n2"), State::Holding);
+    court.pass(NOTICE - Duration::from_millis(1));
+    assert!(court.judge.blocked().is_empty(), "a container that starts again is no news");
+    court.pass(Duration::from_millis(1));
+    assert_eq!(court.judge.blocked(), ["n2".into()].into());
+    court.up(2);
+    assert!(court.judge.blocked().is_empty());
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! with what to do; on paper too, as far as files show it.
 
 use lanlord::facts::{Link, Links, NodeName, Service, Traces};
+use lanlord::leader::left::left;
 use lanlord::leader::warnings::{Warning, rivals};
+use lanlord::plan::OWN_CLASS;
 use serde_json::{Value, json};
 
 use crate::world::{World, config, ip, pool};
@@ -15,6 +17,13 @@ fn world() -> World {
     let mut world = World::new(2, config(vec![pool("default", &["192.168.1.240-250"])]));
     world.create("web", |_| ());
     world.settle();
+    world
+}
+
+/// The same with our class: not left to ServiceLB.
+fn classed() -> World {
+    let mut world = world();
+    world.edit("web", |service| service.class = Some(OWN_CLASS.to_owned()));
     world
 }
 
@@ -84,12 +93,12 @@ fn who_overwrote_a_status_is_named_with_the_command_that_stops_it() {
 #[test]
 fn on_k3s_node_addresses_and_an_emptied_status_are_the_work_of_servicelb_where_it_is_on() {
     for ingress in [&["192.168.1.11", "192.168.1.12"][..], &[]] {
-        let mut world = world();
+        let mut world = classed();
         world.node("n1", |node| node.servicelb = true);
         let event = overwritten(world, None, ingress, |_| ());
         assert!(event.contains("k3s ServiceLB changed the status") && event.contains("switch it off on n1: printf"), "{event}");
     }
-    let mut world = world();
+    let mut world = classed();
     world.node("n1", |node| node.servicelb = true);
     let event = overwritten(world, None, &["10.0.0.1"], |_| ());
     assert!(event.contains("something else"), "no node has that address: {event}");
@@ -101,7 +110,7 @@ fn leader(world: &World, links: &Links) -> Vec<Warning> {
 
 #[test]
 fn servicelb_that_is_on_is_told_once_with_all_servers_and_only_where_there_are_services_of_ours() {
-    let mut world = world();
+    let mut world = classed();
     assert_eq!(leader(&world, &Links::default()), []);
     for node in ["n1", "n2"] {
         world.node(node, |node| node.servicelb = true);
@@ -113,6 +122,44 @@ fn servicelb_that_is_on_is_told_once_with_all_servers_and_only_where_there_are_s
     assert!(message.starts_with("k3s ServiceLB is on (n1, n2)") && message.contains("switch it off on n1, n2: printf"), "{message}");
     world.edit("web", |service| service.class = Some("example.com/other".to_owned()));
     assert_eq!(leader(&world, &Links::default()), []);
+}
+
+/// Reason and text of what is told of Services that are left to ServiceLB.
+fn left_to_servicelb(world: &World) -> Vec<String> {
+    left(&world.config, &world.snapshot).into_values().map(|event| format!("{} {}", event.reason, event.message)).collect()
+}
+
+#[test]
+fn a_service_without_a_class_is_left_to_servicelb_while_that_is_on_and_the_event_says_how_to_switch() {
+    let mut world = World::new(2, config(vec![pool("default", &["192.168.1.240-250"])]));
+    world.node("n2", |node| node.servicelb = true);
+    world.create("web", |_| ());
+    world.create("ours", |service| service.class = Some(OWN_CLASS.to_owned()));
+    world.settle();
+    assert!(world.ingress("web").is_empty(), "both would write its status");
+    assert_eq!(world.ingress("ours"), ["192.168.1.240"], "its class says whose it is");
+    let told = left_to_servicelb(&world);
+    let [text] = &told[..] else { panic!("{told:?}") };
+    let words =
+        ["LeftToServiceLB k3s ServiceLB is on (n2)", "switch it off on n2: printf", "restart k3s", "loadBalancerClass: lanlord.dev/lb"];
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+
+    world.node("n2", |node| node.servicelb = false);
+    world.settle();
+    assert_eq!(world.ingress("web"), ["192.168.1.241"], "ServiceLB is off: it is ours");
+    assert!(left_to_servicelb(&world).is_empty());
+}
+
+#[test]
+fn where_servicelb_is_switched_on_later_the_address_is_given_back_once_the_status_shows_node_addresses() {
+    let mut world = world();
+    world.node("n1", |node| node.servicelb = true);
+    world.settle();
+    assert!(world.snapshot.claims[&ip("192.168.1.240")].freed.is_none(), "its status still shows it");
+    world.edit("web", |service| service.ingress = vec![ip("192.168.1.11")]);
+    world.settle();
+    assert!(world.snapshot.claims[&ip("192.168.1.240")].freed.is_some());
+    assert_eq!(world.ingress("web"), ["192.168.1.11"], "what ServiceLB wrote is left alone");
 }
 
 #[test]
@@ -168,8 +215,7 @@ fn ipvs_without_strict_arp_is_seen_by_the_addresses_on_its_link_and_told_with_th
 }
 
 /// The files of a cluster whose `web` was overwritten, with what kubectl prints of managed fields and k3s's arguments.
-fn files(directory: &std::path::Path, marked: bool) -> [String; 2] {
-    let mut world = world();
+fn files(directory: &std::path::Path, mut world: World, marked: bool) -> [String; 2] {
     if !marked {
         world.edit("web", |service| service.ingress = vec![ip("192.168.1.11")]);
     }
@@ -204,7 +250,7 @@ fn plan_and_explain_say_who_else_is_at_work_as_far_as_the_files_show_it() {
     for (marked, expected) in
         [(false, "k3s ServiceLB changed the status to 192.168.1.11"), (true, "MetalLB is at work on default/web, too")]
     {
-        let [config, cluster] = files(directory.path(), marked);
+        let [config, cluster] = files(directory.path(), classed(), marked);
         let args = ["--config", &config, "--cluster", &cluster, "-o", "json"];
         let outcome = plan_command::run(&args, "");
         let plan: Value = serde_json::from_str(&outcome.out).unwrap_or_else(|_| panic!("{}", outcome.err));
@@ -216,4 +262,19 @@ fn plan_and_explain_say_who_else_is_at_work_as_far_as_the_files_show_it() {
         let explained: Value = serde_json::from_str(&explain::run(&words).out).unwrap();
         assert_eq!(explained["problems"], plan["services"][0]["problems"]);
     }
+}
+
+#[test]
+fn plan_and_explain_say_what_is_left_to_servicelb_and_how_to_switch() {
+    let directory = tempfile::tempdir().unwrap();
+    let [config, cluster] = files(directory.path(), world(), false);
+    let args = ["--config", &config, "--cluster", &cluster, "-o", "json"];
+    let plan: Value = serde_json::from_str(&plan_command::run(&args, "").out).unwrap();
+    assert_eq!(plan["services"], json!([]));
+    let left = "k3s ServiceLB is on (n1) and serves Services without a class, so Lanlord leaves this one to it";
+    assert!(plan["notes"].to_string().contains(&format!("default/web: {left}")), "{plan}");
+    let words: Vec<String> = std::iter::once("web").chain(args).map(ToOwned::to_owned).collect();
+    let explained: Value = serde_json::from_str(&explain::run(&words).out).unwrap();
+    let problems = explained["problems"].to_string();
+    assert!(problems.contains(left) && problems.contains("loadBalancerClass: lanlord.dev/lb"), "{explained}");
 }

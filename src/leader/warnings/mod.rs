@@ -12,11 +12,11 @@ use std::time::Duration;
 use super::others;
 use super::told::Told;
 use crate::config::Config;
-use crate::facts::{Event, EventKind, Links, Living, MemberLink, NodeName, ObjectKey, Objects, Snapshot, Subject};
+use crate::facts::{Event, EventKind, Links, Living, MemberLink, NodeName, ObjectKey, Objects, Snapshot, Subject, reason};
 use crate::machine::{Instant, earliest};
 use crate::plan::kernel::{self, answered_by_kernel};
 use crate::plan::survey::{Unmatched, survey};
-use crate::plan::{Serving, is_served};
+use crate::plan::{Serving, is_served, servicelb};
 
 /// How long members, their links and Nodes have to stay as they are.
 pub const REST: Duration = Duration::from_secs(60);
@@ -92,9 +92,9 @@ pub fn idle(config: &Config, snapshot: &Snapshot, living: &Living, sources: &Sou
             Unmatched::NoNetwork { pool, .. } => ("IPAddressPool", pool.as_str(), "network"),
         };
         let reason = match kind {
-            "IPAddressPool" => "PoolNotAnnounced",
-            "BGPPeer" => "PeerMatchesNothing",
-            _ => "AdvertisementMatchesNothing",
+            "IPAddressPool" => reason::POOL_NOT_ANNOUNCED,
+            "BGPPeer" => reason::PEER_MATCHES_NOTHING,
+            _ => reason::ADVERTISEMENT_MATCHES_NOTHING,
         };
         let subject = sources.object(kind, name).or_else(|| sources.text.cloned());
         Warning { about: format!("{kind} {name} {about}"), subject, reason, what: unmatched.what(), action: unmatched.action() }
@@ -105,23 +105,29 @@ pub fn idle(config: &Config, snapshot: &Snapshot, living: &Living, sources: &Sou
 /// What else is at work on our Services, or answers for their addresses. Of the links only those of the leader's own host, `me`, are known.
 pub fn rivals(config: &Config, snapshot: &Snapshot, me: &NodeName, links: &Links) -> Vec<Warning> {
     let on_node = |name: &NodeName| snapshot.nodes.get(name).map(|node| Subject::Node(name.clone(), node.uid.clone()));
-    let ours = snapshot.services.values().find(|service| is_served(config, service) == Serving::Ours);
-    let servers = others::servicelb(snapshot);
-    let servicelb = servers.first().zip(ours).map(|(server, service)| {
+    let ours = snapshot.services.values().find(|service| is_served(config, snapshot, service) == Serving::Ours);
+    let servers = servicelb(snapshot);
+    let beside = servers.first().zip(ours).map(|(server, service)| {
         let (what, action) = others::two_balancers(servers.clone(), &service.key);
-        Warning { about: "ServiceLB".to_owned(), subject: on_node(server), reason: "ServiceLBActive", what, action }
+        Warning { about: "ServiceLB".to_owned(), subject: on_node(server), reason: reason::SERVICELB_ACTIVE, what, action }
     });
     let marked = others::marked(config, snapshot).into_iter().filter_map(|(other, services)| {
         let service = snapshot.services.get(services.first()?)?;
         let subject = Some(Subject::Service(service.key.clone(), service.uid.clone()));
         let action = other.action(&service.key);
-        Some(Warning { about: other.to_string(), subject, reason: "OtherLoadBalancer", what: others::at_work(&other, &services), action })
+        Some(Warning {
+            about: other.to_string(),
+            subject,
+            reason: reason::OTHER_LOAD_BALANCER,
+            what: others::at_work(&other, &services),
+            action,
+        })
     });
     let kernel = answered_by_kernel(snapshot, links).into_iter().map(|(link, addresses)| {
         let (what, action) = kernel::told(me, &link, &addresses);
-        Warning { about: format!("link {link}"), subject: on_node(me), reason: "KernelAnswersARP", what, action }
+        Warning { about: format!("link {link}"), subject: on_node(me), reason: reason::KERNEL_ANSWERS_ARP, what, action }
     });
-    servicelb.into_iter().chain(marked).chain(kernel).collect()
+    beside.into_iter().chain(marked).chain(kernel).collect()
 }
 
 /// What the survey rests on.
