@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the container images, without a container engine: archives that docker, podman, containerd, k3s and kind load.
 set -euo pipefail
+here=$PWD
 cd "$(dirname "$0")/.."
 ARGS=$* && . scripts/lib.sh
 
@@ -32,6 +33,9 @@ docs/image.md says which file goes where.
 TEXT
 }
 
+# absolute FILE: as the caller means it.
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$here/$1" ;; esac }
+
 archs= profile=release out=target/image tag=ghcr.io/lanlord/lanlord:$VERSION verify= binary= docker=
 while [ $# -gt 0 ]; do
     case $1 in
@@ -40,9 +44,9 @@ while [ $# -gt 0 ]; do
         case $1 in
         --arch) archs=${2//,/ } ;;
         --profile) profile=$2 ;;
-        --out) out=$2 ;;
+        --out) out=$(absolute "$2") ;;
         --tag) tag=$2 ;;
-        --binary) binary=$(realpath "$2") ;;
+        --binary) binary=$(absolute "$2") ;;
         esac
         shift 2
         ;;
@@ -60,6 +64,7 @@ archs=${archs:-$mine}
 for arch in $archs; do
     case $arch in amd64 | arm64 | armv7) ;; *) fail "no architecture \"$arch\"; there are amd64, arm64 and armv7" ;; esac
 done
+[ -z "$binary" ] || [ -r "$binary" ] || fail "there is no file $binary"
 [ -z "$binary" ] || [ "$archs" = "${archs%% *}" ] || fail "--binary is one file, for one architecture"
 [ "$(uname -s)" = Linux ] || [ -n "$docker$binary" ] || fail "this machine does not run Linux, which the program is for; let Docker build it: --docker"
 need_commands python3:python3 gzip:gzip

@@ -240,7 +240,10 @@ impl<'a> Announced<'a> {
 
     /// `by n1`, `over BGP by n1 and n2 to router`
     fn by(&self, address: IpAddr) -> String {
-        let list = |names: Vec<String>| names.join(" and ");
+        let list = |names: Vec<String>| match names.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+            Some(_) | None => names.concat(),
+        };
         let bgp = self.group.over_bgp(address).map(|it| {
             let nodes = list(it.nodes.iter().map(ToString::to_string).collect());
             format!("over BGP by {nodes} to {}", list(it.peers.iter().cloned().collect()))

@@ -226,7 +226,7 @@ fn nothing_is_left(cluster: &Cluster) {
         metadata.to_string().contains("lanlord") || object["spec"].to_string().contains("lanlord")
     };
     let left: Vec<String> = items(&all).filter(of_lanlord).map(|object| format!("{} {}", object["kind"], name(object))).collect();
-    assert_eq!(left, [String::new(); 0], "left of Lanlord");
+    assert!(left.is_empty(), "left of Lanlord: {left:?}");
     let services = cluster.kubectl(&["get", "services", "-A", "-o", "json"]);
     assert!(!services.contains("lanlord"), "{services}");
 }

@@ -132,8 +132,9 @@ fn page_shows_what_is_so_and_changes_while_one_looks() {
     assert!(asked.iter().all(|url| url.starts_with(PAGE) || url.starts_with("data:")), "nobody else is asked: {asked:?}");
 
     let text = || fs::read_to_string(&watched).unwrap_or_default();
-    let all = [&format!("{address} assigned to default/web")[..], "n3 left", "the agent of n1 restarted in place"];
-    cluster.wait_until(20, "lanlord watch tells it, too, across the restart", || all.iter().all(|words| text().contains(words)));
+    let has = |words: &str, times: usize| text().matches(words).count() == times;
+    let all = || has(&format!("{address} assigned to default/web"), 1) && has("n3 left", 1) && has("the agent of n1 started", 2);
+    cluster.wait_until(20, "lanlord watch tells it, too, each once, across the restart", all);
     assert!(text().lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "one object a line");
     watch.kill().expect("it still runs");
     watch.wait().expect("it ends");

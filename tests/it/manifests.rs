@@ -277,7 +277,7 @@ fn hardened(file: &str, kind: &str) -> Value {
 
 #[test]
 fn the_hardened_overlay_knows_every_annotation_that_is_written() {
-    use lanlord::leader::tell::{ANNOUNCED, POOL, RELEASED};
+    use lanlord::facts::annotation::{ANNOUNCED, POOL, RELEASED};
     let policy = hardened("services", "ValidatingAdmissionPolicy");
     let own = &policy["spec"]["variables"][0];
     assert_eq!((&own["name"], &own["expression"]), (&"own".into(), &format!("['{ANNOUNCED}', '{POOL}', '{RELEASED}']").into()));

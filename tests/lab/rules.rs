@@ -170,13 +170,8 @@ fn free() -> SocketAddr {
 /// An agent's server of `metrics`, until the runtime ends.
 fn served(runtime: &tokio::runtime::Runtime, metrics: Metrics) -> SocketAddr {
     let address = free();
-    let site = Site {
-        health: Health::new(),
-        metrics,
-        status: Arc::new(String::new),
-        live: Live::new(State::default),
-        audience: Audience::ThisHost,
-    };
+    let live = Live::new(State::default);
+    let site = Site { health: Health::new(), metrics, status: Arc::new(String::new), live, audience: Audience::ThisHost };
     runtime.spawn(server::run(Address::Tcp(address), site, CancellationToken::new()));
     address
 }

@@ -243,9 +243,9 @@ mod tests {
     fn what_is_gone_leaves_no_series() {
         let metrics = Metrics::new();
         metrics.update(|figures| figures.pools = BTreeMap::from([("old".to_owned(), PoolFigures::default())]));
-        assert!(metrics.text().contains("old"));
+        assert!(metrics.text().contains("pool=\"old\""));
         metrics.update(|figures| figures.pools = BTreeMap::new());
-        assert!(!metrics.text().contains("old"));
+        assert!(!metrics.text().contains("pool=\"old\""));
     }
 
     #[test]

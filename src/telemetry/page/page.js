@@ -111,7 +111,7 @@ function services() {
   };
   const columns = [['Service', name], ['Address', it => it.addresses.map(mono)], ['Announced by', by], ['Since', it => since(it.since)], ['Pool', it => it.pools.join(', ') || '–']];
   const key = it => JSON.stringify([it.service, it.state, it.addresses, it.owner, it.overBgp]);
-  const shown = table('Services', columns, all.slice(0, MANY), key, it => it.why && (it.state === 'foreign' ? soft(it.why) : reason(it.why)));
+  const shown = table('Services', columns, all.slice(0, MANY), key, it => it.why && el('div', { class: it.state === 'foreign' && 'soft' }, reason(it.why)));
   const none = wanted ? 'No Service matches.' : 'No Service of type LoadBalancer yet: kubectl expose deployment NAME --port 80 --type LoadBalancer';
   $('service-table').replaceChildren(all.length ? shown : el('p', { class: 'empty' }, none),
     ...(all.length > MANY ? [el('p', { class: 'soft' }, `and ${all.length - MANY} more: filter by name, address or node`)] : []));
