@@ -44,6 +44,7 @@ mod monitoring;
 mod moves;
 mod others;
 mod page;
+mod pages;
 mod plan;
 mod plan_command;
 mod planner;
