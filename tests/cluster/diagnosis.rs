@@ -78,7 +78,12 @@ fn configuration(exam: &mut Examination) {
     exam.mistake(
         "no configuration",
         At::Service("first"),
-        &["AllocationFailed", "no addresses are configured", "kubectl create configmap lanlord -n lanlord --from-literal"],
+        &[
+            "AllocationFailed",
+            "no addresses are configured",
+            "kubectl create configmap lanlord -n lanlord --from-literal",
+            "addresses=10.77.0.",
+        ],
         |cluster| cluster.create(&service("first", &json!({}), &json!({}))),
     );
     let words = ["ConfigRejected", "adresses", "did you mean `addresses`?"];
