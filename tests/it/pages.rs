@@ -1,4 +1,5 @@
-//! Links within the documentation lead somewhere: to a file that is there, and to a heading that it has.
+//! Links within the documentation lead somewhere, to a file that is there and to a heading that it has; and the version of Kubernetes that
+//! is named is the one that the tests run on.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,4 +34,12 @@ fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
     }
     assert!(dead.is_empty(), "links that lead nowhere: {dead:#?}");
     assert!(seen > 50, "the links are found");
+}
+
+#[test]
+fn the_version_of_kubernetes_that_is_named_is_the_one_that_the_tests_run_on() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let script = read("scripts/kube.sh");
+    let version = script.lines().find_map(|line| line.strip_prefix("KUBERNETES=v")).expect("scripts/kube.sh names the version");
+    assert!(read("docs/concepts.md").contains(&format!("Kubernetes {version} ")), "docs/concepts.md names another than {version}");
 }
