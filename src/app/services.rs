@@ -14,7 +14,8 @@ use crate::leader::counters::counters;
 use crate::leader::left;
 use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, servicelb};
 
-const NO_CONFIGURATION: &str = "there is no configuration; give Lanlord a free range of your network: kubectl create configmap lanlord -n lanlord --from-literal=addresses=FIRST-LAST";
+const REJECTED: &str =
+    "the configuration is rejected, and there was none before it; kubectl describe configmap lanlord -n lanlord says where it is wrong";
 
 /// The pools of `config`, in its order.
 pub fn pools(config: &Config, snapshot: &Snapshot) -> Vec<PoolReport> {
@@ -41,15 +42,15 @@ fn usage(pool: &Pool, family: Family, used: i64, free: i64) -> Option<UsageRepor
     (total > 0).then_some(UsageReport { total, used, free })
 }
 
-/// Every Service of type LoadBalancer.
-pub fn services(config: Option<&Config>, snapshot: &Snapshot, plan: Option<&Plan>) -> Vec<ServiceReport> {
+/// Every Service of type LoadBalancer. `rejected`: there is a configuration, and it is wrong.
+pub fn services(config: Option<&Config>, rejected: bool, snapshot: &Snapshot, plan: Option<&Plan>) -> Vec<ServiceReport> {
     let groups = plan.iter().flat_map(|plan| plan.groups.values());
     let group_of: BTreeMap<&ServiceKey, &GroupPlan> =
         groups.flat_map(|group| group.group.services.iter().map(move |service| (service, group.as_ref()))).collect();
-    snapshot.services.values().map(|service| report(config, snapshot, service, group_of.get(&service.key).copied())).collect()
+    snapshot.services.values().map(|service| report(config, rejected, snapshot, service, group_of.get(&service.key).copied())).collect()
 }
 
-fn report(config: Option<&Config>, snapshot: &Snapshot, service: &Service, group: Option<&GroupPlan>) -> ServiceReport {
+fn report(config: Option<&Config>, rejected: bool, snapshot: &Snapshot, service: &Service, group: Option<&GroupPlan>) -> ServiceReport {
     let report = ServiceReport {
         service: service.key.to_string(),
         addresses: service.ingress.iter().map(ToString::to_string).collect(),
@@ -64,7 +65,8 @@ fn report(config: Option<&Config>, snapshot: &Snapshot, service: &Service, group
         Some(Serving::LeftToServiceLb) => return state("foreign", Some(left::told(&servicelb(snapshot), &service.key))),
         Some(Serving::Deleting) => return state("deleting", None),
         Some(Serving::Ours) => {}
-        None => return state("pending", Some(NO_CONFIGURATION.to_owned())),
+        None if rejected => return state("pending", Some(REJECTED.to_owned())),
+        None => return state("new", None),
     }
     match (group, condition.filter(|condition| !condition.announced)) {
         (Some(group), _) => ours(service, group, report),

@@ -240,7 +240,7 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         findings: findings(wires, &snapshot, node),
         at: time(Timestamp::now()),
         pools: config.as_ref().map(|config| services::pools(config, &snapshot)).unwrap_or_default(),
-        services: services::services(config.as_deref(), &snapshot, plan.as_deref()),
+        services: services::services(config.as_deref(), *wires.config_problems.borrow() > 0, &snapshot, plan.as_deref()),
         transitions: wires.timeline.borrow().entries(),
         ..Report::default()
     };

@@ -50,7 +50,12 @@ pub(super) fn write_report<R: Serialize>(
     };
     match output {
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        Output::Text => write!(out, "{}", text(&report))?,
+        Output::Text => write!(out, "{}", printable(&text(&report)))?,
     }
     Ok(if is_well(&report) { WELL } else { PROBLEMS })
+}
+
+/// `text` with what would move the cursor or change colours replaced: Services, Events and routers say in it what they like.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

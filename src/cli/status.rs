@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::answer::{Output, PROBLEMS, UNASKED, WELL, exit};
+use super::answer::{Output, PROBLEMS, UNASKED, WELL, exit, printable};
 use super::table::{row, table};
 use crate::app::report::{MessagesReport, PeerReport, Report, SessionReport, whole_seconds};
 use crate::telemetry::client::get;
@@ -74,8 +74,8 @@ impl Status {
         match (self.output, self.part) {
             (Output::Json, None) => writeln!(out, "{answer}")?,
             (Output::Json, Some(Part::Bgp)) => writeln!(out, "{}", json!({ "node": report.node, "bgp": report.bgp }))?,
-            (Output::Text, None) => write!(out, "{}", text(&report))?,
-            (Output::Text, Some(Part::Bgp)) => write!(out, "{}", bgp(&report))?,
+            (Output::Text, None) => write!(out, "{}", printable(&text(&report)))?,
+            (Output::Text, Some(Part::Bgp)) => write!(out, "{}", printable(&bgp(&report)))?,
         }
         Ok(if well { WELL } else { PROBLEMS })
     }

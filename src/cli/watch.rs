@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::answer::{Output, UNASKED, exit};
+use super::answer::{Output, UNASKED, exit, printable};
 use crate::app::report::{Report, TransitionReport, whole_seconds};
 use crate::telemetry::client::follow;
 
@@ -145,8 +145,6 @@ impl Watch {
     }
 }
 
-/// What others wrote must not move the cursor.
 fn line(entry: &TransitionReport) -> String {
-    let text: String = entry.text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    format!("{}  {:13}  {text}", whole_seconds(&entry.at), entry.kind)
+    format!("{}  {:13}  {}", whole_seconds(&entry.at), entry.kind, printable(&entry.text).replace('\n', " "))
 }

@@ -1,25 +1,25 @@
 //! Services without a class where k3s' own load balancer is on: it serves them, so Lanlord leaves them alone, and says how to switch.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::others::Other;
 use crate::config::Config;
 use crate::facts::{Event, EventKind, NodeName, ServiceKey, Snapshot, Subject, Uid, reason};
 use crate::plan::{OWN_CLASS, Serving, is_served, servicelb};
 
-/// What is to be told of each Service that is left to ServiceLB. Another uid is another Service, though it has the name of one before.
-pub fn left(config: &Config, snapshot: &Snapshot) -> BTreeMap<(ServiceKey, Uid), Event> {
-    let servers = servicelb(snapshot);
-    if servers.is_empty() {
-        return BTreeMap::new();
+/// The Services that are left to ServiceLB. Another uid is another Service, though it has the name of one before.
+pub fn left(config: &Config, snapshot: &Snapshot) -> BTreeSet<(ServiceKey, Uid)> {
+    if servicelb(snapshot).is_empty() {
+        return BTreeSet::new();
     }
     let left = snapshot.services.values().filter(|service| is_served(config, snapshot, service) == Serving::LeftToServiceLb);
-    let told = left.map(|service| {
-        let subject = Subject::Service(service.key.clone(), service.uid.clone());
-        let event = Event { subject, kind: EventKind::Normal, reason: reason::LEFT_TO_SERVICELB, message: told(&servers, &service.key) };
-        ((service.key.clone(), service.uid.clone()), event)
-    });
-    told.collect()
+    left.map(|service| (service.key.clone(), service.uid.clone())).collect()
+}
+
+/// What is told of one of them.
+pub fn event(snapshot: &Snapshot, service: ServiceKey, uid: Uid) -> Event {
+    let message = told(&servicelb(snapshot), &service);
+    Event { subject: Subject::Service(service, uid), kind: EventKind::Normal, reason: reason::LEFT_TO_SERVICELB, message }
 }
 
 /// What is so, and how to switch.

@@ -22,7 +22,7 @@ use super::decide::{Decision, Tend, Work, decide};
 use super::edits::Edits;
 use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
 use super::excluded;
-use super::left::left;
+use super::left;
 use super::quiet::{Quiet, evened_out};
 use super::reserve::{left_out, reserved};
 use super::suggest::Prospect;
@@ -467,11 +467,11 @@ impl Leader {
 
     /// Tells once that a Service is left to ServiceLB: it may stay so for years.
     fn tell_left(&mut self, config: &Config, snapshot: &Snapshot) {
-        let left = left(config, snapshot);
-        let before = std::mem::replace(&mut self.left, left.keys().cloned().collect());
-        for (_, event) in left.into_iter().filter(|(service, _)| !before.contains(service)) {
-            self.tell(event);
+        let left = left::left(config, snapshot);
+        for (service, uid) in left.difference(&self.left).cloned().collect::<Vec<_>>() {
+            self.tell(left::event(snapshot, service, uid));
         }
+        self.left = left;
     }
 
     fn tell(&mut self, event: Event) {

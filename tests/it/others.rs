@@ -2,7 +2,7 @@
 //! with what to do; on paper too, as far as files show it.
 
 use lanlord::facts::{Link, Links, NodeName, Service, Traces};
-use lanlord::leader::left::left;
+use lanlord::leader::left::{event, left};
 use lanlord::leader::warnings::{Warning, rivals};
 use lanlord::plan::OWN_CLASS;
 use serde_json::{Value, json};
@@ -126,7 +126,8 @@ fn servicelb_that_is_on_is_told_once_with_all_servers_and_only_where_there_are_s
 
 /// Reason and text of what is told of Services that are left to ServiceLB.
 fn left_to_servicelb(world: &World) -> Vec<String> {
-    left(&world.config, &world.snapshot).into_values().map(|event| format!("{} {}", event.reason, event.message)).collect()
+    let events = left(&world.config, &world.snapshot).into_iter().map(|(service, uid)| event(&world.snapshot, service, uid));
+    events.map(|event| format!("{} {}", event.reason, event.message)).collect()
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn each_answer_is_judged_by_who_should_give_it() {
     let silence = || Expected::Silence("default/web".to_owned(), "the Service has no endpoints".to_owned());
     let free = || Expected::Free("lan".to_owned());
     let node = || Expected::Node("n2".into());
+    let over_bgp = || Expected::OverBgp("default/web".to_owned());
     for (expected, seen, well, words) in [
         (owner(), seen(&["n2"], 0), true, "n2 answers, which announces it for default/web"),
         (owner(), seen(&[], 0), false, "nobody answers, but n2 should"),
@@ -37,6 +38,10 @@ fn each_answer_is_judged_by_who_should_give_it() {
         (node(), seen(&["n2"], 0), true, "the address of node n2"),
         (node(), seen(&[], 0), false, "nobody answers"),
         (node(), seen(&["n2"], 1), false, "uses the address of node n2"),
+        (node(), seen(&["n2", "n3"], 0), false, "n2 and n3 answers for the address of node n2"),
+        (over_bgp(), seen(&[], 0), true, "nobody should"),
+        (over_bgp(), seen(&["n3"], 0), false, "announced over BGP for default/web"),
+        (over_bgp(), seen(&[], 1), false, "another machine"),
         (Expected::Gateway, seen(&[], 1), true, "the gateway"),
         (Expected::Gateway, seen(&[], 2), false, "2 machines"),
     ] {

@@ -70,6 +70,15 @@ fn people_read_what_the_agent_sees_and_what_to_do() {
 }
 
 #[test]
+fn what_others_wrote_moves_no_cursor() {
+    let mut report: Report = serde_json::from_str(&read("trouble.json")).unwrap();
+    report.problems = problems(&report);
+    report.problems[0].what = "pool \u{1b}[2Jall is well\r was asked for".to_owned();
+    let (_, out, _) = status(serve(200, serde_json::to_string(&report).unwrap()), &[]);
+    assert!(out.contains("pool \u{fffd}[2Jall is well\u{fffd} was asked for"), "{out}");
+}
+
+#[test]
 fn the_json_form_is_the_agents_answer_as_it_is() {
     let answer = answer("trouble");
     let (code, out, err) = status(serve(200, answer.clone()), &["-o", "json"]);

@@ -46,8 +46,9 @@ fn an_address_is_assigned_announced_moved_withdrawn_and_released() {
         world.create("web", |_| {});
         world.settle();
     });
-    let owner =
-        services(Some(&world.config), &world.snapshot, Some(&plan(&world.config, &world.snapshot, &world.living())))[0].owner.clone();
+    let owner = services(Some(&world.config), false, &world.snapshot, Some(&plan(&world.config, &world.snapshot, &world.living())))[0]
+        .owner
+        .clone();
     let owner = owner.expect("it is announced");
     let expected = [
         "assigned: 192.168.1.240 assigned to default/web from pool default".to_owned(),
@@ -88,7 +89,7 @@ fn a_full_pool_is_told_with_what_to_do_and_is_a_problem() {
     assert!(told.contains(&pending.to_owned()), "{told:?}");
 
     let plan = plan(&world.config, &world.snapshot, &world.living());
-    let services = services(Some(&world.config), &world.snapshot, Some(&plan));
+    let services = services(Some(&world.config), false, &world.snapshot, Some(&plan));
     let states: Vec<(&str, &str)> = services.iter().map(|it| (it.service.as_str(), it.state.as_str())).collect();
     assert_eq!(states, [("default/a", "announced"), ("default/b", "announced"), ("default/c", "pending")]);
     assert_eq!((services[0].pools.as_slice(), services[0].since.is_some()), (["default".to_owned()].as_slice(), true));
@@ -108,17 +109,19 @@ fn services_without_endpoints_of_other_classes_and_without_configuration_say_why
     world.create("web", |_| {});
     world.create("foreign", |service| service.class = Some("other/lb".to_owned()));
     world.create("new", |_| {});
-    let before_the_leader = services(Some(&world.config), &world.snapshot, None);
+    let before_the_leader = services(Some(&world.config), false, &world.snapshot, None);
     let states: BTreeMap<&str, &str> = before_the_leader.iter().map(|it| (it.service.as_str(), it.state.as_str())).collect();
     assert_eq!(states, [("default/foreign", "foreign"), ("default/new", "new"), ("default/web", "new")].into());
     assert!(before_the_leader[0].why.as_ref().unwrap().contains("other/lb"));
-    let unconfigured = services(None, &world.snapshot, None);
-    assert!(unconfigured.iter().all(|it| it.state == "pending" && it.why.as_ref().unwrap().contains("kubectl create configmap lanlord")));
+    assert!(services(None, false, &world.snapshot, None).iter().all(|it| it.state == "new"), "it has not been read yet");
+    let rejected = services(None, true, &world.snapshot, None);
+    assert!(rejected.iter().all(|it| it.state == "pending" && it.why.as_ref().unwrap().contains("kubectl describe configmap lanlord")));
 
     world.settle();
     world.endpoints("web", &[]);
     let plan = plan(&world.config, &world.snapshot, &world.living());
-    let web = services(Some(&world.config), &world.snapshot, Some(&plan)).into_iter().find(|it| it.service == "default/web").unwrap();
+    let web =
+        services(Some(&world.config), false, &world.snapshot, Some(&plan)).into_iter().find(|it| it.service == "default/web").unwrap();
     assert_eq!((web.state.as_str(), web.addresses.len(), web.owner), ("pending", 1, None));
     assert!(web.why.as_ref().unwrap().contains("not announced: "), "{:?}", web.why);
 }
@@ -223,7 +226,7 @@ fn whatever_a_service_is_called_stays_text_on_one_line_of_json() {
     let name = "default/</script><img src=x onerror=alert(1)>\u{2028}\n\ndata: {}";
     world.snapshot.services = Arc::default();
     world.create("web", |service| service.key = lanlord::facts::ServiceKey::new("default", &name["default/".len()..]));
-    let report = Report { services: services(Some(&world.config), &world.snapshot, None), ..Report::default() };
+    let report = Report { services: services(Some(&world.config), false, &world.snapshot, None), ..Report::default() };
     let text = serde_json::to_string(&report).unwrap();
     assert!(!text.contains('\n') && !text.contains('\r'), "an event is one line");
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap().services[0].service, name);

@@ -8,7 +8,7 @@ use crate::cli::host::Host;
 use crate::facts::NodeName;
 use crate::leader::reserve::{Reserved, reserved};
 use crate::membership::living::{Senses, living};
-use crate::plan::plan;
+use crate::plan::{NotAnnounced, plan};
 
 /// Who should answer for an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +17,8 @@ pub enum Expected {
     Owner(NodeName, String),
     /// Nobody on the LAN: these Services have it, and why it is not announced there.
     Silence(String, String),
+    /// Nobody on the LAN: it is announced over BGP for these Services.
+    OverBgp(String),
     /// A node whose own address it is.
     Node(NodeName),
     /// The gateway.
@@ -59,6 +61,7 @@ impl Expected {
             return match group.map(|group| &group.owner) {
                 Some(Ok(owner)) if owner.links.contains_key(&address) => Self::Owner(owner.node.clone(), services),
                 Some(Ok(owner)) => Self::Silence(services, format!("{} has no link on its network", owner.node)),
+                Some(Err(NotAnnounced::OverBgp { .. })) => Self::OverBgp(services),
                 Some(Err(why)) => Self::Silence(services, why.to_string()),
                 None => Self::Silence(services, "the configuration does not serve it".to_owned()),
             };
@@ -117,6 +120,20 @@ pub fn meaning(address: IpAddr, expected: &Expected, seen: &Seen, me: Option<&No
         Expected::Silence(services, why) => {
             bad(format!("nobody answers: it belongs to {services} and is not announced on layer 2: {why}"), "see lanlord explain SERVICE")
         }
+        Expected::OverBgp(services) if seen.nodes.is_empty() && seen.strangers.is_empty() => {
+            well(format!("nobody answers, and nobody should: it is announced to routers, over BGP, for {services}"))
+        }
+        Expected::OverBgp(services) if seen.strangers.is_empty() => {
+            bad(format!("{nodes} answers, but nobody should: it is announced over BGP for {services}"), STRICT_ARP)
+        }
+        Expected::OverBgp(services) => bad(
+            format!("another machine ({strangers}) uses it, which is announced over BGP for {services}"),
+            "give that machine another address, or take this one out of the pool",
+        ),
+        Expected::Node(node) if seen.nodes.iter().any(|other| other != node) => bad(
+            format!("{nodes} answers for the address of node {node}"),
+            "give each node an address of its own; machines cloned from one image have the same",
+        ),
         Expected::Node(node) if !seen.strangers.is_empty() => {
             bad(format!("another machine ({strangers}) uses the address of node {node}"), "give that machine another address")
         }
