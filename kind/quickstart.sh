@@ -211,13 +211,14 @@ is_free4() {
     done <"$work/taken"
 }
 
-# slice6 SUBNET: sixteen addresses that begin with the network's prefix and ::ffff, four thousand million away from the containers'.
+# slice6 SUBNET: sixteen addresses that begin with the network's prefix and ::ffff, four thousand million away from the containers'. The
+# last four digits are 1000 to fff0: 3840 slices.
 slice6() {
     prefix=${1%%::/*}
     case $1 in *::/*) [ "${1#*/}" -le 96 ] || return 0 ;; *) return 0 ;; esac
     tries=0
-    while [ "$tries" -lt 4096 ]; do
-        slice=$(printf '%s::ffff:%x' "$prefix" $(((hash + tries) % 4096 * 16 + 4096)))
+    while [ "$tries" -lt 3840 ]; do
+        slice=$(printf '%s::ffff:%x' "$prefix" $(((hash + tries) % 3840 * 16 + 4096)))
         slice=${slice%0}
         if ! grep -qi "^${slice}[0-9a-f]\(-\|$\)" "$work/taken"; then
             echo "${slice}0-${slice}f"
