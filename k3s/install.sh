@@ -248,9 +248,10 @@ services() {
     kubectl get services -A -o go-template='{{range .items}}{{if eq .spec.type "LoadBalancer"}}{{.metadata.namespace}} {{.metadata.name}} {{or .spec.loadBalancerClass "-"}} {{or .metadata.deletionTimestamp "-"}} {{range .metadata.finalizers}}{{.}},{{end}}- {{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{.status}}{{end}}{{end}}-{{range .status.loadBalancer.ingress}} {{or .ip .hostname}}{{end}}{{"\n"}}{{end}}{{end}}'
 }
 
-# told: Services that carry words of Lanlord, as "namespace name served"; "marked" where it is not Lanlord that serves them now.
+# told: Services that carry words of Lanlord, as "namespace name mark": "served" where the address is Lanlord's to take back; "left" where
+# its condition says that it serves them no more (the address is somebody else's); "marked" where there are annotations alone.
 told() {
-    kubectl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
+    kubectl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{if eq .reason "NotServed"}}{{$mark = "left"}}{{end}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
 }
 
 # ---------------------------------------------------------------------------------------------------- the range
@@ -599,7 +600,10 @@ do_uninstall() {
     told >"$work/told"
     while read -r namespace name mark; do
         words='"metadata":{"annotations":{"lanlord.dev/announced":null,"lanlord.dev/ip-allocated-from-pool":null,"lanlord.dev/released":null}}'
-        [ "$mark" = marked ] || words=$words',"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}'
+        case $mark in
+        served) words=$words',"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}' ;;
+        left) words=$words',"status":{"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}' ;;
+        esac
         run k3s kubectl patch service "$name" -n "$namespace" --subresource=status --type strategic -p "{$words}" </dev/null
     done <"$work/told"
     if [ -n "$disable" ]; then

@@ -343,3 +343,20 @@ fn a_service_that_servicelb_holds_back_gets_its_command_and_nothing_more() {
     let outcome = dry(&server(&node("pi1", 11, ON), services));
     outcome.says(&["kubectl patch service old -n default --type merge -p '{\"metadata\":{\"finalizers\":null}}'"]).only_looked();
 }
+
+#[test]
+fn taking_it_off_leaves_the_addresses_that_another_load_balancer_gave() {
+    let machine = one(ON);
+    let told = "default mine served\ndefault theirs left\ndefault old marked\n";
+    let nodes = node("pi1", 11, ON);
+    machine.answers("k3s", &[("*get\\ nodes*", &*nodes), ("*get\\ services*\\$mark*", told), ("*", "")]);
+    let outcome = install(&machine, &["--uninstall"]);
+    outcome.says(&["Lanlord is gone"]);
+    let patch = |service: &str| {
+        outcome.calls.iter().find(|call| call.contains(&format!("patch service {service} "))).unwrap_or_else(|| panic!("{}", outcome.said))
+    };
+    let seen = ["mine", "theirs", "old"].map(|service| (patch(service).contains("\"ingress\":null"), patch(service).contains("\"$patch\":\"delete\"")));
+    assert_eq!(seen, [(true, true), (false, true), (false, false)]);
+    let template = outcome.calls.iter().find(|call| call.contains("get services -A")).unwrap();
+    assert!(template.contains("if eq .reason \"NotServed\""), "{template}");
+}

@@ -196,3 +196,18 @@ fn a_network_of_another_name_is_the_one_that_is_read() {
     let outcome = machine.run("kind/quickstart.sh", &["--dry-run"], &[("KIND_EXPERIMENTAL_DOCKER_NETWORK", "lab")]);
     outcome.says(&["on network \"lab\"", "10.4.1."]);
 }
+
+#[test]
+fn taking_it_off_leaves_the_addresses_that_another_load_balancer_gave() {
+    let machine = machine("docker", DOCKER, "");
+    machine.answers("kubectl", &[("*get\\ services*", "default mine served\ndefault theirs left\ndefault old marked\n"), ("*", "")]);
+    let outcome = quickstart(&machine, &["--uninstall"]);
+    outcome.says(&["Lanlord is gone"]);
+    let patch = |service: &str| {
+        outcome.calls.iter().find(|call| call.contains(&format!("patch service {service} "))).unwrap_or_else(|| panic!("{}", outcome.said))
+    };
+    let seen = ["mine", "theirs", "old"].map(|service| (patch(service).contains("\"ingress\":null"), patch(service).contains("\"$patch\":\"delete\"")));
+    assert_eq!(seen, [(true, true), (false, true), (false, false)]);
+    let template = outcome.calls.iter().find(|call| call.contains("get services -A")).unwrap();
+    assert!(template.contains("if eq .reason \"NotServed\""), "{template}");
+}
