@@ -459,20 +459,39 @@ do_restart() {
     until_true kubectl get --raw /readyz || fail "k3s does not answer $wait s after its restart. Look: journalctl -u $service -n 50"
 }
 
+# without_flag FILE: its text without what do_switch puts there.
+without_flag() { sed "s/'--disable=servicelb' //; s/\"--disable=servicelb\" //; s/--disable=servicelb //" "$1"; }
+
+# replace FILE NEW: FILE gets the text of NEW in one step, or stays as it was; mode, owner and links are kept. The text is prepared one
+# folder higher: in /etc/init.d every file is a service.
+replace() {
+    target=$(readlink -f "$1") && aside=$(mktemp -d "${target%/*}/../.lanlord.XXXXXX") || fail "could not write beside ${1#"$root"}; it is as it was"
+    if [ -s "$2" ] && cp -p "$target" "$aside/new" && cat "$2" >"$aside/new" && cmp -s "$2" "$aside/new" && mv "$aside/new" "$target"; then
+        rmdir "$aside"
+    else
+        rm -rf "$aside"
+        fail "could not write ${1#"$root"}; it is as it was. Is the disk full?"
+    fi
+}
+
+# Never on the left of && or ||: there the shell goes on after a command that failed.
 do_switch() {
     if [ -n "$here_off" ]; then
         runs_here || { say "ServiceLB is off on this server already." && return 0; }
     elif [ -n "$flagged" ]; then
         say "    in ${flagged#"$root"}: --disable=servicelb"
-        cp -p "$flagged" "$kept"
+        cp -p "$flagged" "$kept" && cmp -s "$flagged" "$kept" || fail "could not copy ${flagged#"$root"} to ${kept#"$root"}. Is the disk full?"
         # Before the first --disable of a line, and before its quote.
         awk '!done && $0 !~ /^[[:space:]]*#/ && match($0, /["\047]?--(disable|no-deploy)["\047]?[=[:space:]]/) {
                 quote = substr($0, RSTART, 1); if (quote == "-") quote = ""
                 inner = quote; if (inner == "\"" && $0 ~ /^[A-Za-z_0-9]+=/) inner = ""
                 at = RSTART; if (inner == "" && quote != "") at++
                 $0 = substr($0, 1, at - 1) inner "--disable=servicelb" inner " " substr($0, at); done = 1 }
-            { print }' "$kept" >"$work/flagged"
-        cat "$work/flagged" >"$flagged"
+            { print }' "$kept" >"$work/flagged" || fail "could not write below $work. Is the disk full?"
+        if ! words "$work/flagged" | disabled | has servicelb || [ "$(without_flag "$work/flagged")" != "$(without_flag "$kept")" ]; then
+            fail "${flagged#"$root"} is not written in a way that this script can change. Add --disable=servicelb to it, then: sudo $(restart)"
+        fi
+        replace "$flagged" "$work/flagged"
     else
         say "    in ${dropins#"$root"}/90-lanlord.yaml: disable+: [servicelb]"
         mkdir -p "$dropins"
@@ -558,7 +577,10 @@ do_install() {
         kubectl get pods -n lanlord -o wide || true
         fail "Lanlord is not ready on every node after $wait s. If a pod says ErrImagePull or ImagePullBackOff: that node cannot get $wanted; give the image as a file (--image), on that node, too. Otherwise: k3s kubectl describe pods -n lanlord"
     }
-    [ -z "$disable" ] || { do_switch && read_nodes; }
+    if [ -n "$disable" ]; then
+        do_switch
+        read_nodes
+    fi
     head_line "Waiting for addresses"
     until_true all_told || untold | while read -r namespace name rest; do
         warn "$namespace/$name has no address yet. Why: k3s kubectl describe service $name -n $namespace"
@@ -609,8 +631,8 @@ do_uninstall() {
     if [ -n "$disable" ]; then
         [ ! -f "$dropins/90-lanlord.yaml" ] || run rm "$dropins/90-lanlord.yaml"
         if [ -n "$flagged" ] && [ -f "$kept" ]; then
-            sed "s/'--disable=servicelb' //; s/\"--disable=servicelb\" //; s/--disable=servicelb //" "$flagged" >"$work/flagged"
-            cat "$work/flagged" >"$flagged"
+            without_flag "$flagged" >"$work/flagged" || fail "could not write below $work. Is the disk full?"
+            replace "$flagged" "$work/flagged"
             rm "$kept"
         fi
         do_restart

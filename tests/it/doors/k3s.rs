@@ -221,6 +221,43 @@ fn a_service_file_is_changed_in_one_word_and_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_full_disk_leaves_the_service_file_as_it_was_and_k3s_running() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/k3s/lanlord.yaml")).unwrap();
+    let image = manifest.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned();
+    let unit = format!("{UNIT}\t'--disable' 'traefik'\n");
+    for (command, writes) in [("cp", "*before-lanlord*"), ("cp", "*.lanlord.*"), ("cat", "*/flagged"), ("awk", "*quote*"), ("mv", "*/k3s.service")]
+    {
+        let machine = one(ON);
+        machine.file("/etc/systemd/system/k3s.service", &unit);
+        let nodes = node("pi1", 11, r#"["server","--disable","traefik"]"#);
+        let answers = [("*get\\ nodes*", &*nodes), ("*get\\ daemonset\\ *", &*image), ("*get\\ configmap*", ""), ("*", "")];
+        machine.answers("k3s", &answers);
+        machine.command(command, &format!("case \"$*\" in {writes}) exit 1 ;; esac\nexec /usr/bin/{command} \"$@\""));
+        let outcome = install(&machine, &[RANGE, "--disable-servicelb"]);
+        outcome.refuses("Is the disk full?");
+        assert!(outcome.calls.iter().any(|call| call.contains("rollout status")), "it came to the switch: {}", outcome.said);
+        assert!(!outcome.calls.iter().any(|call| call.contains("systemctl restart")), "{command}: {}", outcome.said);
+        assert_eq!(machine.read("/etc/systemd/system/k3s.service").unwrap(), unit, "{command} fails");
+        assert_eq!(std::fs::read_dir(machine.path("root/etc/systemd")).unwrap().count(), 1, "nothing is left lying about");
+    }
+}
+
+#[test]
+fn the_service_file_keeps_its_mode_and_a_link_stays_a_link() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let machine = one(r#"["server","--disable","traefik"]"#);
+    machine.file("/srv/k3s/k3s.service", &format!("{UNIT}\t--disable traefik\n"));
+    let (real, link) = (machine.path("root/srv/k3s/k3s.service"), machine.path("root/etc/systemd/system/k3s.service"));
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::remove_file(&link).unwrap();
+    symlink(&real, &link).unwrap();
+    install(&machine, &["--disable-servicelb"]).says(&["ServiceLB is off"]).called("systemctl restart k3s");
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(std::fs::read_to_string(&real).unwrap().contains("--disable=servicelb --disable traefik"));
+}
+
+#[test]
 fn a_switch_that_k3s_did_not_heed_is_told() {
     let machine = one(ON);
     machine.file("/var/lib/rancher/k3s/server/etc/cloud-config.yaml", "{\"lbEnabled\":true}");
