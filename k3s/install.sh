@@ -98,8 +98,8 @@ words() { sed 's/^[[:space:]]*#.*//' "$@" 2>/dev/null | tr "'\"\\\\=" '    ' | t
 # value FLAG [FLAG]: what stands behind it in the words on standard input; the last one counts.
 value() { awk -v a="$1" -v b="${2-$1}" 'last == a || last == b { found = $0 } { last = $0 } END { print found }'; }
 
-# disabled: the parts of k3s that the arguments on standard input switch off, one a line.
-disabled() { awk 'last == "--disable" || last == "--no-deploy" { n = split($0, part, ","); for (i = 1; i <= n; i++) print part[i] } { last = $0 }'; }
+# disabled: the parts of k3s that the arguments on standard input switch off, one a line. ServiceLB is a part of the cloud controller.
+disabled() { awk '$0 == "--disable-cloud-controller" { print "servicelb" } last == "--disable" || last == "--no-deploy" { n = split($0, part, ","); for (i = 1; i <= n; i++) print part[i] } { last = $0 }'; }
 
 # configured KEY FILE…: the values of a key in k3s's configuration files, merged as k3s does: KEY takes the place of what files
 # before it said, KEY+ is added to it.
@@ -134,6 +134,17 @@ configured() {
 has() { grep -qx "$1"; }
 # plainly FILE: whether it says `disable:` without a plus.
 plainly() { grep -q "^[\"']\{0,1\}disable[\"']\{0,1\}[[:space:]]*:" "$1"; }
+
+# readable FILE…: k3s keeps much of this to root, and what cannot be read must not count as empty.
+readable() {
+    for file in "$@"; do
+        if [ -d "$file" ]; then
+            [ -x "$file" ] || fail "${file#"$root"} cannot be looked into: this needs root, --dry-run, too. Run it with sudo"
+        elif [ -e "$file" ]; then
+            cat "$file" >/dev/null 2>&1 || fail "${file#"$root"} cannot be read: this needs root, --dry-run, too. Run it with sudo"
+        fi
+    done
+}
 
 # The service: its name, and the files that decide with which arguments it starts, as paths of the machine.
 find_service() {
@@ -181,6 +192,8 @@ live() {
 read_start() {
     find_service
     # shellcheck disable=SC2086 # lists of paths; k3s has none with spaces
+    readable $starts
+    # shellcheck disable=SC2086
     arguments=$({ [ -z "$starts" ] || words $starts; } && live)
     config=$(printf '%s\n' "$arguments" | value --config -c)
     [ -n "$config" ] || config=$(printf '%s\n' "$arguments" | value K3S_CONFIG_FILE)
@@ -189,6 +202,8 @@ read_start() {
     [ ! -f "$config" ] || files=$config
     for file in "$dropins"/*.yaml "$dropins"/*.yml; do [ ! -f "$file" ] || echo "$file"; done | sort >"$work/dropins"
     while read -r file; do files="$files $file"; done <"$work/dropins"
+    # shellcheck disable=SC2086
+    readable $files
     flagged=''
     for file in $starts; do
         [ -n "$flagged" ] || [ -z "$(words "$file" | disabled)" ] || flagged=$file
@@ -197,6 +212,8 @@ read_start() {
     { printf '%s\n' "$arguments" | disabled && configured disable $files; } >"$work/disabled"
     here_off=''
     ! has servicelb <"$work/disabled" || here_off=yes
+    # shellcheck disable=SC2086
+    ! configured disable-cloud-controller $files | tail -n 1 | has true || here_off=yes
     if [ -z "$data" ]; then
         data=$(printf '%s\n' "$arguments" | value --data-dir -d)
         # shellcheck disable=SC2086
@@ -204,6 +221,7 @@ read_start() {
         [ -n "$data" ] || data=$(printf '%s\n' "$arguments" | value K3S_DATA_DIR)
     fi
     data=$root${data:-/var/lib/rancher/k3s}
+    readable "$data" "$data/server"
     # Not beside it: in /etc/init.d every file is a service.
     kept=$data/server/before-lanlord.${flagged##*/}
     me=$(printf '%s\n' "$arguments" | value --node-name)
@@ -358,12 +376,13 @@ tell_servicelb() {
 
 # tell_traefik: the address that most k3s users know by heart will be another.
 tell_traefik() {
-    old=$(services | awk '$1 == "kube-system" && $2 == "traefik" { for (i = 7; i <= NF; i++) printf "%s ", $i }')
+    # Announced by Lanlord already: nothing is going to change.
+    old=$(services | awk '$1 == "kube-system" && $2 == "traefik" && $6 !~ /^True/ { for (i = 7; i <= NF; i++) printf "%s ", $i }')
     [ -n "$old" ] || return 0
     first=$(printf '%s' "$range" | sed 's/[-,/ ].*//')
     [ -n "$first" ] || first=ADDRESS
     say ""
-    say "Traefik, the Ingress controller of k3s, is reached at ${old}now. Once ServiceLB is off it gets one address of your range instead,"
+    say "Traefik, the Ingress controller of k3s, is reached at ${old}now. Once Lanlord serves it, it gets one address of your range instead,"
     say "and Ingress names (DNS) and port forwards in your router that point to the old ones must move there. To choose the address, say so"
     say "in $data_shown/server/manifests/traefik-config.yaml (merge it, if that file or another HelmChartConfig of Traefik exists):"
     cat <<TEXT
@@ -647,6 +666,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 command -v k3s >/dev/null || fail "this is not a k3s server: there is no command k3s here. On kubeadm and others: kubectl apply -f manifests/lanlord.yaml"
+readable "$root/etc/rancher/k3s" "$root/etc/rancher/k3s/config.yaml.d"
+# With a KUBECONFIG of one's own k3s kubectl does not look at this one.
+[ -n "${KUBECONFIG-}" ] || readable "$root/etc/rancher/k3s/k3s.yaml"
 read_start
 data_shown=${data#"$root"}
 [ -d "$data/server" ] ||

@@ -91,6 +91,28 @@ fn servicelb_that_the_files_switch_off_needs_only_a_restart() {
 }
 
 #[test]
+fn without_the_cloud_controller_there_is_no_servicelb() {
+    let machine = one(r#"["server","--disable-cloud-controller"]"#);
+    machine.file("/etc/systemd/system/k3s.service", &format!("{UNIT}\t'--disable-cloud-controller' \\\n"));
+    dry(&machine).says(&["ServiceLB, is off on every server (pi1)"]);
+    let machine = one(ON);
+    machine.file("/etc/rancher/k3s/config.yaml", "disable-cloud-controller: true\n");
+    dry(&machine).says(&["its files switch it off already", "sudo systemctl restart k3s"]);
+    machine.file("/etc/rancher/k3s/config.yaml", "disable-cloud-controller: false\n");
+    dry(&machine).says(&["pi1 (this server):", TEE]);
+}
+
+#[test]
+fn who_may_not_read_what_k3s_keeps_to_root_is_told_to_use_sudo() {
+    for file in ["/etc/rancher/k3s/k3s.yaml", "/etc/rancher/k3s/config.yaml", "/etc/systemd/system/k3s.service.env"] {
+        let machine = one(ON);
+        machine.file(file, "disable: [servicelb]\n");
+        machine.command("cat", &format!("case \"$*\" in *{file}) exit 1 ;; esac\nexec /usr/bin/cat \"$@\""));
+        dry(&machine).refuses(&format!("{file} cannot be read: this needs root, --dry-run, too. Run it with sudo"));
+    }
+}
+
+#[test]
 fn a_later_file_that_replaces_the_list_is_found_before_anything_is_touched() {
     let machine = one(ON);
     machine.file(DROPIN, "disable+: [servicelb]\n").file("/etc/rancher/k3s/config.yaml.d/95-mine.yml", "disable: [traefik]\n");
@@ -372,6 +394,8 @@ fn traefiks_move_is_told_before_it_happens() {
         "What this will do",
     ]);
     outcome.is_silent_about("being deleted");
+    let services = "kube-system traefik - - service.kubernetes.io/load-balancer-cleanup,- True- 192.168.1.240\n";
+    dry(&server(&node("pi1", 11, r#"["server","--disable","servicelb"]"#), services)).is_silent_about("Traefik");
 }
 
 #[test]
