@@ -247,7 +247,8 @@ fn a_full_disk_leaves_the_service_file_as_it_was_and_k3s_running() {
     let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/k3s/lanlord.yaml")).unwrap();
     let image = manifest.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned();
     let unit = format!("{UNIT}\t'--disable' 'traefik'\n");
-    for (command, writes) in [("cp", "*before-lanlord*"), ("cp", "*.lanlord.*"), ("cat", "*/flagged"), ("awk", "*quote*"), ("mv", "*/k3s.service")]
+    for (command, writes) in
+        [("cp", "*before-lanlord*"), ("cp", "*.lanlord.*"), ("cat", "*/flagged"), ("awk", "*quote*"), ("mv", "*/k3s.service")]
     {
         let machine = one(ON);
         machine.file("/etc/systemd/system/k3s.service", &unit);
@@ -416,7 +417,8 @@ fn taking_it_off_leaves_the_addresses_that_another_load_balancer_gave() {
     let patch = |service: &str| {
         outcome.calls.iter().find(|call| call.contains(&format!("patch service {service} "))).unwrap_or_else(|| panic!("{}", outcome.said))
     };
-    let seen = ["mine", "theirs", "old"].map(|service| (patch(service).contains("\"ingress\":null"), patch(service).contains("\"$patch\":\"delete\"")));
+    let seen = ["mine", "theirs", "old"]
+        .map(|service| (patch(service).contains("\"ingress\":null"), patch(service).contains("\"$patch\":\"delete\"")));
     assert_eq!(seen, [(true, true), (false, true), (false, false)]);
     let template = outcome.calls.iter().find(|call| call.contains("get services -A")).unwrap();
     assert!(template.contains("if eq .reason \"NotServed\""), "{template}");

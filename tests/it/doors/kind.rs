@@ -206,7 +206,8 @@ fn taking_it_off_leaves_the_addresses_that_another_load_balancer_gave() {
     let patch = |service: &str| {
         outcome.calls.iter().find(|call| call.contains(&format!("patch service {service} "))).unwrap_or_else(|| panic!("{}", outcome.said))
     };
-    let seen = ["mine", "theirs", "old"].map(|service| (patch(service).contains("\"ingress\":null"), patch(service).contains("\"$patch\":\"delete\"")));
+    let seen = ["mine", "theirs", "old"]
+        .map(|service| (patch(service).contains("\"ingress\":null"), patch(service).contains("\"$patch\":\"delete\"")));
     assert_eq!(seen, [(true, true), (false, true), (false, false)]);
     let template = outcome.calls.iter().find(|call| call.contains("get services -A")).unwrap();
     assert!(template.contains("if eq .reason \"NotServed\""), "{template}");
