@@ -98,8 +98,8 @@ words() { sed 's/^[[:space:]]*#.*//' "$@" 2>/dev/null | tr "'\"\\\\=" '    ' | t
 # value FLAG [FLAG]: what stands behind it in the words on standard input; the last one counts.
 value() { awk -v a="$1" -v b="${2-$1}" 'last == a || last == b { found = $0 } { last = $0 } END { print found }'; }
 
-# disabled: the parts of k3s that the arguments on standard input switch off, one a line.
-disabled() { awk 'last == "--disable" || last == "--no-deploy" { n = split($0, part, ","); for (i = 1; i <= n; i++) print part[i] } { last = $0 }'; }
+# disabled: the parts of k3s that the arguments on standard input switch off, one a line. ServiceLB is a part of the cloud controller.
+disabled() { awk '$0 == "--disable-cloud-controller" { print "servicelb" } last == "--disable" || last == "--no-deploy" { n = split($0, part, ","); for (i = 1; i <= n; i++) print part[i] } { last = $0 }'; }
 
 # configured KEY FILE…: the values of a key in k3s's configuration files, merged as k3s does: KEY takes the place of what files
 # before it said, KEY+ is added to it.
@@ -134,6 +134,17 @@ configured() {
 has() { grep -qx "$1"; }
 # plainly FILE: whether it says `disable:` without a plus.
 plainly() { grep -q "^[\"']\{0,1\}disable[\"']\{0,1\}[[:space:]]*:" "$1"; }
+
+# readable FILE…: k3s keeps much of this to root, and what cannot be read must not count as empty.
+readable() {
+    for file in "$@"; do
+        if [ -d "$file" ]; then
+            [ -x "$file" ] || fail "${file#"$root"} cannot be looked into: this needs root, --dry-run, too. Run it with sudo"
+        elif [ -e "$file" ]; then
+            cat "$file" >/dev/null 2>&1 || fail "${file#"$root"} cannot be read: this needs root, --dry-run, too. Run it with sudo"
+        fi
+    done
+}
 
 # The service: its name, and the files that decide with which arguments it starts, as paths of the machine.
 find_service() {
@@ -181,6 +192,8 @@ live() {
 read_start() {
     find_service
     # shellcheck disable=SC2086 # lists of paths; k3s has none with spaces
+    readable $starts
+    # shellcheck disable=SC2086
     arguments=$({ [ -z "$starts" ] || words $starts; } && live)
     config=$(printf '%s\n' "$arguments" | value --config -c)
     [ -n "$config" ] || config=$(printf '%s\n' "$arguments" | value K3S_CONFIG_FILE)
@@ -189,6 +202,8 @@ read_start() {
     [ ! -f "$config" ] || files=$config
     for file in "$dropins"/*.yaml "$dropins"/*.yml; do [ ! -f "$file" ] || echo "$file"; done | sort >"$work/dropins"
     while read -r file; do files="$files $file"; done <"$work/dropins"
+    # shellcheck disable=SC2086
+    readable $files
     flagged=''
     for file in $starts; do
         [ -n "$flagged" ] || [ -z "$(words "$file" | disabled)" ] || flagged=$file
@@ -197,6 +212,8 @@ read_start() {
     { printf '%s\n' "$arguments" | disabled && configured disable $files; } >"$work/disabled"
     here_off=''
     ! has servicelb <"$work/disabled" || here_off=yes
+    # shellcheck disable=SC2086
+    ! configured disable-cloud-controller $files | tail -n 1 | has true || here_off=yes
     if [ -z "$data" ]; then
         data=$(printf '%s\n' "$arguments" | value --data-dir -d)
         # shellcheck disable=SC2086
@@ -204,6 +221,7 @@ read_start() {
         [ -n "$data" ] || data=$(printf '%s\n' "$arguments" | value K3S_DATA_DIR)
     fi
     data=$root${data:-/var/lib/rancher/k3s}
+    readable "$data" "$data/server"
     # Not beside it: in /etc/init.d every file is a service.
     kept=$data/server/before-lanlord.${flagged##*/}
     me=$(printf '%s\n' "$arguments" | value --node-name)
@@ -248,9 +266,10 @@ services() {
     kubectl get services -A -o go-template='{{range .items}}{{if eq .spec.type "LoadBalancer"}}{{.metadata.namespace}} {{.metadata.name}} {{or .spec.loadBalancerClass "-"}} {{or .metadata.deletionTimestamp "-"}} {{range .metadata.finalizers}}{{.}},{{end}}- {{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{.status}}{{end}}{{end}}-{{range .status.loadBalancer.ingress}} {{or .ip .hostname}}{{end}}{{"\n"}}{{end}}{{end}}'
 }
 
-# told: Services that carry words of Lanlord, as "namespace name served"; "marked" where it is not Lanlord that serves them now.
+# told: Services that carry words of Lanlord, as "namespace name mark": "served" where the address is Lanlord's to take back; "left" where
+# its condition says that it serves them no more (the address is somebody else's); "marked" where there are annotations alone.
 told() {
-    kubectl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
+    kubectl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{if eq .reason "NotServed"}}{{$mark = "left"}}{{end}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
 }
 
 # ---------------------------------------------------------------------------------------------------- the range
@@ -357,12 +376,13 @@ tell_servicelb() {
 
 # tell_traefik: the address that most k3s users know by heart will be another.
 tell_traefik() {
-    old=$(services | awk '$1 == "kube-system" && $2 == "traefik" { for (i = 7; i <= NF; i++) printf "%s ", $i }')
+    # Announced by Lanlord already: nothing is going to change.
+    old=$(services | awk '$1 == "kube-system" && $2 == "traefik" && $6 !~ /^True/ { for (i = 7; i <= NF; i++) printf "%s ", $i }')
     [ -n "$old" ] || return 0
     first=$(printf '%s' "$range" | sed 's/[-,/ ].*//')
     [ -n "$first" ] || first=ADDRESS
     say ""
-    say "Traefik, the Ingress controller of k3s, is reached at ${old}now. Once ServiceLB is off it gets one address of your range instead,"
+    say "Traefik, the Ingress controller of k3s, is reached at ${old}now. Once Lanlord serves it, it gets one address of your range instead,"
     say "and Ingress names (DNS) and port forwards in your router that point to the old ones must move there. To choose the address, say so"
     say "in $data_shown/server/manifests/traefik-config.yaml (merge it, if that file or another HelmChartConfig of Traefik exists):"
     cat <<TEXT
@@ -458,20 +478,39 @@ do_restart() {
     until_true kubectl get --raw /readyz || fail "k3s does not answer $wait s after its restart. Look: journalctl -u $service -n 50"
 }
 
+# without_flag FILE: its text without what do_switch puts there.
+without_flag() { sed "s/'--disable=servicelb' //; s/\"--disable=servicelb\" //; s/--disable=servicelb //" "$1"; }
+
+# replace FILE NEW: FILE gets the text of NEW in one step, or stays as it was; mode, owner and links are kept. The text is prepared one
+# folder higher: in /etc/init.d every file is a service.
+replace() {
+    target=$(readlink -f "$1") && aside=$(mktemp -d "${target%/*}/../.lanlord.XXXXXX") || fail "could not write beside ${1#"$root"}; it is as it was"
+    if [ -s "$2" ] && cp -p "$target" "$aside/new" && cat "$2" >"$aside/new" && cmp -s "$2" "$aside/new" && mv "$aside/new" "$target"; then
+        rmdir "$aside"
+    else
+        rm -rf "$aside"
+        fail "could not write ${1#"$root"}; it is as it was. Is the disk full?"
+    fi
+}
+
+# Never on the left of && or ||: there the shell goes on after a command that failed.
 do_switch() {
     if [ -n "$here_off" ]; then
         runs_here || { say "ServiceLB is off on this server already." && return 0; }
     elif [ -n "$flagged" ]; then
         say "    in ${flagged#"$root"}: --disable=servicelb"
-        cp -p "$flagged" "$kept"
+        cp -p "$flagged" "$kept" && cmp -s "$flagged" "$kept" || fail "could not copy ${flagged#"$root"} to ${kept#"$root"}. Is the disk full?"
         # Before the first --disable of a line, and before its quote.
         awk '!done && $0 !~ /^[[:space:]]*#/ && match($0, /["\047]?--(disable|no-deploy)["\047]?[=[:space:]]/) {
                 quote = substr($0, RSTART, 1); if (quote == "-") quote = ""
                 inner = quote; if (inner == "\"" && $0 ~ /^[A-Za-z_0-9]+=/) inner = ""
                 at = RSTART; if (inner == "" && quote != "") at++
                 $0 = substr($0, 1, at - 1) inner "--disable=servicelb" inner " " substr($0, at); done = 1 }
-            { print }' "$kept" >"$work/flagged"
-        cat "$work/flagged" >"$flagged"
+            { print }' "$kept" >"$work/flagged" || fail "could not write below $work. Is the disk full?"
+        if ! words "$work/flagged" | disabled | has servicelb || [ "$(without_flag "$work/flagged")" != "$(without_flag "$kept")" ]; then
+            fail "${flagged#"$root"} is not written in a way that this script can change. Add --disable=servicelb to it, then: sudo $(restart)"
+        fi
+        replace "$flagged" "$work/flagged"
     else
         say "    in ${dropins#"$root"}/90-lanlord.yaml: disable+: [servicelb]"
         mkdir -p "$dropins"
@@ -557,7 +596,10 @@ do_install() {
         kubectl get pods -n lanlord -o wide || true
         fail "Lanlord is not ready on every node after $wait s. If a pod says ErrImagePull or ImagePullBackOff: that node cannot get $wanted; give the image as a file (--image), on that node, too. Otherwise: k3s kubectl describe pods -n lanlord"
     }
-    [ -z "$disable" ] || { do_switch && read_nodes; }
+    if [ -n "$disable" ]; then
+        do_switch
+        read_nodes
+    fi
     head_line "Waiting for addresses"
     until_true all_told || untold | while read -r namespace name rest; do
         warn "$namespace/$name has no address yet. Why: k3s kubectl describe service $name -n $namespace"
@@ -599,14 +641,17 @@ do_uninstall() {
     told >"$work/told"
     while read -r namespace name mark; do
         words='"metadata":{"annotations":{"lanlord.dev/announced":null,"lanlord.dev/ip-allocated-from-pool":null,"lanlord.dev/released":null}}'
-        [ "$mark" = marked ] || words=$words',"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}'
+        case $mark in
+        served) words=$words',"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}' ;;
+        left) words=$words',"status":{"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}' ;;
+        esac
         run k3s kubectl patch service "$name" -n "$namespace" --subresource=status --type strategic -p "{$words}" </dev/null
     done <"$work/told"
     if [ -n "$disable" ]; then
         [ ! -f "$dropins/90-lanlord.yaml" ] || run rm "$dropins/90-lanlord.yaml"
         if [ -n "$flagged" ] && [ -f "$kept" ]; then
-            sed "s/'--disable=servicelb' //; s/\"--disable=servicelb\" //; s/--disable=servicelb //" "$flagged" >"$work/flagged"
-            cat "$work/flagged" >"$flagged"
+            without_flag "$flagged" >"$work/flagged" || fail "could not write below $work. Is the disk full?"
+            replace "$flagged" "$work/flagged"
             rm "$kept"
         fi
         do_restart
@@ -621,6 +666,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 command -v k3s >/dev/null || fail "this is not a k3s server: there is no command k3s here. On kubeadm and others: kubectl apply -f manifests/lanlord.yaml"
+readable "$root/etc/rancher/k3s" "$root/etc/rancher/k3s/config.yaml.d"
+# With a KUBECONFIG of one's own k3s kubectl does not look at this one.
+[ -n "${KUBECONFIG-}" ] || readable "$root/etc/rancher/k3s/k3s.yaml"
 read_start
 data_shown=${data#"$root"}
 [ -d "$data/server" ] ||

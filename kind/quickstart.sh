@@ -211,13 +211,14 @@ is_free4() {
     done <"$work/taken"
 }
 
-# slice6 SUBNET: sixteen addresses that begin with the network's prefix and ::ffff, four thousand million away from the containers'.
+# slice6 SUBNET: sixteen addresses that begin with the network's prefix and ::ffff, four thousand million away from the containers'. The
+# last four digits are 1000 to fff0: 3840 slices.
 slice6() {
     prefix=${1%%::/*}
     case $1 in *::/*) [ "${1#*/}" -le 96 ] || return 0 ;; *) return 0 ;; esac
     tries=0
-    while [ "$tries" -lt 4096 ]; do
-        slice=$(printf '%s::ffff:%x' "$prefix" $(((hash + tries) % 4096 * 16 + 4096)))
+    while [ "$tries" -lt 3840 ]; do
+        slice=$(printf '%s::ffff:%x' "$prefix" $(((hash + tries) % 3840 * 16 + 4096)))
         slice=${slice%0}
         if ! grep -qi "^${slice}[0-9a-f]\(-\|$\)" "$work/taken"; then
             echo "${slice}0-${slice}f"
@@ -300,9 +301,10 @@ ask() {
 
 # ---------------------------------------------------------------------------------------------------- taking it off
 
-# told: Services that carry words of Lanlord, as "namespace name served"; "marked" where it is not Lanlord that serves them now.
+# told: Services that carry words of Lanlord, as "namespace name mark": "served" where the address is Lanlord's to take back; "left" where
+# its condition says that it serves them no more (the address is somebody else's); "marked" where there are annotations alone.
 told() {
-    kctl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
+    kctl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{if eq .reason "NotServed"}}{{$mark = "left"}}{{end}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
 }
 
 remove() {
@@ -318,11 +320,14 @@ remove() {
     told >"$work/told"
     while read -r namespace service mark; do
         words='"metadata":{"annotations":{"lanlord.dev/announced":null,"lanlord.dev/ip-allocated-from-pool":null,"lanlord.dev/released":null}}'
-        [ "$mark" = marked ] || words=$words',"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}'
+        case $mark in
+        served) words=$words',"status":{"loadBalancer":{"ingress":null},"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}' ;;
+        left) words=$words',"status":{"conditions":[{"type":"lanlord.dev/Announced","$patch":"delete"}]}' ;;
+        esac
         run kubectl --context "kind-$name" patch service "$service" -n "$namespace" --subresource=status --type strategic -p "{$words}" </dev/null
     done <"$work/told"
     say ""
-    say "Lanlord is gone. Services of type LoadBalancer that are left have no address now."
+    say "Lanlord is gone. The Services of type LoadBalancer that it served have no address now."
 }
 
 # ---------------------------------------------------------------------------------------------------- the order of things

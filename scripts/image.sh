@@ -69,14 +69,17 @@ done
 [ "$(uname -s)" = Linux ] || [ -n "$docker$binary" ] || fail "this machine does not run Linux, which the program is for; let Docker build it: --docker"
 need_commands python3:python3 gzip:gzip
 
-# build ARCH: the path of the binary.
+# build ARCH: the path of the binary. In $(…) the shell goes on after a command that failed: each says what then.
 build() {
     if [ -n "$binary" ]; then
         echo "$binary"
     elif [ -n "$docker" ]; then
         step "Building lanlord in Docker ($profile, $1); 15 minutes the first time"
+        # What an earlier build left must not be packed in the name of this one.
+        rm -f "$out/$1/lanlord" || return
         docker build --platform "linux/${1/armv7/arm/v7}" --build-arg PROFILE="$profile" --target binary \
-            --output "$out/$1" --file scripts/Dockerfile . >&2
+            --output "$out/$1" --file scripts/Dockerfile . >&2 || return
+        [ -f "$out/$1/lanlord" ] || fail "docker build made no $out/$1/lanlord"
         echo "$out/$1/lanlord"
     elif [ "$1" = "$mine" ]; then
         scripts/build.sh --profile "$profile"

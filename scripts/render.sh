@@ -140,6 +140,9 @@ DAEMONSET='  updateStrategy: =>
             {{- with .Values.logFormat }}
             - --log-format={{ . }}
             {{- end }}
+            {{- with .Values.pageFor }}
+            - --page-for={{ . }}
+            {{- end }}
             - --health-socket
             - /run/lanlord/health.sock
           resources: =>

@@ -73,7 +73,7 @@ fn what_it_renders(cluster: &Cluster) {
     assert_same("prometheus", &rendered(cluster, &switches.each_ref().map(String::as_str)), &monitored);
 
     // The other values, in another namespace.
-    let values = "image.digest=sha256:ab,logLevel=debug,logFormat=json,imagePullSecrets[0].name=pull,podLabels.a=b,podAnnotations.c=d,\
+    let values = "image.digest=sha256:ab,logLevel=debug,logFormat=json,pageFor=everyone,imagePullSecrets[0].name=pull,podLabels.a=b,podAnnotations.c=d,\
                   crds.enabled=true,hardened.enabled=true,addresses={10.0.0.1,10.0.0.2},config.rebalance=true,config.config\\.yaml.pools=";
     let other = helm(cluster, &["template", "any", "manifests/chart", "--namespace", "other", "--set", values]).expect("it renders");
     assert!(!other.contains("namespace: lanlord") && !other.contains("serviceaccount:lanlord:"), "{other}");
@@ -83,13 +83,24 @@ fn what_it_renders(cluster: &Cluster) {
     let container = &pod["spec"]["containers"][0];
     assert_eq!(container["image"], "ghcr.io/lanlord/lanlord@sha256:ab");
     let arguments = ["run", "--config", "configmap:other/lanlord", "--config", "crds:other,metallb-system", "--namespace=other"];
-    let more = ["--log=debug", "--log-format=json", "--health-socket", "/run/lanlord/health.sock"];
+    let more = ["--log=debug", "--log-format=json", "--page-for=everyone", "--health-socket", "/run/lanlord/health.sock"];
     assert_eq!(container["args"], json!([&arguments[..], &more].concat()));
     assert_eq!((&pod["metadata"]["labels"]["a"], &pod["metadata"]["annotations"]["c"]), (&json!("b"), &json!("d")));
     assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
     let data = &object("ConfigMap")["data"];
     assert_eq!((&data["addresses"], &data["rebalance"]), (&json!("10.0.0.1,10.0.0.2"), &json!("true")));
     assert!(data["config.yaml"].as_str().is_some_and(|text| text.starts_with("pools:")), "{data}");
+
+    // In a file of values every number is a float.
+    let file = cluster.path("values.yaml");
+    std::fs::write(&file, "config: {asn: 4200000000, rebalance: true, empty: null, config.yaml: {bgp: {asn: 4200000001}}}\n")
+        .expect("it is written");
+    let text = helm(cluster, &["template", "lanlord", "manifests/chart", "--values", &file.display().to_string()]).expect("it renders");
+    let numbers = read(&text);
+    let data = &numbers.iter().find(|([kind, _, _], _)| kind == "ConfigMap").expect("it is there").1["data"];
+    assert_eq!(data["asn"], "4200000000");
+    assert!(data["config.yaml"].as_str().is_some_and(|text| text.contains("asn: 4200000001\n")), "{data}");
+    assert!(!text.contains("<nil>"), "{text}");
 
     for (values, words) in [
         ("prometheus.podMonitor.enabled=true,prometheus.serviceMonitor.enabled=true", "take one"),

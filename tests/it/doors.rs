@@ -1,6 +1,8 @@
-//! The doors: `k3s/install.sh` and `kind/quickstart.sh` on machines that are a folder. The commands they call are stand-ins, first on
-//! the path, that note each call and answer what the test wants; so a test sees what is said, what is done, and in which order.
+//! The doors: `k3s/install.sh`, `kind/quickstart.sh` and `scripts/image.sh` on machines that are a folder. The commands they call are
+//! stand-ins, first on the path, that note each call and answer what the test wants; so a test sees what is said, what is done, and in
+//! which order.
 
+mod image;
 mod k3s;
 mod kind;
 
@@ -72,7 +74,8 @@ impl Machine {
 
     fn run(&self, script: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Outcome {
         let _ = fs::remove_file(self.path("calls"));
-        let output = Command::new("sh")
+        let shell = if script.starts_with("scripts/") { "bash" } else { "sh" };
+        let output = Command::new(shell)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
             .args(arguments)
             .env_clear()

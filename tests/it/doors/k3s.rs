@@ -91,6 +91,28 @@ fn servicelb_that_the_files_switch_off_needs_only_a_restart() {
 }
 
 #[test]
+fn without_the_cloud_controller_there_is_no_servicelb() {
+    let machine = one(r#"["server","--disable-cloud-controller"]"#);
+    machine.file("/etc/systemd/system/k3s.service", &format!("{UNIT}\t'--disable-cloud-controller' \\\n"));
+    dry(&machine).says(&["ServiceLB, is off on every server (pi1)"]);
+    let machine = one(ON);
+    machine.file("/etc/rancher/k3s/config.yaml", "disable-cloud-controller: true\n");
+    dry(&machine).says(&["its files switch it off already", "sudo systemctl restart k3s"]);
+    machine.file("/etc/rancher/k3s/config.yaml", "disable-cloud-controller: false\n");
+    dry(&machine).says(&["pi1 (this server):", TEE]);
+}
+
+#[test]
+fn who_may_not_read_what_k3s_keeps_to_root_is_told_to_use_sudo() {
+    for file in ["/etc/rancher/k3s/k3s.yaml", "/etc/rancher/k3s/config.yaml", "/etc/systemd/system/k3s.service.env"] {
+        let machine = one(ON);
+        machine.file(file, "disable: [servicelb]\n");
+        machine.command("cat", &format!("case \"$*\" in *{file}) exit 1 ;; esac\nexec /usr/bin/cat \"$@\""));
+        dry(&machine).refuses(&format!("{file} cannot be read: this needs root, --dry-run, too. Run it with sudo"));
+    }
+}
+
+#[test]
 fn a_later_file_that_replaces_the_list_is_found_before_anything_is_touched() {
     let machine = one(ON);
     machine.file(DROPIN, "disable+: [servicelb]\n").file("/etc/rancher/k3s/config.yaml.d/95-mine.yml", "disable: [traefik]\n");
@@ -221,6 +243,44 @@ fn a_service_file_is_changed_in_one_word_and_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_full_disk_leaves_the_service_file_as_it_was_and_k3s_running() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/k3s/lanlord.yaml")).unwrap();
+    let image = manifest.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned();
+    let unit = format!("{UNIT}\t'--disable' 'traefik'\n");
+    for (command, writes) in
+        [("cp", "*before-lanlord*"), ("cp", "*/.lanlord.*/new"), ("cat", "*/flagged"), ("awk", "*quote*"), ("mv", "*/k3s.service")]
+    {
+        let machine = one(ON);
+        machine.file("/etc/systemd/system/k3s.service", &unit).file("/var/lib/rancher/k3s/server/manifests/traefik.yaml", "");
+        let nodes = node("pi1", 11, r#"["server","--disable","traefik"]"#);
+        let answers = [("*get\\ nodes*", &*nodes), ("*get\\ daemonset\\ *", &*image), ("*get\\ configmap*", ""), ("*", "")];
+        machine.answers("k3s", &answers);
+        machine.command(command, &format!("case \"$*\" in {writes}) exit 1 ;; esac\nexec /usr/bin/{command} \"$@\""));
+        let outcome = install(&machine, &[RANGE, "--disable-servicelb"]);
+        outcome.refuses("Is the disk full?");
+        assert!(outcome.calls.iter().any(|call| call.contains("rollout status")), "it came to the switch: {}", outcome.said);
+        assert!(!outcome.calls.iter().any(|call| call.contains("systemctl restart")), "{command}: {}", outcome.said);
+        assert_eq!(machine.read("/etc/systemd/system/k3s.service").unwrap(), unit, "{command} fails");
+        assert_eq!(std::fs::read_dir(machine.path("root/etc/systemd")).unwrap().count(), 1, "nothing is left lying about");
+    }
+}
+
+#[test]
+fn the_service_file_keeps_its_mode_and_a_link_stays_a_link() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let machine = one(r#"["server","--disable","traefik"]"#);
+    machine.file("/srv/k3s/k3s.service", &format!("{UNIT}\t--disable traefik\n"));
+    let (real, link) = (machine.path("root/srv/k3s/k3s.service"), machine.path("root/etc/systemd/system/k3s.service"));
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::remove_file(&link).unwrap();
+    symlink(&real, &link).unwrap();
+    install(&machine, &["--disable-servicelb"]).says(&["ServiceLB is off"]).called("systemctl restart k3s");
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(std::fs::read_to_string(&real).unwrap().contains("--disable=servicelb --disable traefik"));
+}
+
+#[test]
 fn a_switch_that_k3s_did_not_heed_is_told() {
     let machine = one(ON);
     machine.file("/var/lib/rancher/k3s/server/etc/cloud-config.yaml", "{\"lbEnabled\":true}");
@@ -335,6 +395,8 @@ fn traefiks_move_is_told_before_it_happens() {
         "What this will do",
     ]);
     outcome.is_silent_about("being deleted");
+    let services = "kube-system traefik - - service.kubernetes.io/load-balancer-cleanup,- True- 192.168.1.240\n";
+    dry(&server(&node("pi1", 11, r#"["server","--disable","servicelb"]"#), services)).is_silent_about("Traefik");
 }
 
 #[test]
@@ -342,4 +404,22 @@ fn a_service_that_servicelb_holds_back_gets_its_command_and_nothing_more() {
     let services = "default old - 2026-11-20T00:00:00Z service.kubernetes.io/load-balancer-cleanup,- -\n";
     let outcome = dry(&server(&node("pi1", 11, ON), services));
     outcome.says(&["kubectl patch service old -n default --type merge -p '{\"metadata\":{\"finalizers\":null}}'"]).only_looked();
+}
+
+#[test]
+fn taking_it_off_leaves_the_addresses_that_another_load_balancer_gave() {
+    let machine = one(ON);
+    let told = "default mine served\ndefault theirs left\ndefault old marked\n";
+    let nodes = node("pi1", 11, ON);
+    machine.answers("k3s", &[("*get\\ nodes*", &*nodes), ("*get\\ services*\\$mark*", told), ("*", "")]);
+    let outcome = install(&machine, &["--uninstall"]);
+    outcome.says(&["Lanlord is gone"]);
+    let patch = |service: &str| {
+        outcome.calls.iter().find(|call| call.contains(&format!("patch service {service} "))).unwrap_or_else(|| panic!("{}", outcome.said))
+    };
+    let seen = ["mine", "theirs", "old"]
+        .map(|service| (patch(service).contains("\"ingress\":null"), patch(service).contains("\"$patch\":\"delete\"")));
+    assert_eq!(seen, [(true, true), (false, true), (false, false)]);
+    let template = outcome.calls.iter().find(|call| call.contains("$mark")).unwrap();
+    assert!(template.contains("if eq .reason \"NotServed\""), "{template}");
 }

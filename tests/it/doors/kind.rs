@@ -92,6 +92,21 @@ fn a_cluster_gets_the_same_part_again_and_another_cluster_another_one() {
 }
 
 #[test]
+fn addresses_of_both_families_are_valid_whatever_the_name() {
+    let machine = machine("docker", DOCKER, "");
+    machine.answers("kubectl", &[]);
+    for name in ["kind", "local", "prod", "lab", "dev", "test"] {
+        machine.answers("kind", &[("get\\ clusters", name)]);
+        let ranges = ranges(&quickstart(&machine, &["--dry-run"]));
+        let (_, v6) = ranges.split_once(',').unwrap();
+        let (first, last) = v6.split_once('-').unwrap();
+        let bits = |address: &str| address.parse::<std::net::Ipv6Addr>().map(|address| address.to_bits());
+        let (Ok(first), Ok(last)) = (bits(first), bits(last)) else { panic!("{name}: {v6} is no range") };
+        assert_eq!((first & 0xf, last - first), (0, 15), "{name}: {v6}");
+    }
+}
+
+#[test]
 fn a_network_of_any_size_gives_a_part_of_its_upper_half() {
     for (bits, size) in [(6, 4), (8, 16), (10, 64), (11, 64), (12, 64), (20, 64)] {
         let network = NERDCTL.replace("10.4.1.0/24", &format!("10.16.0.0/{}", 32 - bits));
@@ -180,4 +195,20 @@ fn a_network_of_another_name_is_the_one_that_is_read() {
     machine.answers("docker", &[("network\\ inspect\\ lab", NERDCTL), ("ps*", ""), ("info*", ""), ("image*", "")]);
     let outcome = machine.run("kind/quickstart.sh", &["--dry-run"], &[("KIND_EXPERIMENTAL_DOCKER_NETWORK", "lab")]);
     outcome.says(&["on network \"lab\"", "10.4.1."]);
+}
+
+#[test]
+fn taking_it_off_leaves_the_addresses_that_another_load_balancer_gave() {
+    let machine = machine("docker", DOCKER, "");
+    machine.answers("kubectl", &[("*get\\ services*", "default mine served\ndefault theirs left\ndefault old marked\n"), ("*", "")]);
+    let outcome = quickstart(&machine, &["--uninstall"]);
+    outcome.says(&["Lanlord is gone"]);
+    let patch = |service: &str| {
+        outcome.calls.iter().find(|call| call.contains(&format!("patch service {service} "))).unwrap_or_else(|| panic!("{}", outcome.said))
+    };
+    let seen = ["mine", "theirs", "old"]
+        .map(|service| (patch(service).contains("\"ingress\":null"), patch(service).contains("\"$patch\":\"delete\"")));
+    assert_eq!(seen, [(true, true), (false, true), (false, false)]);
+    let template = outcome.calls.iter().find(|call| call.contains("get services -A")).unwrap();
+    assert!(template.contains("if eq .reason \"NotServed\""), "{template}");
 }
