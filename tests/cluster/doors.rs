@@ -73,9 +73,11 @@ impl Stage<'_> {
     /// What k3s and the kubelets do by themselves: apply a new manifest, start the container of a new Pod.
     fn machinery(&self, done: &AtomicBool) {
         let manifest = self.folder.join("root/var/lib/rancher/k3s/server/manifests/lanlord.yaml");
-        let (mut applied, mut started) = (String::new(), self.pods());
+        let read = || fs::read_to_string(&manifest).unwrap_or_default();
+        // What is there already was applied before: k3s does not do it again while something is removed.
+        let (mut applied, mut started) = (read(), self.pods());
         while !done.load(Ordering::Relaxed) {
-            let text = fs::read_to_string(&manifest).unwrap_or_default();
+            let text = read();
             if text != applied && !text.is_empty() {
                 self.cluster.apply(&text);
             }

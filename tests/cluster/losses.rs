@@ -340,6 +340,9 @@ fn losses_of_everything_and_the_boot_after_them() {
     }
     cluster.wait_until(30, "who stays dark is replaced", || cluster.client.owner_of(address).as_deref() == Some("n2"));
     println!("the owner stayed dark: replaced {:.1} s after the boot of the others", begun.elapsed().as_secs_f64());
+    // One that boots before its loss is on record takes its address back.
+    let recorded = || cluster.claims()[&address.to_string()].node.as_deref() == Some("n2");
+    cluster.wait_until(10, "the new owner is on record", recorded);
     boots(&cluster, &["n1"]);
     wait_alone(&cluster, address, "n2");
 }

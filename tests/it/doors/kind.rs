@@ -100,7 +100,7 @@ fn addresses_of_both_families_are_valid_whatever_the_name() {
         let ranges = ranges(&quickstart(&machine, &["--dry-run"]));
         let (_, v6) = ranges.split_once(',').unwrap();
         let (first, last) = v6.split_once('-').unwrap();
-        let bits = |address: &str| address.parse::<std::net::Ipv6Addr>().map(|address| address.to_bits());
+        let bits = |address: &str| address.parse::<std::net::Ipv6Addr>().map(std::net::Ipv6Addr::to_bits);
         let (Ok(first), Ok(last)) = (bits(first), bits(last)) else { panic!("{name}: {v6} is no range") };
         assert_eq!((first & 0xf, last - first), (0, 15), "{name}: {v6}");
     }
