@@ -74,6 +74,7 @@ flags=(${RUSTFLAGS:-} -C target-feature=+crt-static --cfg 'getrandom_backend="li
 )
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${flags[*]}") && export CARGO_ENCODED_RUSTFLAGS
 step "Building lanlord ($profile, static${target:+, $target})"
-cargo build --locked --profile "$profile" --target "$triple" --bin lanlord </dev/null >&2
+# Cargo forgets `strip` of a profile for a package that has settings of its own there, as ours has.
+cargo rustc --locked --profile "$profile" --target "$triple" --bin lanlord -- -C strip=symbols </dev/null >&2
 note "$(stat -c %s "$binary" | awk '{printf "%.1f MB", $1 / 1e6}'): $binary"
 printf '%s\n' "$binary"
