@@ -19,7 +19,7 @@ Runs the tests and prints "N passed, N failed" at the end. The tiers, in this or
 
   --tier NAME  only this tier; may be given several times
 
-The first run on two cores takes about 35 minutes, a third of it to build Kubernetes once; later runs about 20.
+The first run on two cores takes about 50 minutes, a quarter of it to build Kubernetes and Helm once; later runs about 35.
 TEXT
 }
 
@@ -100,7 +100,7 @@ run lints 10
 run it 15
 run simulation 20
 run lab 10
-run cluster 35
+run cluster 45
 
 printf '\n'
 printf '%s\n' "${summary[@]}"
