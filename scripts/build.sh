@@ -73,6 +73,8 @@ flags=(${RUSTFLAGS:-} -C target-feature=+crt-static --cfg 'getrandom_backend="li
     --remap-path-prefix="${CARGO_TARGET_DIR:-$PWD/target}=/target"
 )
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${flags[*]}") && export CARGO_ENCODED_RUSTFLAGS
+# What `cargo test` tells its tests would make ring, and all that rests on it, look changed.
+unset CARGO_MANIFEST_DIR CARGO_MANIFEST_PATH "${!CARGO_PKG_@}"
 step "Building lanlord ($profile, static${target:+, $target})"
 # Cargo forgets `strip` of a profile for a package that has settings of its own there, as ours has.
 cargo rustc --locked --profile "$profile" --target "$triple" --bin lanlord -- -C strip=symbols </dev/null >&2
