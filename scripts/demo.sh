@@ -29,7 +29,7 @@ say() { printf '%s\n' "$*"; }
 
 # forecast: how many minutes are ahead, from what is there already.
 forecast() {
-    local minutes=2 parts='2 for the demo itself'
+    local minutes=1 parts='1 for the demo itself'
     if ! compgen -G "${CARGO_TARGET_DIR:-target}/*/fast/lanlord" >/dev/null; then
         minutes=$((minutes + 5)) parts+=', about 5 to build Lanlord'
     fi
