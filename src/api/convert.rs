@@ -10,14 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::managed::traces;
 use crate::addr::Family;
 use crate::facts::{
-    AnnouncedCondition, Endpoints, FamilyPolicy, Node, NodeName, Protocol, Service, ServiceKey, ServicePort, Traces, TrafficPolicy, Uid,
+    AnnouncedCondition, EXCLUDE_LABEL, Endpoints, FamilyPolicy, Node, NodeName, Protocol, Service, ServiceKey, ServicePort, Traces,
+    TrafficPolicy, Uid,
 };
 
 /// Our condition type on Services.
 pub const CONDITION: &str = "lanlord.dev/Announced";
 
-/// Label that keeps a node out of load balancing.
-const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// Taint by which an operator says that a node is gone for good.
 const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
 

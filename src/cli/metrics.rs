@@ -1,14 +1,12 @@
 //! `lanlord metrics`: the metrics of the agent on this host, as text.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 
+use super::agent::Agent;
 use super::answer::{PROBLEMS, UNASKED, WELL, exit};
-use crate::telemetry::client::get;
 
 /// Print the metrics of the agent on this host, or some of them
 #[derive(Args, Clone, Debug)]
@@ -23,13 +21,9 @@ pub struct Metrics {
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
 
-    /// Where the agent's --http listens
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7475")]
-    http: SocketAddr,
+    #[command(flatten)]
+    agent: Agent,
 }
-
-/// For connecting, and for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Metrics {
     /// Runs on the process's own streams.
@@ -42,33 +36,18 @@ impl Metrics {
     /// # Errors
     /// When a stream cannot be written.
     pub fn run_on(&self, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-        let (code, answer) = match self.ask() {
-            Ok(answered) => answered,
-            Err(error) => {
-                writeln!(
-                    err,
-                    "lanlord: no agent answers at {}: {error}; see whether one runs on this host (kubectl get pods -n lanlord -o wide)",
-                    self.http
-                )?;
+        let answer = match self.agent.get("/metrics") {
+            Ok(answer) => answer,
+            Err(why) => {
+                writeln!(err, "lanlord: {why}")?;
                 return Ok(UNASKED);
             }
         };
-        if code != 200 {
-            writeln!(err, "lanlord: {} refuses ({code}): {}", self.http, answer.trim())?;
-            return Ok(UNASKED);
-        }
         let mut lines = answer.lines().filter(|line| line.contains(&self.filter)).peekable();
         let found = lines.peek().is_some();
         for line in lines {
             writeln!(out, "{line}")?;
         }
         Ok(if found { WELL } else { PROBLEMS })
-    }
-
-    fn ask(&self) -> io::Result<(u16, String)> {
-        let stream = TcpStream::connect_timeout(&self.http, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        get(stream, "/metrics")
     }
 }

@@ -1,5 +1,6 @@
 //! The verbs of the command line, one file each.
 
+mod agent;
 mod answer;
 pub mod check;
 mod cluster;

@@ -1,17 +1,16 @@
 //! `lanlord status`: what the agent on this host sees and does, for people; and what of it they should look at.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
+use super::agent::Agent;
 use super::answer::{Output, PROBLEMS, UNASKED, WELL, exit, printable};
 use super::table::{row, table};
 use crate::app::report::{MessagesReport, PeerReport, Report, SessionReport, whole_seconds};
-use crate::telemetry::client::get;
 
 /// Show what the agent on this host sees and does: members, sessions, addresses, problems and what to do
 #[derive(Args, Clone, Debug)]
@@ -26,9 +25,8 @@ Examples:
   lanlord status bgp
   lanlord status -o json | jq '.members[] | select(.living | not)'")]
 pub struct Status {
-    /// Where the agent's --http listens
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7475")]
-    http: SocketAddr,
+    #[command(flatten)]
+    agent: Agent,
 
     /// Only this part, in full
     #[arg(value_enum)]
@@ -45,9 +43,6 @@ enum Part {
     /// The BGP peers of this node: sessions, timers, counters, and what to check
     Bgp,
 }
-
-/// For connecting, and for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Status {
     /// Runs on the process's own streams.
@@ -81,25 +76,8 @@ impl Status {
     }
 
     fn ask(&self) -> Result<(String, Report), String> {
-        let http = self.http;
-        let exchange = || {
-            let stream = TcpStream::connect_timeout(&http, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            get(stream, "/status")
-        };
-        let (code, answer) = exchange().map_err(|error| {
-            format!(
-                "no agent answers at {http}: {error}; see whether one runs on this host (kubectl get pods -n lanlord -o wide), \
-                 and give --http what its own --http says"
-            )
-        })?;
-        if code != 200 {
-            let answer = answer.trim();
-            return Err(format!(
-                "{http} refuses ({code}: {answer}); ask on the agent's own host, at a loopback address such as 127.0.0.1:7475"
-            ));
-        }
+        let answer = self.agent.get("/status")?;
+        let http = self.agent.http;
         let report = serde_json::from_str(&answer)
             .map_err(|error| format!("what {http} answers is no status ({error}); give --http what the agent's own --http says"))?;
         Ok((answer, report))

@@ -3,13 +3,13 @@
 //! An agent that restarts is waited for. Each agent numbers what it saw, so nothing is told twice and what is missing is told.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::agent::Agent;
 use super::answer::{Output, UNASKED, exit, printable};
 use crate::app::report::{Report, TransitionReport, whole_seconds};
 use crate::telemetry::client::follow;
@@ -29,9 +29,8 @@ Examples:
   kubectl exec -n lanlord ds/lanlord -- lanlord watch -o json | jq -r 'select(.kind == \"owner\") | .text'"
 )]
 pub struct Watch {
-    /// Where the agent's --http listens
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7475")]
-    http: SocketAddr,
+    #[command(flatten)]
+    agent: Agent,
 
     /// How many of the transitions that are over to begin with
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
@@ -42,8 +41,6 @@ pub struct Watch {
     output: Output,
 }
 
-/// For connecting.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The agent gives a sign of life every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
 /// Between two attempts: at first, and at most.
@@ -92,20 +89,10 @@ impl Watch {
 
     /// Follows one connection to its end, and says why it ended.
     fn follow(&self, each: &mut dyn FnMut(Report) -> io::Result<()>) -> io::Result<String> {
-        let http = self.http;
-        let connect = || {
-            let stream = TcpStream::connect_timeout(&http, PATIENCE)?;
-            stream.set_read_timeout(Some(SILENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            Ok::<_, io::Error>(stream)
-        };
-        let stream = match connect() {
+        let http = self.agent.http;
+        let stream = match self.agent.connect(SILENCE) {
             Ok(stream) => stream,
-            Err(error) => {
-                return Ok(format!(
-                    "no agent answers at {http} ({error}); run this on a node where one runs (kubectl get pods -n lanlord -o wide), or give --http what its own --http says"
-                ));
-            }
+            Err(why) => return Ok(why),
         };
         let followed = follow(stream, "/events", |data| match serde_json::from_str::<Report>(data) {
             Ok(report) => match each(report) {

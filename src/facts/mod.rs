@@ -22,7 +22,7 @@ pub use event::{Event, EventKind, Subject, reason};
 pub use link::{Link, LinkName, Links, Medium, Role};
 pub use living::{Evidence, Living, LivingMember};
 pub use member::{FULL_MESH, Heirs, Member, MemberLink};
-pub use node::{Node, NodeName};
+pub use node::{EXCLUDE_LABEL, Node, NodeName};
 pub use object::{Counters, OBJECT_KINDS, Object, ObjectKey, Objects, ObjectsSeen};
 pub use question::{Answer, Answers, Question, Questions};
 pub use secret::{SecretKey, Secrets};

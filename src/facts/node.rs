@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Labels, Uid};
 
+/// Label that keeps a node out of load balancing.
+pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
 /// The name of a Node object; also the name of the member that runs there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]

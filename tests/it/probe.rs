@@ -38,7 +38,7 @@ fn each_answer_is_judged_by_who_should_give_it() {
         (node(), seen(&["n2"], 0), true, "the address of node n2"),
         (node(), seen(&[], 0), false, "nobody answers"),
         (node(), seen(&["n2"], 1), false, "uses the address of node n2"),
-        (node(), seen(&["n2", "n3"], 0), false, "n2 and n3 answers for the address of node n2"),
+        (node(), seen(&["n2", "n3"], 0), false, "the address of node n2 is answered for by n2 and n3"),
         (over_bgp(), seen(&[], 0), true, "nobody should"),
         (over_bgp(), seen(&["n3"], 0), false, "announced over BGP for default/web"),
         (over_bgp(), seen(&[], 1), false, "another machine"),

@@ -77,17 +77,6 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Every quoted text of the sources that looks like `is_one`, outside of tests.
-fn quoted(is_one: impl Fn(&str) -> bool) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for path in sources(&root("src")) {
-        let text = fs::read_to_string(path).unwrap();
-        let text = text.split("#[cfg(test)]").next().unwrap();
-        found.extend(text.split('"').skip(1).step_by(2).filter(|word| is_one(word)).map(str::to_owned));
-    }
-    found
-}
-
 #[test]
 fn events() {
     let reasons = words(part(&source("src/facts/event.rs"), "pub mod reason {"));
@@ -242,9 +231,4 @@ fn commands() {
         text.push_str(&format!("\n## lanlord {name}\n\n```text\n{}\n```\n", help.join("\n").trim()));
     }
     page("commands", "Commands", &text);
-}
-
-#[test]
-fn the_scan_for_words_finds_them() {
-    assert!(quoted(|word| word == "lanlord.dev/ignore").len() == 1);
 }

@@ -131,7 +131,7 @@ pub fn meaning(address: IpAddr, expected: &Expected, seen: &Seen, me: Option<&No
             "give that machine another address, or take this one out of the pool",
         ),
         Expected::Node(node) if seen.nodes.iter().any(|other| other != node) => bad(
-            format!("{nodes} answers for the address of node {node}"),
+            format!("the address of node {node} is answered for by {nodes}"),
             "give each node an address of its own; machines cloned from one image have the same",
         ),
         Expected::Node(node) if !seen.strangers.is_empty() => {
