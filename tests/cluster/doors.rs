@@ -143,7 +143,9 @@ fn kind(stage: &Stage<'_>) {
     let (said, calls) = stage.run("cl", "kind/quickstart.sh", &[]);
     tells(&said, &["give Lanlord free addresses of the network: 10.77.0.", ",fd77::ffff:", "$ kind load image-archive"]);
     tells(&said, &["$ curl -fsS --max-time 3 http://10.77.0.", "pod=hello-", "That was the name of the pod"]);
-    assert!(calls.contains("--name lab") && !calls.contains("docker run"), "{calls}");
+    assert!(calls.contains("--name lab"), "{calls}");
+    // While it waits it may ask from a container too; a user on Linux is shown the way from this machine alone.
+    assert!(!said.contains("docker run"), "{said}");
 
     // Again, as if in a virtual machine: the same addresses, and a container asks.
     docker("Docker Desktop [name=seccomp]");
