@@ -14,6 +14,7 @@ pub mod election;
 pub mod excluded;
 pub mod left;
 pub mod moves;
+pub mod news;
 pub mod others;
 pub mod paper;
 pub mod place;

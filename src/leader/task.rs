@@ -7,6 +7,8 @@
 //!
 //! One Service is never worked on twice at a time, nor again before the Snapshot has what was written last.
 
+mod work;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,30 +19,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::blocked;
 use super::decide::{Decision, Tend, Work, decide};
 use super::edits::Edits;
 use super::election::{Action, Desired, Elector, Event as ElectionEvent, heard_by_all, observed, stands};
-use super::excluded;
-use super::left;
+use super::news::News;
 use super::quiet::{Quiet, evened_out};
-use super::reserve::{left_out, reserved};
 use super::suggest::Prospect;
 use super::tally::{Moves, Tally};
 use super::tell::Now;
-use super::told::Told;
 use crate::api::events::Recorder;
-use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
 use crate::config::Config;
-use crate::facts::{
-    Claim, Event, EventKind, Holder, LeaderRecord, Living, Moved, NodeName, Placement, ServiceKey, Snapshot, Subject, Uid, is_at_least,
-    reason,
-};
+use crate::facts::{Event, EventKind, LeaderRecord, Living, NodeName, ServiceKey, Snapshot};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 use crate::plan::Planned;
+use work::Written;
 
 /// Writes in flight at once: enough to keep an API server busy, few enough to be polite.
 const IN_FLIGHT: usize = 16;
@@ -93,27 +88,6 @@ enum Done {
     Told,
 }
 
-/// The versions a Snapshot must have reached before the same thing is looked at again.
-#[derive(Clone, Default, Debug)]
-struct Written {
-    service: Option<(ServiceKey, String)>,
-    claims: Vec<(IpAddr, String)>,
-}
-
-impl Written {
-    fn is_in(&self, snapshot: &Snapshot) -> bool {
-        let service = self
-            .service
-            .as_ref()
-            .is_none_or(|(key, version)| snapshot.services.get(key).is_none_or(|known| is_at_least(&known.resource_version, version)));
-        service
-            && self
-                .claims
-                .iter()
-                .all(|(address, version)| snapshot.claims.get(address).is_some_and(|known| is_at_least(&known.resource_version, version)))
-    }
-}
-
 /// Runs until `resign`, then gives leadership up.
 ///
 /// # Errors
@@ -142,15 +116,12 @@ pub async fn run(
         addresses: BTreeMap::new(),
         failures: Backoff::new(RETRY),
         repairs: Backoff::new(REPAIR),
-        told: 0,
         queue: Decision::default(),
         decided: None,
         prospect: Prospect::NotYet,
         decide_after: Instant::default(),
         quiet: Quiet::default(),
-        blocked: Told::default(),
-        left: BTreeSet::new(),
-        excluded: false,
+        news: News::default(),
         tally: Tally::default(),
     };
     loop {
@@ -239,8 +210,6 @@ struct Leader {
     addresses: BTreeMap<IpAddr, Busy>,
     failures: Backoff<String>,
     repairs: Backoff<ServiceKey>,
-    /// How many edits were told, or passed over.
-    told: u64,
     /// What was decided and not begun yet, in reverse order.
     queue: Decision,
     /// What was decided on last; `None`: to be decided again, also on the same facts.
@@ -251,11 +220,7 @@ struct Leader {
     decide_after: Instant,
     /// For `rebalance: true`.
     quiet: Quiet,
-    blocked: Told<NodeName>,
-    /// Services that are left to ServiceLB, told once.
-    left: BTreeSet<(ServiceKey, Uid)>,
-    /// That all nodes are excluded was told.
-    excluded: bool,
+    news: News,
     tally: Tally,
 }
 
@@ -294,12 +259,12 @@ impl Leader {
             return None;
         };
         // Also those that left everybody without a configuration, and so without a plan.
-        self.tell_edits(&world.edits, world.config.as_deref(), snapshot, now);
+        let news = self.news.of_edits(&world.edits, world.config.as_deref(), snapshot, now);
+        self.tell(news);
         let planned = world.planned.as_ref()?;
         let Planned { config, snapshot, living, plan } = &**planned;
-        self.tell_blocked(world, config, snapshot, now);
-        self.tell_excluded(snapshot, world.edits.text());
-        self.tell_left(config, snapshot);
+        let news = self.news.of_cluster(&self.node, &world.blocked, world.edits.text(), config, snapshot, now);
+        self.tell(news);
         if let Some(moves) = self.tally.observe(snapshot) {
             self.outputs.moves.send_replace(moves.clone());
         }
@@ -332,7 +297,7 @@ impl Leader {
             Busy::Working => None,
         });
         let quiet = self.quiet.until(now).filter(|_| config.settings.rebalance);
-        earliest([settling.min(), self.failures.next(now), self.repairs.next(now), quiet, self.blocked.next(&world.blocked)])
+        earliest([settling.min(), self.failures.next(now), self.repairs.next(now), quiet, self.news.next(&world.blocked)])
     }
 
     /// Begins as much of the queue as may be in flight. What has to wait is dropped: it is decided again, on newer facts.
@@ -368,7 +333,7 @@ impl Leader {
         let (api, recorder, feedback) = (self.api.clone(), self.recorder.clone(), self.outputs.feedback.clone());
         self.jobs.spawn(async move {
             let mut written = Written::default();
-            let result = carry_out(&api, &recorder, &feedback, work, &mut written).await;
+            let result = work::carry_out(&api, &recorder, &feedback, work, &mut written).await;
             Done::Work(key, addresses, written, result)
         });
     }
@@ -382,7 +347,7 @@ impl Leader {
         let (api, feedback) = (self.api.clone(), self.outputs.feedback.clone());
         self.jobs.spawn(async move {
             let mut written = Written::default();
-            let result = care(&api, &feedback, tend, &mut written).await;
+            let result = work::care(&api, &feedback, tend, &mut written).await;
             Done::Tend(address, written, result)
         });
     }
@@ -432,54 +397,14 @@ impl Leader {
         }
     }
 
-    /// Confirms or refuses edits of the configuration with an Event on what was edited.
-    fn tell_edits(&mut self, edits: &Edits, config: Option<&Config>, snapshot: &Snapshot, now: Instant) {
-        for edit in edits.since(self.told, now) {
-            let mut message = edit.message.clone();
-            if let (EventKind::Normal, Some(config)) = (edit.kind, config) {
-                let left: Vec<String> =
-                    left_out(config, &reserved(snapshot)).iter().take(8).map(|(address, why)| format!("{address} {why}")).collect();
-                if !left.is_empty() {
-                    message = format!("{message} (left out: {})", left.join(", "));
-                }
-            }
-            let reason = if edit.kind == EventKind::Normal { reason::CONFIG_LOADED } else { reason::CONFIG_REJECTED };
-            self.tell(Event { subject: edit.subject.clone(), kind: edit.kind, reason, message });
+    fn tell(&mut self, news: Vec<Event>) {
+        for event in news {
+            let recorder = self.recorder.clone();
+            self.jobs.spawn(async move {
+                work::tell(&recorder, &event).await;
+                Done::Told
+            });
         }
-        self.told = edits.count();
-    }
-
-    /// Tells of members that can be reached and not be heard.
-    fn tell_blocked(&mut self, world: &World, config: &Config, snapshot: &Snapshot, now: Instant) {
-        let due = self.blocked.due(&world.blocked, now);
-        for event in blocked::events(snapshot, &self.node, &due, config.settings.liveness.port, world.edits.text()) {
-            self.tell(event);
-        }
-    }
-
-    /// Tells once that the label which keeps nodes from announcing is on all of them, and so without effect.
-    fn tell_excluded(&mut self, snapshot: &Snapshot, text: Option<&Subject>) {
-        let event = excluded::event(snapshot, text);
-        if !std::mem::replace(&mut self.excluded, event.is_some()) {
-            event.into_iter().for_each(|event| self.tell(event));
-        }
-    }
-
-    /// Tells once that a Service is left to ServiceLB: it may stay so for years.
-    fn tell_left(&mut self, config: &Config, snapshot: &Snapshot) {
-        let left = left::left(config, snapshot);
-        for (service, uid) in left.difference(&self.left).cloned().collect::<Vec<_>>() {
-            self.tell(left::event(snapshot, service, uid));
-        }
-        self.left = left;
-    }
-
-    fn tell(&mut self, event: Event) {
-        let recorder = self.recorder.clone();
-        self.jobs.spawn(async move {
-            tell(&recorder, &event).await;
-            Done::Told
-        });
     }
 
     async fn resign(mut self) {
@@ -510,97 +435,4 @@ fn is_busy(busy: &Busy, snapshot: &Snapshot, now: Instant) -> bool {
         Busy::Working => true,
         Busy::Settling { written, until } => now < *until && !written.is_in(snapshot),
     }
-}
-
-async fn tell(recorder: &Recorder, event: &Event) {
-    if let Err(error) = recorder.publish(event).await {
-        tracing::debug!(reason = event.reason, %error, "Event dropped");
-    }
-}
-
-/// A closed queue means that the agent is shutting down.
-async fn feed(feedback: &mpsc::Sender<Feedback>, answer: Feedback) {
-    drop(feedback.send(answer).await);
-}
-
-/// One Service's work, in the order that makes a late patch of a former leader fail.
-async fn carry_out(
-    api: &Api,
-    recorder: &Recorder,
-    feedback: &mpsc::Sender<Feedback>,
-    work: Work,
-    written: &mut Written,
-) -> Result<(), WriteError> {
-    let key = &work.service.key;
-    check_gone(api, &work.gone).await?;
-    for claim in &work.take {
-        write_claim(api, feedback, claim, written).await?;
-    }
-    if let Some(publish) = work.publish {
-        let status = ServiceStatus { ingress: publish.ingress, annotations: publish.annotations, condition: publish.condition };
-        if let Some(service) = api.patch_service_status(&work.service, &status).await? {
-            written.service = Some((key.clone(), service.resource_version.clone()));
-            feed(feedback, Feedback::Service(Box::new(service))).await;
-        }
-    }
-    for claim in &work.release {
-        write_claim(api, feedback, claim, written).await?;
-        tracing::info!(address = %claim.address, service = %key, "released");
-    }
-    for claim in &work.take {
-        let node = claim.placement.as_ref().map(|placement| placement.node.to_string()).unwrap_or_default();
-        tracing::info!(address = %claim.address, service = %key, pool = claim.pool, owner = node, "assigned");
-    }
-    for event in &work.events {
-        tell(recorder, event).await;
-    }
-    Ok(())
-}
-
-async fn care(api: &Api, feedback: &mpsc::Sender<Feedback>, tend: Tend, written: &mut Written) -> Result<(), WriteError> {
-    check_gone(api, tend.gone()).await?;
-    match tend {
-        Tend::Replace(claim) | Tend::Release(claim, _) => {
-            write_claim(api, feedback, &claim, written).await?;
-            match (&claim.placement, &claim.last_holder) {
-                (Some(placement), _) => tell_owner(&claim, placement),
-                (None, Some(last)) => tracing::info!(address = %claim.address, service = %last, "released"),
-                (None, None) => {}
-            }
-        }
-        Tend::Delete(claim) => {
-            api.delete_claim(&claim).await?;
-            feed(feedback, Feedback::ClaimDeleted(claim)).await;
-        }
-    }
-    Ok(())
-}
-
-/// A Service that is there after all was only not seen yet: as with any lost race, the watch has to catch up.
-async fn check_gone(api: &Api, holders: &[Holder]) -> Result<(), WriteError> {
-    for holder in holders {
-        if !api.is_gone(holder).await? {
-            return Err(WriteError::Conflict);
-        }
-    }
-    Ok(())
-}
-
-fn tell_owner(claim: &Claim, placement: &Placement) {
-    let (address, service, owner) = (claim.address, services(claim), &placement.node);
-    match &claim.moved {
-        Some(Moved { from, why }) => tracing::info!(%address, service, %owner, %from, reason = why, "owner recorded"),
-        None => tracing::info!(%address, service, %owner, "owner recorded"),
-    }
-}
-
-fn services(claim: &Claim) -> String {
-    claim.holders.iter().map(|holder| holder.service.to_string()).collect::<Vec<_>>().join(",")
-}
-
-async fn write_claim(api: &Api, feedback: &mpsc::Sender<Feedback>, claim: &Claim, written: &mut Written) -> Result<(), WriteError> {
-    let claim = api.write_claim(claim).await?;
-    written.claims.push((claim.address, claim.resource_version.clone()));
-    feed(feedback, Feedback::Claim(claim)).await;
-    Ok(())
 }
