@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, REQUEST_TIMEOUT, WriteError, bounded};
-use crate::facts::{SecretKey, Secrets};
+use crate::facts::{SecretKey, Secrets, replace};
 
 /// Between two looks, so the longest that a changed password takes to be noticed.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -90,11 +90,7 @@ fn publish(secrets: &watch::Sender<Arc<Secrets>>, found: Secrets) {
                 Ok(_) | Err(_) => {}
             }
         }
-        let changed = **known != found;
-        if changed {
-            *known = Arc::new(found);
-        }
-        changed
+        replace(known, Arc::new(found))
     });
 }
 

@@ -25,7 +25,7 @@ use super::desired::{Desired, SessionDesired, SessionKey};
 use super::sessions::{Action, Event, Sessions};
 use super::status::{SessionStatus, State, Status};
 use crate::addr::Family;
-use crate::facts::LinkName;
+use crate::facts::{LinkName, replace};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 use crate::net::udp::{Receiver, Sender};
@@ -347,13 +347,7 @@ impl Shell {
             shown.error = self.error(key, session);
             status.sessions.insert(key.clone(), shown);
         }
-        self.status.send_if_modified(|known| {
-            let changed = **known != status;
-            if changed {
-                *known = Arc::new(status);
-            }
-            changed
-        });
+        self.status.send_if_modified(|known| replace(known, Arc::new(status)));
     }
 
     fn error(&self, key: &SessionKey, session: &SessionDesired) -> Option<String> {

@@ -32,7 +32,7 @@ use super::status::{Counters, NoConnection, PeerStatus, Reason, State, Status};
 use super::trouble::troubles;
 use crate::bfd::desired::{Desired as BfdDesired, SessionDesired as BfdSession, SessionKey};
 use crate::bfd::status::Status as BfdStatus;
-use crate::facts::{LinkName, Links};
+use crate::facts::{LinkName, Links, replace};
 use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 use crate::net::tcp;
@@ -534,13 +534,7 @@ impl Shell {
         self.since.retain(|key, _| wanted.contains(key));
         self.said.retain(|key, _| wanted.contains(key));
         let bfd = self.bfd_desired();
-        self.outputs.bfd.send_if_modified(|known| {
-            let changed = **known != bfd;
-            if changed {
-                *known = Arc::new(bfd);
-            }
-            changed
-        });
+        self.outputs.bfd.send_if_modified(|known| replace(known, Arc::new(bfd)));
     }
 
     fn publish(&mut self, now: Instant) {

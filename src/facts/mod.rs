@@ -10,6 +10,7 @@ mod member;
 mod node;
 mod object;
 mod question;
+mod replace;
 mod secret;
 mod selector;
 mod service;
@@ -18,13 +19,14 @@ mod version;
 
 pub use claim::{Claim, Holder, Moved, Placement};
 pub use configmap::{ConfigMapSeen, ConfigMapText};
-pub use event::{Event, EventKind, Subject, reason};
+pub use event::{Event, EventKind, PODS, Subject, reason};
 pub use link::{Link, LinkName, Links, Medium, Role};
 pub use living::{Evidence, Living, LivingMember};
 pub use member::{FULL_MESH, Heirs, Member, MemberLink};
 pub use node::{EXCLUDE_LABEL, Node, NodeName};
 pub use object::{Counters, OBJECT_KINDS, Object, ObjectKey, Objects, ObjectsSeen};
 pub use question::{Answer, Answers, Question, Questions};
+pub use replace::replace;
 pub use secret::{SecretKey, Secrets};
 pub use selector::{Labels, Operator, Requirement, Selector};
 pub use service::{

@@ -30,7 +30,7 @@ use super::desired::{Desired, LinkDesired};
 use super::ndp::Ndp;
 use super::status::{LinkStatus, Status};
 use crate::addr::{Family, MacAddr};
-use crate::facts::{Answer, Answers, Link, LinkName, Links, Question, Questions, Role};
+use crate::facts::{Answer, Answers, Link, LinkName, Links, Question, Questions, Role, replace};
 use crate::net::clock;
 use contention::Contention;
 use port::Port;
@@ -170,14 +170,6 @@ fn is_usable(link: &Link) -> bool {
 
 fn only_questions(link: &Link) -> LinkDesired {
     LinkDesired { index: link.index, mac: link.mac, ..LinkDesired::default() }
-}
-
-fn replace<T: PartialEq>(known: &mut T, new: T) -> bool {
-    let changed = *known != new;
-    if changed {
-        *known = new;
-    }
-    changed
 }
 
 /// What a port has while its link comes and goes.

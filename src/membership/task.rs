@@ -27,7 +27,7 @@ use crate::api::watch::{ApiState, Feedback};
 use crate::api::{Api, WriteError};
 use crate::bfd::desired::Desired as SessionsDesired;
 use crate::bfd::status::Status as SessionsStatus;
-use crate::facts::{Answers, Evidence, Living, Member, NodeName, Questions, Snapshot};
+use crate::facts::{Answers, Evidence, Living, Member, NodeName, Questions, Snapshot, replace};
 use crate::machine::{Driver, Input};
 use crate::net::clock;
 
@@ -264,7 +264,7 @@ impl Keeper {
             judge::State::Unheard | judge::State::Asking if is_asked_for(from) && is_asked_for(to) => {
                 tracing::debug!(%node, ?from, ?to, reason, "member");
             }
-            judge::State::Unheard | judge::State::Up | judge::State::Asking | judge::State::Holding => {
+            judge::State::Unheard | judge::State::Up | judge::State::Asking | judge::State::Holding | judge::State::Remote => {
                 tracing::info!(%node, ?from, ?to, reason, "member");
             }
         }
@@ -310,15 +310,17 @@ impl Keeper {
         self.tell_lost();
         let machine = self.driver.machine();
         if let Some(living) = machine.living() {
-            set_if_changed(&self.outputs.living, living);
+            self.outputs.living.send_if_modified(|known| replace(known, Arc::new(living)));
         }
-        set_if_changed(&self.outputs.sessions, machine.sessions());
-        set_if_changed(&self.outputs.questions, machine.questions());
+        let (sessions, questions) = (machine.sessions(), machine.questions());
+        self.outputs.sessions.send_if_modified(|known| replace(known, Arc::new(sessions)));
+        self.outputs.questions.send_if_modified(|known| replace(known, Arc::new(questions)));
         self.status.members = taken(&self.status.members, machine.judge().states(), clock::wall());
         let blocked = machine.judge().blocked();
         tell_blocked(&self.status.blocked, &blocked, &self.status.members);
         self.status.blocked = blocked;
-        set_if_changed(&self.outputs.status, self.status.clone());
+        let status = Arc::new(self.status.clone());
+        self.outputs.status.send_if_modified(|known| replace(known, status));
     }
 
     /// Who is lost by word of the API server: the judge's own verdicts are told when they fall.
@@ -363,14 +365,4 @@ fn tell_blocked(before: &BTreeSet<NodeName>, blocked: &BTreeSet<NodeName>, membe
     for node in before.difference(blocked).filter(|node| members.get(*node).is_some_and(|taken| taken.state == judge::State::Up)) {
         tracing::info!(%node, "liveness packets from this member arrive");
     }
-}
-
-fn set_if_changed<T: PartialEq>(sender: &watch::Sender<Arc<T>>, value: T) {
-    sender.send_if_modified(|current| {
-        let changed = **current != value;
-        if changed {
-            *current = Arc::new(value);
-        }
-        changed
-    });
 }

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::addr::MacAddr;
-use crate::facts::{Link, LinkName, Links, Medium, Role};
+use crate::facts::{Link, LinkName, Links, Medium, Role, replace};
 
 /// Shortest time between two dumps: a burst of events is one change.
 const COALESCE: Duration = Duration::from_millis(10);
@@ -59,13 +59,7 @@ pub async fn run(links: watch::Sender<Arc<Links>>, shutdown: CancellationToken) 
     loop {
         match dump(&handle).await {
             Ok(read) => {
-                links.send_if_modified(|known| {
-                    let changed = **known != read;
-                    if changed {
-                        *known = Arc::new(read);
-                    }
-                    changed
-                });
+                links.send_if_modified(|known| replace(known, Arc::new(read)));
             }
             Err(error) => tracing::warn!("cannot read links: {error}"),
         }

@@ -18,7 +18,7 @@ use super::heirs::Inheritance;
 use super::peers::Peers;
 use super::{Planned, Planner, bgp_desired, l2_desired};
 use crate::config::Config;
-use crate::facts::{Heirs, Links, Living, NodeName, Snapshot};
+use crate::facts::{Heirs, Links, Living, NodeName, Snapshot, replace};
 use crate::l2::desired::Desired;
 
 /// Everything the plan reads. `None` until it was seen once.
@@ -114,25 +114,16 @@ fn publish(me: &NodeName, inputs: &mut Inputs, outputs: &Outputs, known: &mut Kn
     } else {
         l2_desired(&config, &snapshot, &living, &plan, &links, me)
     };
-    set_if_changed(&outputs.l2, Arc::new(desired));
+    outputs.l2.send_if_modified(|known| replace(known, Arc::new(desired)));
     if *inputs.speaks.borrow_and_update() && living.members.contains_key(me) || outputs.peers.borrow().is_some() {
         let peers = bgp_desired(&config, &snapshot, &living, me);
-        set_if_changed(&outputs.peers, Some(Arc::new(peers)));
+        outputs.peers.send_if_modified(|known| replace(known, Some(Arc::new(peers))));
     }
     outputs.planned.send_replace(Some(Arc::new(Planned { config: config.clone(), snapshot: snapshot.clone(), living, plan })));
     let same = |(before, seen): &(Arc<Config>, Arc<Snapshot>)| Arc::ptr_eq(before, &config) && Arc::ptr_eq(seen, &snapshot);
     if !known.recorded.as_ref().is_some_and(same) {
-        set_if_changed(&outputs.heirs, Arc::new(known.inheritance.heirs(&config, &snapshot)));
+        let heirs = known.inheritance.heirs(&config, &snapshot);
+        outputs.heirs.send_if_modified(|known| replace(known, Arc::new(heirs)));
         known.recorded = Some((config, snapshot));
     }
-}
-
-fn set_if_changed<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
-    sender.send_if_modified(|current| {
-        let changed = *current != value;
-        if changed {
-            *current = value;
-        }
-        changed
-    });
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::replace;
-use crate::facts::{Answers, LinkName, Links, Questions};
+use crate::facts::{Answers, LinkName, Links, Questions, replace};
 use crate::l2::conflicts::{Action, Conflicts, Event};
 use crate::l2::status::Status;
 use crate::machine::{Driver, Input, Instant};
