@@ -175,7 +175,7 @@ pub struct TransitionReport {
 pub struct MemberReport {
     /// Its node.
     pub node: String,
-    /// `self`, `unheard`, `up`, `asking`, `holding`, `suspected`, `refuted`; `left`: it holds no Lease.
+    /// `self`, `unheard`, `up`, `asking`, `holding`, `suspected`, `refuted`, `remote`; `left`: it holds no Lease.
     pub state: String,
     /// The same in words.
     pub taken_for: String,

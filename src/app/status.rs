@@ -275,7 +275,7 @@ fn members(snapshot: &Snapshot, membership: &Status, living: &Living, me: &NodeN
         let taken = membership.members.get(node);
         let suspected = taken.and_then(|taken| match taken.state {
             State::Suspected(evidence) => Some(evidence),
-            State::Unheard | State::Up | State::Asking | State::Holding | State::Refuted => None,
+            State::Unheard | State::Up | State::Asking | State::Holding | State::Refuted | State::Remote => None,
         });
         let evidence = suspected.or_else(|| membership.lost.get(node).copied()).filter(|_| member.instance.is_some());
         let lives = living.members.get(node);
@@ -324,6 +324,7 @@ fn taken_for(state: &str, evidence: Option<Evidence>, blocked: bool) -> String {
         "unwatched" => "alive as its Lease says, watched by others",
         "asking" => "silent: its kernel is being asked",
         "holding" => "alive: its kernel answers, its agent has to come back",
+        "remote" => "alive as its Lease says; no network is shared with it",
         "refuted" => "alive as it says through the API server, not heard",
         _ => "gone: it left in order or was lost",
     }

@@ -12,6 +12,9 @@
 //! time passed. A received Down is none: one forged packet must not evict. A member that was not heard for [`UNHEARD`] and whose kernel
 //! is silent, too, is suspected likewise: that is how the power cut of a whole cluster, or a filtered UDP port, is got over.
 //!
+//! A member that shares no network with us cannot be heard or asked. Of it nothing tells but its Node: not Ready for [`UNHEARD`], it is
+//! suspected, and refutes that through the API server if it lives.
+//!
 //! A suspect goes on being asked. A kernel that answers again boots, or the LAN is whole again: others keep its addresses until its agent is
 //! heard, and nobody accuses it before it had [`RETURN`] for that.
 
@@ -123,6 +126,8 @@ pub enum State {
     Suspected(Evidence),
     /// It proved itself although we do not hear it: it removed our suspicion, or announces an address.
     Refuted,
+    /// It shares no network with us: only its Lease and its Node tell of it.
+    Remote,
 }
 
 impl State {
@@ -135,6 +140,7 @@ impl State {
             Self::Holding => "holding",
             Self::Suspected(_) => "suspected",
             Self::Refuted => "refuted",
+            Self::Remote => "remote",
         }
     }
 }
@@ -146,7 +152,7 @@ struct Trial {
     state: State,
     /// A session with it was Up in this generation and expired; else it was never heard or said Down.
     expired: bool,
-    /// Unheard, Refuted: when it is asked for.
+    /// Unheard, Refuted: when it is asked for. Remote: when it is lost unless its Node is Ready by then.
     unheard_timer: Option<Instant>,
     /// Holding, or Suspected though its kernel answers again: how long it may take to be heard.
     restart_hold_timer: Option<Instant>,
@@ -208,6 +214,11 @@ impl Trial {
         (self.accused, self.expired, self.unheard_timer) = (None, false, Some(now + trust));
     }
 
+    /// There is no way from here to hear or ask it.
+    fn is_remote(&self) -> bool {
+        self.peer.sessions.is_empty() && self.peer.questions.is_empty()
+    }
+
     fn same_instance(&self, member: &Member) -> bool {
         (self.peer.member.generation, &self.peer.member.instance) == (member.generation, &member.instance)
     }
@@ -257,7 +268,7 @@ impl Judge {
     pub fn evidence(&self) -> BTreeMap<NodeName, Evidence> {
         let suspected = self.trials.iter().filter_map(|(node, trial)| match trial.state {
             State::Suspected(evidence) if trial.doubt_timer.is_none() => Some((node.clone(), evidence)),
-            State::Suspected(_) | State::Unheard | State::Up | State::Asking | State::Holding | State::Refuted => None,
+            State::Suspected(_) | State::Unheard | State::Up | State::Asking | State::Holding | State::Refuted | State::Remote => None,
         });
         suspected.collect()
     }
@@ -351,16 +362,19 @@ impl Judge {
                 self.ask(trial, "its liveness session expired", out);
             }
             State::Up => trial.wait_unheard(UNHEARD, "its liveness session went down in order", now, out),
-            State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted if up => {
+            State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted | State::Remote if up => {
                 (trial.accused, trial.refutations, trial.blocked) = (None, 0, false);
                 trial.become_(State::Up, "its liveness session is up", out);
             }
-            State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted => {}
+            State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted | State::Remote => {}
         }
     }
 
     /// What the kernel says.
     fn weigh(&self, trial: &mut Trial, proven: bool, now: Instant, out: &mut Vec<Action>) {
+        if trial.is_remote() {
+            return Self::weigh_remote(trial, now, out);
+        }
         let silent = self.is_silent(&trial.peer.questions);
         let answers = self.answers(&trial.peer.questions);
         match trial.state {
@@ -385,16 +399,30 @@ impl Judge {
             State::Suspected(Evidence::AgentGone) if silent && proven => {
                 self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out);
             }
+            State::Remote => trial.wait_unheard(UNHEARD, "it shares a network with us again", now, out),
             State::Asking if answers => self.suspect(trial, Evidence::AgentGone, "not heard, and its Node is not Ready", now, out),
             State::Holding if silent && proven => self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out),
             State::Unheard | State::Up | State::Asking | State::Holding | State::Suspected(_) | State::Refuted => {}
         }
     }
 
+    /// What the Node of a member says that nothing else tells of.
+    fn weigh_remote(trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
+        let ready = trial.peer.node_ready;
+        match trial.state {
+            State::Unheard | State::Asking | State::Holding => trial.become_(State::Remote, "it shares no network with us", out),
+            State::Suspected(Evidence::NodeNotReady) if ready => trial.become_(State::Remote, "its Node is Ready again", out),
+            State::Remote | State::Up | State::Suspected(_) | State::Refuted => {}
+        }
+        if trial.state == State::Remote {
+            trial.unheard_timer = if ready { None } else { trial.unheard_timer.or(Some(now + UNHEARD)) };
+        }
+    }
+
     fn suspect(&self, trial: &mut Trial, evidence: Evidence, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
         let believed = matches!(trial.state, State::Suspected(_)) && trial.doubt_timer.is_none();
         trial.become_(State::Suspected(evidence), reason, out);
-        let doubted = !believed && (trial.refutations > 0 || evidence == Evidence::AgentGone);
+        let doubted = !believed && (trial.refutations > 0 || matches!(evidence, Evidence::AgentGone | Evidence::NodeNotReady));
         trial.doubt_timer = doubted.then(|| now + DOUBT);
         trial.accused = trial.peer.member.suspect.as_ref().map(|_| trial.peer.member.resource_version.clone());
         let patience = if trial.accused.is_some() { REFUTE } else { Duration::ZERO };
@@ -516,8 +544,12 @@ impl Machine for Judge {
         }
         let mut trials = std::mem::take(&mut self.trials);
         for trial in trials.values_mut() {
-            if due(trial.unheard_timer) {
-                self.ask(trial, "not heard for long", out);
+            match trial.state {
+                State::Remote if due(trial.unheard_timer) => {
+                    self.suspect(trial, Evidence::NodeNotReady, "its Node is not Ready", now, out);
+                }
+                _ if due(trial.unheard_timer) => self.ask(trial, "not heard for long", out),
+                _ => {}
             }
             if due(trial.notice_timer) {
                 (trial.notice_timer, trial.blocked) = (None, true);

@@ -338,6 +338,57 @@ fn a_member_not_heard_whose_node_is_not_ready_is_lost() {
 }
 
 #[test]
+fn a_member_that_shares_no_network_is_lost_when_its_node_stays_not_ready_and_never_before() {
+    let mut court = Court::new();
+    court.up(3);
+    let ready = |court: &mut Court, ready: bool| {
+        let peer = court.desired.peers.get_mut("n2").unwrap();
+        (peer.sessions, peer.questions, peer.node_ready) = ([].into(), [].into(), ready);
+        court.set();
+    };
+    ready(&mut court, true);
+    court.pass(UNHEARD * 5);
+    assert_eq!((court.state("n2"), court.writes()), (State::Remote, Vec::new()));
+    ready(&mut court, false);
+    court.pass(UNHEARD / 2);
+    ready(&mut court, true);
+    court.pass(UNHEARD);
+    ready(&mut court, false);
+    court.pass(UNHEARD / 2);
+    assert_eq!(court.state("n2"), State::Remote, "Nodes that are not Ready for a moment, as while they boot, are no evidence");
+    court.pass(UNHEARD / 2);
+    assert_eq!((court.state("n2"), court.judge.evidence()), (State::Suspected(Evidence::NodeNotReady), BTreeMap::new()));
+    assert_eq!(court.writes(), ["suspect n2 5"]);
+    court.written(suspected(2, "6"));
+    court.pass(Duration::from_millis(500));
+    assert_eq!(court.judge.evidence(), [("n2".into(), Evidence::NodeNotReady)].into());
+    assert_eq!(court.writes(), ["clear n2 6"]);
+}
+
+#[test]
+fn a_member_that_lives_behind_a_node_that_is_not_ready_refutes_it_and_one_that_shares_a_network_again_is_heard() {
+    let mut court = Court::new();
+    court.up(3);
+    let peer = court.desired.peers.get_mut("n2").unwrap();
+    (peer.sessions, peer.questions, peer.node_ready) = ([].into(), [].into(), false);
+    court.set();
+    court.pass(UNHEARD);
+    court.written(suspected(2, "6"));
+    court.lease(member(2, "7"));
+    assert_eq!((court.state("n2"), court.judge.evidence()), (State::Refuted, BTreeMap::new()));
+    court.pass(UNHEARD * 2);
+    assert_eq!(court.state("n2"), State::Refuted);
+    court.pass(Duration::from_secs(40));
+    assert_eq!(court.state("n2"), State::Remote);
+    let peer = court.desired.peers.get_mut("n2").unwrap();
+    (peer.sessions, peer.questions) = ([session(2)].into(), [question(12)].into());
+    court.set();
+    assert_eq!(court.state("n2"), State::Unheard);
+    court.up(2);
+    assert_eq!(court.state("n2"), State::Up);
+}
+
+#[test]
 fn who_is_doubted_asks_its_witnesses() {
     let mut court = Court::new();
     court.pass(UNHEARD);

@@ -63,7 +63,7 @@ const stand = member => {
   if (member.state === 'left') return ['soft', 'takes no part'];
   if (member.suspectedBy) return ['warn', 'suspected'];
   if (member.heard) return ['good', 'heard'];
-  return [member.state === 'unwatched' ? 'good' : 'warn', { unheard: 'not heard yet', asking: 'silent, being asked', holding: 'agent away', refuted: 'not heard', unwatched: 'watched by others' }[member.state] || member.state];
+  return [member.state === 'unwatched' || member.state === 'remote' ? 'good' : 'warn', { unheard: 'not heard yet', asking: 'silent, being asked', holding: 'agent away', refuted: 'not heard', unwatched: 'watched by others', remote: 'in another network' }[member.state] || member.state];
 };
 const notes = member => [
   member.cordoned && 'cordoned', member.detached && 'does not reach the API server', member.dataplaneUnhealthy && 'kube-proxy fails',
