@@ -99,7 +99,13 @@ words() { sed 's/^[[:space:]]*#.*//' "$@" 2>/dev/null | tr "'\"\\\\=" '    ' | t
 value() { awk -v a="$1" -v b="${2-$1}" 'last == a || last == b { found = $0 } { last = $0 } END { print found }'; }
 
 # disabled: the parts of k3s that the arguments on standard input switch off, one a line. ServiceLB is a part of the cloud controller.
-disabled() { awk '$0 == "--disable-cloud-controller" { print "servicelb" } last == "--disable" || last == "--no-deploy" { n = split($0, part, ","); for (i = 1; i <= n; i++) print part[i] } { last = $0 }'; }
+disabled() {
+    awk '
+        last == "--disable-cloud-controller" && $0 != "false" { print "servicelb" }
+        last == "--disable" || last == "--no-deploy" { n = split($0, part, ","); for (i = 1; i <= n; i++) print part[i] }
+        { last = $0 }
+        END { if (last == "--disable-cloud-controller") print "servicelb" }'
+}
 
 # configured KEY FILE…: the values of a key in k3s's configuration files, merged as k3s does: KEY takes the place of what files
 # before it said, KEY+ is added to it.

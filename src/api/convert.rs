@@ -133,19 +133,14 @@ pub fn merged<'a>(slices: impl Iterator<Item = &'a Endpoints>) -> Endpoints {
 /// Whether `arguments` are those of a k3s server that runs its ServiceLB. It is a part of its cloud controller.
 fn has_servicelb(arguments: &str) -> bool {
     let arguments: Vec<String> = serde_json::from_str(arguments).unwrap_or_default();
-    let mut words = arguments.iter().flat_map(|argument| argument.split('='));
-    if words.next() != Some("server") {
-        return false;
-    }
-    let mut flag = "";
-    for word in words {
-        let off = matches!(flag, "--disable" | "--no-deploy") && word.split(',').any(|name| name.trim() == "servicelb");
-        if off || (word == "--disable-cloud-controller") {
-            return false;
-        }
-        flag = word;
-    }
-    true
+    let words: Vec<&str> = arguments.iter().flat_map(|argument| argument.split('=')).collect();
+    let is_off = |flag: &str, value: &str| match flag {
+        "--disable" | "--no-deploy" => value.split(',').any(|name| name.trim() == "servicelb"),
+        "--disable-cloud-controller" => value != "false",
+        _ => false,
+    };
+    let value = |at: usize| words.get(at + 1).copied().unwrap_or_default();
+    words.first() == Some(&"server") && !words.iter().enumerate().any(|(at, flag)| is_off(flag, value(at)))
 }
 
 /// A Node.
@@ -233,6 +228,8 @@ mod tests {
             (r#"["server","--no-deploy","servicelb"]"#, false),
             (r#"["server","--disable-cloud-controller"]"#, false),
             (r#"["server","--disable-cloud-controller","true"]"#, false),
+            (r#"["server","--disable-cloud-controller=false"]"#, true),
+            (r#"["server","--disable-cloud-controller","false","--disable","traefik"]"#, true),
             (r#"["server","--servicelb-namespace","servicelb"]"#, true),
             (r#"["agent","--node-label","a=b"]"#, false),
             ("[]", false),

@@ -95,6 +95,9 @@ fn without_the_cloud_controller_there_is_no_servicelb() {
     let machine = one(r#"["server","--disable-cloud-controller"]"#);
     machine.file("/etc/systemd/system/k3s.service", &format!("{UNIT}\t'--disable-cloud-controller' \\\n"));
     dry(&machine).says(&["ServiceLB, is off on every server (pi1)"]);
+    let machine = one(r#"["server","--disable-cloud-controller","false"]"#);
+    machine.file("/etc/systemd/system/k3s.service", &format!("{UNIT}\t'--disable-cloud-controller=false' \\\n"));
+    dry(&machine).says(&["pi1 (this server):", TEE]);
     let machine = one(ON);
     machine.file("/etc/rancher/k3s/config.yaml", "disable-cloud-controller: true\n");
     dry(&machine).says(&["its files switch it off already", "sudo systemctl restart k3s"]);
