@@ -9,7 +9,7 @@ OURS="nodelet meter"
 
 usage() {
     cat <<TEXT
-Usage: scripts/kube.sh
+Usage: scripts/kube.sh [--version VERSION]
 
 Prints a directory with the programs of Kubernetes $KUBERNETES (kube-apiserver, kube-controller-manager, kube-scheduler,
 kube-proxy, kubectl), etcd $ETCD, and two of ours: nodelet, which speaks for a node that has no kubelet, and meter, which
@@ -23,6 +23,10 @@ measures what a client sees. Looked for in this order:
 What 3 and 4 find is kept in the cache, under a key of everything it depends on. Ours are always built here (half a
 minute once, Go's standard library only). Nothing is ever written to the source tree.
 
+  --version VERSION   another Kubernetes, such as v1.34.4, to see whether Lanlord works there:
+                      KUBE_BIN=\$(scripts/kube.sh --version v1.34.4) scripts/test.sh --tier cluster
+                      If it has to be built, the newest modules that go with it are taken.
+
   KUBE_RELEASE_URL, ETCD_RELEASE_URL   mirrors of https://dl.k8s.io/release and https://github.com/etcd-io/etcd/releases/download
 TEXT
 }
@@ -30,8 +34,13 @@ TEXT
 say() { printf 'kube.sh: %s\n' "$*" >&2; }
 fail() { say "$*" && exit 1; }
 
+pinned=$KUBERNETES
 case ${1-} in
 '') ;;
+--version)
+    [[ ${2-} =~ ^v1\.[0-9]+\.[0-9]+$ ]] || fail "--version wants a version such as v1.34.4, not \"${2-}\""
+    KUBERNETES=$2
+    ;;
 --help | -h) usage && exit 0 ;;
 *) usage >&2 && exit 2 ;;
 esac
@@ -108,11 +117,23 @@ from_release() {
     tar -xzf "$work/etcd.tar.gz" -C "$work" --strip-components=1 --no-same-owner "$archive/etcd" && rm "$work/etcd.tar.gz" "$work/sums"
 }
 
+# module_of_version DIRECTORY: our module there, with another Kubernetes in it; what that one requires is asked for anew.
+module_of_version() {
+    mkdir -p "$1" && cp "$source_dir/main.go" "$1/"
+    # Its libraries are v0 where it is v1.
+    sed "/\/\/ indirect/d; s/ v\([01]\)${pinned#v1}\$/ v\1${KUBERNETES#v1}/" "$source_dir/go.mod" >"$1/go.mod"
+    (cd "$1" && go mod tidy) >&2
+}
+
 from_modules() {
-    local program
+    local program source_dir=$source_dir
+    if [ "$KUBERNETES" != "$pinned" ]; then
+        module_of_version "$work/module" && source_dir=$work/module
+    fi
     say "no release to be had; building Kubernetes $KUBERNETES from its Go modules: 5 minutes on two idle cores, up to 9 on busy ones"
     (cd "$source_dir" && CGO_ENABLED=0 go build -trimpath -gcflags="$gcflags" -ldflags="$ldflags" -o "$work/kube" .) >&2
     for program in $PROGRAMS; do ln -sf kube "$work/$program"; done
+    rm -rf "$work/module"
 }
 
 # keep DIRECTORY: what is in $work becomes that directory, whole or not at all.
