@@ -40,7 +40,7 @@ use crate::config::origin::{Origin, Origins};
 use crate::config::{Config, Liveness, Settings};
 use crate::facts::{
     Answers, ConfigMapSeen, Event, EventKind, Heirs, Link, Links, Living, MemberLink, NodeName, ObjectsSeen, Questions, SecretKey, Secrets,
-    Snapshot, Subject, Uid,
+    Snapshot, Subject, Uid, replace,
 };
 use crate::l2;
 use crate::leader;
@@ -185,7 +185,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     start_leader(&mut tasks, &api, &options, &instance, &wires, &phases, feedback);
     start_counters(&mut tasks, &api, &options, &wires, &phases);
     start_warnings(&mut tasks, &api, &options, &wires, &phases);
-    start_suggest(&mut tasks, &wires, &phases);
+    start_suggest(&mut tasks, &options, &wires, &phases);
     start_plan(&mut tasks, &options, &wires, &phases);
     let health = Health::new();
     start_bgp(&mut tasks, &api, &options, &wires, &phases);
@@ -455,8 +455,9 @@ fn start_warnings(tasks: &mut Tasks, api: &Api, options: &Options, wires: &Wires
 }
 
 /// Where no addresses are configured, the LAN is asked for free ones.
-fn start_suggest(tasks: &mut Tasks, wires: &Wires, phases: &Phases) {
+fn start_suggest(tasks: &mut Tasks, options: &Options, wires: &Wires, phases: &Phases) {
     let inputs = leader::suggest::task::Inputs {
+        origins: options.config.clone(),
         leading: wires.leading.subscribe(),
         config: wires.config.subscribe(),
         snapshot: wires.snapshot.subscribe(),
@@ -650,11 +651,7 @@ where
                 changed = b.changed() => if let Err(error) = changed { return ("derived value", Err(error.into())) },
             }
             let value = compute(&a.borrow_and_update(), &b.borrow_and_update());
-            sender.send_if_modified(|current| {
-                let changed = *current != value;
-                *current = value;
-                changed
-            });
+            sender.send_if_modified(|known| replace(known, value));
         }
     });
     receiver

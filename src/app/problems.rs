@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::report::{GroupReport, LinkReport, MemberReport, PeerReport, Problem, Report, SessionReport, whole_seconds};
-
-const PODS: &str = "kubectl get pods -n lanlord -o wide";
+use crate::facts::PODS;
+use crate::leader::suggest::Advice;
 
 /// In order of weight.
 pub fn problems(report: &Report) -> Vec<Problem> {
@@ -39,7 +39,7 @@ fn own(report: &Report) -> Option<Problem> {
         "Left" => Some(problem("this agent has left: it announces nothing more", PODS)),
         _ => Some(problem(
             "this agent has not joined yet: it announces nothing",
-            "wait a few seconds; then see why its member Lease is not written: kubectl logs -n lanlord ds/lanlord",
+            "wait a few seconds; then see in its log why its member Lease is not written",
         )),
     }
 }
@@ -73,9 +73,7 @@ fn configuration(report: &Report) -> Option<Problem> {
         (Some(_), count) => {
             Some(problem(format!("the newest configuration is rejected ({count} problems); the one before stays in force"), events))
         }
-        (None, 0) => {
-            Some(problem("there is no configuration", "kubectl create configmap lanlord -n lanlord --from-literal addresses=FIRST-LAST"))
-        }
+        (None, 0) => Some(problem("there is no configuration", Advice::default().to_string())),
         (None, count) => Some(problem(format!("the configuration is rejected ({count} problems)"), events)),
     }
 }
@@ -99,7 +97,9 @@ fn member(member: &MemberReport) -> Option<Problem> {
             format!(
                 "no liveness packets come from {node} although its kernel answers: its loss would be noticed in about 10 s instead of under 1 s"
             ),
-            format!("open the liveness port (UDP 7474) between the nodes, or see whether its agent runs: {PODS}"),
+            format!(
+                "open the liveness port (UDP, 7474 if nothing else is configured) between the nodes, or see whether its agent runs: {PODS}"
+            ),
         )),
         "refuted" => Some(problem(
             format!("{node} lives, as it says through the API server, but is not heard from here"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::facts::PODS;
 use crate::telemetry::client::get;
 
 /// For connecting, and for an answer.
@@ -51,7 +52,7 @@ impl Agent {
 
     fn nobody(&self, error: impl Display) -> String {
         format!(
-            "no agent answers at {}: {error}; see whether one runs on this host (kubectl get pods -n lanlord -o wide), and give --http what \
+            "no agent answers at {}: {error}; see whether one runs on this host ({PODS}), and give --http what \
              its own --http says",
             self.http
         )

@@ -51,6 +51,8 @@ pub(super) struct Host {
     pub(super) links: Links,
     /// Empty if the API server does not answer.
     pub(super) snapshot: Snapshot,
+    /// Where the agents' configuration comes from.
+    pub(super) origins: Origins,
     /// `None`: there is none, or it cannot be read.
     pub(super) config: Option<Config>,
     /// What has to be known of the answer.
@@ -61,7 +63,8 @@ impl Place {
     /// Reads both. Without an API server there is less to say, and that is said.
     pub(super) async fn read(&self) -> anyhow::Result<Host> {
         let links = links().await?;
-        let mut host = Host { links, snapshot: Snapshot::default(), config: None, notes: Vec::new() };
+        let origins = Origins::try_from(self.config.clone())?;
+        let mut host = Host { links, snapshot: Snapshot::default(), origins, config: None, notes: Vec::new() };
         if let Err(error) = self.look(&mut host).await {
             host.notes.push(format!("of the cluster nothing is known: {error}"));
         }
@@ -73,7 +76,7 @@ impl Place {
         let snapshot = eyes.snapshot().await;
         if let Ok(snapshot) = &snapshot {
             host.snapshot = Snapshot::clone(snapshot);
-            match eyes.config_if_any(&Origins::try_from(self.config.clone())?).await {
+            match eyes.config_if_any(&host.origins).await {
                 Ok(config) => host.config = config,
                 Err(error) => host.notes.push(format!("{error:#}")),
             }

@@ -147,13 +147,10 @@ fn report(host: &Host, asked: Vec<(Network, Vec<IpAddr>)>, heard: &Heard, count:
     }
     let configured = host.config.as_ref().is_some_and(|config| !config.pools.is_empty());
     if configured {
-        notes.push(
-            "pools are configured already: add what you want of this to them, with kubectl edit configmap lanlord -n lanlord".to_owned(),
-        );
+        notes.push("pools are configured already: add what you want of this to them".to_owned());
     }
-    let there = || ("lanlord".to_owned(), "lanlord".to_owned());
-    let advice = Advice { config_map: host.config.as_ref().map(|_| there()), free };
-    let command = (!configured && !advice.free.is_empty()).then(|| advice.command());
+    let advice = Advice { free, origins: host.origins.clone(), exists: host.config.is_some() };
+    let command = advice.command().filter(|_| !configured && !advice.free.is_empty());
     SuggestReport { networks, command, notes }
 }
 

@@ -37,6 +37,9 @@ pub struct Event {
     pub message: String,
 }
 
+/// The command that shows our agents, in whatever namespace somebody has put them.
+pub const PODS: &str = "kubectl get pods -A -l app=lanlord -o wide";
+
 /// The reasons of Events, one CamelCase word each; on which objects, and what for. `docs/reference/events.md` is made of this.
 pub mod reason {
     /// Service. Addresses were assigned, or kept from before: which, from which pool, and who announces them; a Warning if nobody does yet.

@@ -3,7 +3,7 @@
 //!
 //! Nothing is lost by it but time: such a member's death is noticed by its silent kernel, after about ten seconds.
 
-use crate::facts::{Event, EventKind, NodeName, Snapshot, Subject, Uid, reason};
+use crate::facts::{Event, EventKind, NodeName, PODS, Snapshot, Subject, Uid, reason};
 
 /// The Events for it: one for each Node that exists, and one for all of them on `text`. `me` is the node that does not hear them.
 pub fn events(snapshot: &Snapshot, me: &NodeName, nodes: &[NodeName], port: u16, text: Option<&Subject>) -> Vec<Event> {
@@ -11,8 +11,7 @@ pub fn events(snapshot: &Snapshot, me: &NodeName, nodes: &[NodeName], port: u16,
     let event = |subject, names: &str| {
         let message = format!(
             "no liveness packets (UDP {port}) pass between {me} and {names}, although the kernel there answers: a loss would be noticed in \
-             about 10 s instead of under 1 s; open UDP {port} between the nodes, or see whether an agent runs there (kubectl get pods -n \
-             lanlord -o wide)"
+             about 10 s instead of under 1 s; open UDP {port} between the nodes, or see whether an agent runs there ({PODS})"
         );
         Event { subject, kind: EventKind::Warning, reason: reason::LIVENESS_BLOCKED, message }
     };

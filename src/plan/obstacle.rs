@@ -6,7 +6,7 @@ use super::eligible::candidates;
 use super::{Departure, GroupPlan, NotAnnounced};
 use crate::addr::Family;
 use crate::config::Config;
-use crate::facts::{Living, NodeName, Snapshot};
+use crate::facts::{Living, NodeName, PODS, Snapshot};
 
 /// What is in the way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,9 +80,7 @@ impl fmt::Display for Obstacle {
         let list = |nodes: &[NodeName]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self {
             Self::NoNode { nodes } => write!(f, "there is no node of that name; there are {}", list(nodes)),
-            Self::NoMember => f.write_str(
-                "no agent runs there, or it has not joined; look at kubectl get pods -n lanlord -o wide and kubectl get leases -n lanlord",
-            ),
+            Self::NoMember => write!(f, "no agent runs there, or it has not joined; look at {PODS}, and at its log"),
             Self::Suspected { by } => write!(f, "{by} takes it for dead; wait until that is settled"),
             Self::NetworkUnavailable => f.write_str("it has the condition NetworkUnavailable; look at kubectl describe node"),
             Self::Excluded => f.write_str(

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::addr::Family;
 use crate::config::PoolName;
+use crate::facts::PODS;
 
 /// The reason a group is announced by nobody.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -138,7 +139,7 @@ impl NotAnnounced {
 impl fmt::Display for NotAnnounced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoMember => f.write_str("no Lanlord agent is running; look at kubectl get pods -n lanlord -o wide"),
+            Self::NoMember => write!(f, "no Lanlord agent is running; look at {PODS}"),
             Self::NoAdvertisement { pool } => {
                 write!(
                     f,

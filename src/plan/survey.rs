@@ -8,7 +8,7 @@ use super::announcers::View;
 use super::eligible::{is_excluded, matches_any};
 use crate::addr::{Family, Prefix, Range};
 use crate::config::{BgpAdvertisement, Config, L2Advertisement, Pool, PoolName};
-use crate::facts::{Labels, LinkName, Living, LivingMember, MemberLink, Node, NodeName, Requirement, Selector, Snapshot};
+use crate::facts::{Labels, LinkName, Living, LivingMember, MemberLink, Node, NodeName, PODS, Requirement, Selector, Snapshot};
 
 /// What has nothing to work on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -281,7 +281,7 @@ impl Unmatched {
     pub fn action(&self) -> String {
         match self {
             Self::NoNode { missing, .. } if missing.iter().all(|it| matches!(it, Missing::Agent { .. })) => {
-                "see why: kubectl get pods -n lanlord -o wide".to_owned()
+                format!("see why: {PODS}")
             }
             Self::NoNode { .. } => "label a node or change its nodeSelectors".to_owned(),
             Self::NoInterface { .. } => "correct `interfaces`".to_owned(),

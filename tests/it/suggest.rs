@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use lanlord::addr::{Family, MacAddr, Prefix};
 use lanlord::config::Config;
+use lanlord::config::origin::Origins;
 use lanlord::facts::{Answer, Answers, Link, Links, Medium, Role};
 use lanlord::leader::decide::{Decision, decide};
 use lanlord::leader::suggest::{Advice, Inquiry, Prospect, Taken, candidates, choose, networks};
@@ -148,15 +149,28 @@ fn the_advice_carries_the_command_for_a_configmap_that_is_there_or_is_not() {
     world.create("web", |_| ());
     let inquiry = Inquiry::of(&world.config, &world.snapshot, &n1()).unwrap();
     let free = inquiry.offers(&silence_but(&inquiry, &[]));
-    let advice = Advice { free, config_map: None };
+    let advice = Advice { free, ..Advice::default() };
     assert_eq!(
         advice.to_string(),
         "nobody answers for 192.168.1.240-192.168.1.250 on eth0 (192.168.1.0/24): if your router's DHCP range leaves them out, run: \
          kubectl create configmap lanlord -n lanlord --from-literal addresses=192.168.1.240-192.168.1.250"
     );
-    let there = Advice { config_map: Some(("lanlord".to_owned(), "lanlord".to_owned())), ..advice };
+    let there = Advice { exists: true, ..advice };
     let patch = r#"run: kubectl patch configmap lanlord -n lanlord --type merge -p '{"data":{"addresses":"192.168.1.240-192.168.1.250"}}'"#;
     assert!(there.to_string().ends_with(patch), "{there}");
+    let elsewhere = |origin: &str| {
+        let origins = Origins::try_from(vec![origin.parse().unwrap()]).unwrap();
+        Advice { origins, exists: false, free: there.free.clone() }.to_string()
+    };
+    assert!(
+        elsewhere("configmap:kube-system/lan")
+            .ends_with("run: kubectl create configmap lan -n kube-system --from-literal addresses=192.168.1.240-192.168.1.250")
+    );
+    assert!(elsewhere("/etc/lanlord").ends_with("leaves them out, write \"addresses: 192.168.1.240-192.168.1.250\" into /etc/lanlord"));
+    assert!(
+        elsewhere("crds:metallb-system")
+            .ends_with("create an IPAddressPool of 192.168.1.240-192.168.1.250 and an L2Advertisement in namespace metallb-system")
+    );
     let nothing = Advice::default().to_string();
     assert_eq!(
         nothing,
@@ -175,7 +189,7 @@ fn a_service_waits_for_the_answer_of_the_lan_and_is_told_once() {
     };
     assert_eq!(decide(&world, Prospect::NotYet), Decision::default());
     let inquiry = Inquiry::of(&world.config, &world.snapshot, &n1()).unwrap();
-    let advice = Advice { free: inquiry.offers(&silence_but(&inquiry, &[])), config_map: None };
+    let advice = Advice { free: inquiry.offers(&silence_but(&inquiry, &[])), ..Advice::default() };
     let prospect = Prospect::Known(advice);
     let mut decision = decide(&world, prospect.clone());
     let told = world.carry_out(decision.work.remove(0)).unwrap();

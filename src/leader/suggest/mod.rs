@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::reserve::reserved;
 use crate::addr::{Family, Prefix, Range, RangeSet};
 use crate::config::Config;
+use crate::config::origin::{Origin, Origins};
 use crate::facts::{Answers, Link, LinkName, Links, MemberLink, Question, Questions, Role, Snapshot};
 use crate::plan::eligible::may_announce;
 use crate::plan::{Serving, is_served};
@@ -149,21 +150,43 @@ impl fmt::Display for Offer {
 pub struct Advice {
     /// What seems to be free, at most one range of each family; none: nobody knows.
     pub free: Vec<Offer>,
-    /// The ConfigMap that is there already, and holds no addresses: namespace and name.
-    pub config_map: Option<(String, String)>,
+    /// Where the configuration comes from; nothing: from the usual ConfigMap.
+    pub origins: Origins,
+    /// Whether the ConfigMap is there already, and holds no addresses.
+    pub exists: bool,
 }
 
 impl Advice {
-    /// The command that configures what is offered.
-    pub fn command(&self) -> String {
-        let ranges: Vec<String> = self.free.iter().map(|offer| offer.range.to_string()).collect();
-        let addresses = if ranges.is_empty() { "FIRST-LAST".to_owned() } else { ranges.join(",") };
-        match &self.config_map {
-            None => format!("kubectl create configmap lanlord -n lanlord --from-literal addresses={addresses}"),
-            Some((namespace, name)) => {
-                format!("kubectl patch configmap {name} -n {namespace} --type merge -p '{{\"data\":{{\"addresses\":\"{addresses}\"}}}}'")
-            }
+    /// The command that configures what is offered; `None` where no command does.
+    pub fn command(&self) -> Option<String> {
+        let addresses = self.addresses();
+        let (namespace, name) = match (&self.origins.text, &self.origins.namespaces[..]) {
+            (Some(Origin::ConfigMap { namespace, name }), _) => (namespace.as_str(), name.as_str()),
+            (None, []) => ("lanlord", "lanlord"),
+            _ => return None,
+        };
+        Some(if self.exists {
+            format!("kubectl patch configmap {name} -n {namespace} --type merge -p '{{\"data\":{{\"addresses\":\"{addresses}\"}}}}'")
+        } else {
+            format!("kubectl create configmap {name} -n {namespace} --from-literal addresses={addresses}")
+        })
+    }
+
+    /// What to do, where that is no command.
+    fn edit(&self) -> String {
+        let addresses = self.addresses();
+        match &self.origins.text {
+            Some(Origin::Path(path)) => format!("write \"addresses: {addresses}\" into {}", path.display()),
+            _ => format!(
+                "create an IPAddressPool of {addresses} and an L2Advertisement in namespace {}",
+                self.origins.namespaces.join(" or ")
+            ),
         }
+    }
+
+    fn addresses(&self) -> String {
+        let ranges: Vec<String> = self.free.iter().map(|offer| offer.range.to_string()).collect();
+        if ranges.is_empty() { "FIRST-LAST".to_owned() } else { ranges.join(",") }
     }
 }
 
@@ -172,10 +195,11 @@ impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let command = self.command();
         if self.free.is_empty() {
-            return write!(f, "give Lanlord a free range of your network: {command}");
+            return write!(f, "give Lanlord a free range of your network: {}", command.unwrap_or_else(|| self.edit()));
         }
         let free: Vec<String> = self.free.iter().map(ToString::to_string).collect();
-        write!(f, "nobody answers for {}: if your router's DHCP range leaves them out, run: {command}", free.join(" and for "))
+        let action = command.map_or_else(|| self.edit(), |command| format!("run: {command}"));
+        write!(f, "nobody answers for {}: if your router's DHCP range leaves them out, {action}", free.join(" and for "))
     }
 }
 

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Advice, Inquiry, Prospect};
 use crate::config::Config;
-use crate::facts::{Answers, Links, Questions, Snapshot, Subject};
+use crate::config::origin::Origins;
+use crate::facts::{Answers, Links, Questions, Snapshot, replace};
 use crate::leader::edits::Edits;
 use crate::machine::Instant;
 use crate::net::clock;
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What the task reads.
 #[derive(Debug)]
 pub struct Inputs {
+    /// Where the configuration comes from.
+    pub origins: Origins,
     /// Whether this agent leads.
     pub leading: watch::Receiver<bool>,
     /// The configuration in force.
@@ -65,19 +68,19 @@ pub async fn run(mut inputs: Inputs, outputs: Outputs, shutdown: CancellationTok
     let mut known: Option<Known> = None;
     loop {
         let wanted = inquiry(&mut inputs);
-        let config_map = config_map(&inputs.edits.borrow_and_update());
+        let exists = inputs.edits.borrow_and_update().text().is_some();
         let now = clock::now();
         known = known.filter(|known| now.since(known.at) < AGAIN);
         let spaced = |known: &Known| now.since(known.at) < SPACING;
         let is_answered =
             |inquiry: &Inquiry| known.as_ref().is_some_and(|known| known.inquiry.questions == inquiry.questions || spaced(known));
         if let Some(inquiry) = wanted.filter(|inquiry| !is_answered(inquiry)) {
-            let Some(advice) = shutdown.run_until_cancelled(ask(&inquiry, &mut inputs.answers, &outputs)).await else { return Ok(()) };
+            let Some(advice) = shutdown.run_until_cancelled(ask(&inquiry, &mut inputs, &outputs)).await else { return Ok(()) };
             known = Some(Known { inquiry, advice, at: clock::now() });
             continue;
         }
-        let prospect = known.as_ref().map_or(Prospect::NotYet, |known| Prospect::Known(Advice { config_map, ..known.advice.clone() }));
-        outputs.prospect.send_if_modified(|told| std::mem::replace(told, prospect.clone()) != prospect);
+        let prospect = known.as_ref().map_or(Prospect::NotYet, |known| Prospect::Known(Advice { exists, ..known.advice.clone() }));
+        outputs.prospect.send_if_modified(|known| replace(known, prospect));
         let wake = known.as_ref().map(|known| known.at + if spaced(known) { SPACING } else { AGAIN });
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -101,21 +104,14 @@ fn inquiry(inputs: &mut Inputs) -> Option<Inquiry> {
     Inquiry::of(&*config?, &*snapshot?, &links).filter(|_| known)
 }
 
-fn config_map(edits: &Edits) -> Option<(String, String)> {
-    match edits.text()? {
-        Subject::ConfigMap(namespace, name, _) => Some((namespace.clone(), name.clone())),
-        Subject::Service(..) | Subject::Node(..) | Subject::Object(..) => None,
-    }
-}
-
 /// Asks, and waits for what comes of it.
-async fn ask(inquiry: &Inquiry, answers: &mut watch::Receiver<Arc<Answers>>, outputs: &Outputs) -> Advice {
+async fn ask(inquiry: &Inquiry, inputs: &mut Inputs, outputs: &Outputs) -> Advice {
     outputs.questions.send_replace(Arc::new(inquiry.questions.clone()));
-    let settled = answers.wait_for(|answers| inquiry.is_settled(answers));
+    let settled = inputs.answers.wait_for(|answers| inquiry.is_settled(answers));
     // What was not answered in time is not offered.
     drop(tokio::time::timeout(PATIENCE, settled).await);
-    let free = inquiry.offers(&answers.borrow_and_update());
+    let free = inquiry.offers(&inputs.answers.borrow_and_update());
     outputs.questions.send_replace(Arc::default());
     tracing::info!(free = ?free.iter().map(ToString::to_string).collect::<Vec<_>>(), "no addresses are configured: the LAN was asked");
-    Advice { free, config_map: None }
+    Advice { free, origins: inputs.origins.clone(), exists: false }
 }
