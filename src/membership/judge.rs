@@ -544,12 +544,11 @@ impl Machine for Judge {
         }
         let mut trials = std::mem::take(&mut self.trials);
         for trial in trials.values_mut() {
-            match trial.state {
-                State::Remote if due(trial.unheard_timer) => {
-                    self.suspect(trial, Evidence::NodeNotReady, "its Node is not Ready", now, out);
-                }
-                _ if due(trial.unheard_timer) => self.ask(trial, "not heard for long", out),
-                _ => {}
+            let is_due = due(trial.unheard_timer);
+            if is_due && trial.state == State::Remote {
+                self.suspect(trial, Evidence::NodeNotReady, "its Node is not Ready", now, out);
+            } else if is_due {
+                self.ask(trial, "not heard for long", out);
             }
             if due(trial.notice_timer) {
                 (trial.notice_timer, trial.blocked) = (None, true);
