@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::report::{PoolReport, ServiceReport, UsageReport};
-use crate::addr::{Family, Range};
+use crate::addr::Family;
 use crate::config::{Config, Pool};
 use crate::facts::{Counters, Moved, NodeName, Service, ServiceKey, Snapshot};
 use crate::leader::counters::counters;
@@ -34,9 +34,7 @@ pub fn pools(config: &Config, snapshot: &Snapshot) -> Vec<PoolReport> {
 }
 
 fn usage(pool: &Pool, family: Family, used: i64, free: i64) -> Option<UsageReport> {
-    let ranges = pool.ranges.iter().filter(|range| range.family() == family);
-    let total = ranges.map(|range: &Range| range.len()).fold(0, u128::saturating_add);
-    let total = i64::try_from(total).unwrap_or(i64::MAX);
+    let total = i64::try_from(pool.usable(family)).unwrap_or(i64::MAX);
     let [total, used, free] = [total, used, free].map(|count| u64::try_from(count).unwrap_or(0));
     (total > 0).then_some(UsageReport { total, used, free })
 }

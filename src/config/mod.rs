@@ -35,6 +35,7 @@ mod tree;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(crate) use self::bgp::asn;
@@ -44,7 +45,7 @@ pub use self::problem::{Note, Place, Problem, Problems, Source};
 pub use self::settings::{ANNOUNCE_INTERVAL, Classes, EXCLUDED_INTERFACES, Liveness, OnCordon, Pace, Promiscuous, RESTART_HOLD, Settings};
 
 pub(crate) use self::summary::summary;
-use crate::addr::{Range, RangeSet};
+use crate::addr::{Family, Range, RangeSet};
 use crate::facts::{Labels, LinkName, Selector};
 
 /// A configuration that can be put in force.
@@ -218,18 +219,22 @@ impl L2Advertisement {
 }
 
 impl Pool {
-    /// How many addresses it can hand out, without those `avoidBuggyIPs` leaves out; saturates.
-    pub fn usable(&self) -> u128 {
-        if !self.avoid_buggy_ips {
-            return self.addresses.len();
-        }
-        self.addresses.ranges().fold(0, |sum: u128, range| sum.saturating_add(range.len() - buggy(range)))
+    /// How many addresses of `family` it can hand out, without those `avoidBuggyIPs` leaves out; saturates.
+    pub fn usable(&self, family: Family) -> u128 {
+        let left_out = |range| if self.avoid_buggy_ips { buggy(range) } else { 0 };
+        let ranges = self.addresses.ranges().filter(|range| range.family() == family);
+        ranges.fold(0, |sum, range| sum.saturating_add(range.len() - left_out(range)))
+    }
+
+    /// Whether `avoidBuggyIPs` leaves `address` out.
+    pub fn avoids(&self, address: IpAddr) -> bool {
+        self.avoid_buggy_ips && matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
     }
 }
 
 /// How many addresses of `range` are IPv4 and end in .0 or .255.
 fn buggy(range: Range) -> u128 {
-    let (std::net::IpAddr::V4(first), std::net::IpAddr::V4(last)) = (range.first(), range.last()) else { return 0 };
+    let (IpAddr::V4(first), IpAddr::V4(last)) = (range.first(), range.last()) else { return 0 };
     let (first, last) = (u64::from(u32::from(first)), u64::from(u32::from(last)));
     // Numbers from 0 to n (exclusive) that end in 0 or 255, modulo 256.
     let below = |n: u64| n.div_ceil(256) + n / 256;
@@ -238,17 +243,12 @@ fn buggy(range: Range) -> u128 {
 
 impl Config {
     /// The pool that holds `address`.
-    pub fn pool_of(&self, address: std::net::IpAddr) -> Option<&Pool> {
+    pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.addresses.contains(address))
     }
 
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name.as_str() == name)
-    }
-
-    /// How many addresses each pool has, for people.
-    pub fn sizes(&self) -> BTreeMap<&PoolName, u128> {
-        self.pools.iter().map(|pool| (&pool.name, pool.addresses.len())).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What a configuration amounts to, in one line: the confirmation of every accepted edit.
 
 use super::{BgpPeer, Config, Pool, RemoteAs};
+use crate::addr::Family;
 
 /// Pools, and peers, named in the line; an Event holds 1024 characters.
 const NAMED: usize = 6;
@@ -13,7 +14,7 @@ pub(crate) fn summary(config: &Config) -> String {
     if config.pools.is_empty() {
         return "no pools, so no address can be assigned".to_owned();
     }
-    let addresses = config.pools.iter().fold(0, |sum: u128, pool| sum.saturating_add(pool.usable()));
+    let addresses = config.pools.iter().fold(0, |sum: u128, pool| sum.saturating_add(usable(pool)));
     let (pools, peers) = (count(config.pools.len() as u128, "pool"), &config.bgp.peers);
     let pools = format!("{pools}, {}: {}", count(addresses, "address"), named(&config.pools, pool));
     if peers.is_empty() {
@@ -45,7 +46,7 @@ fn pool(pool: &Pool) -> String {
         ranges.push("…".to_owned());
     }
     let only = if pool.auto_assign { "" } else { ", on request only" };
-    format!("{} {} ({}{only})", pool.name, ranges.join(" "), short(pool.usable()))
+    format!("{} {} ({}{only})", pool.name, ranges.join(" "), short(usable(pool)))
 }
 
 fn count(n: u128, what: &str) -> String {
@@ -64,4 +65,8 @@ fn short(n: u128) -> String {
         u128::MAX => "2^128".to_owned(),
         _ => format!("about 2^{}", n.ilog2()),
     }
+}
+
+fn usable(pool: &Pool) -> u128 {
+    pool.usable(Family::V4).saturating_add(pool.usable(Family::V6))
 }

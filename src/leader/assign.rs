@@ -203,7 +203,7 @@ impl<'a> Assigner<'a> {
         if !self.allows(pool, state.service) {
             return Some(Lost::PoolNotForService(pool.name.clone()));
         }
-        if pool.avoid_buggy_ips && is_buggy(address) {
+        if pool.avoids(address) {
             return Some(Lost::Buggy(pool.name.clone()));
         }
         if let Some((with, why)) = self.parted.get(&(address, &state.service.key)) {
@@ -274,7 +274,7 @@ impl<'a> Assigner<'a> {
         if let Some(why) = self.reserved.get(&address) {
             return Err(Refusal::Reserved { address, why: why.clone() });
         }
-        if pool.avoid_buggy_ips && is_buggy(address) {
+        if pool.avoids(address) {
             return Err(Refusal::Buggy { address, pool: pool.name.clone() });
         }
         match self.in_the_way(service, address, |pool, one, other| share::obstacle(self.snapshot, pool, one, other)) {
@@ -468,7 +468,7 @@ impl<'a> Assigner<'a> {
             self.supplies.insert((pool, family), supply);
         }
         let supply = &self.supplies[&(pool, family)];
-        let avoided = |address: &IpAddr| self.reserved.contains_key(address) || (of.avoid_buggy_ips && is_buggy(*address));
+        let avoided = |address: &IpAddr| self.reserved.contains_key(address) || of.avoids(*address);
         let sharable = |address: &&IpAddr| {
             of.addresses.contains(**address)
                 && Family::of(**address) == family
@@ -488,8 +488,4 @@ impl<'a> Assigner<'a> {
         self.supplies = supplies;
         next
     }
-}
-
-fn is_buggy(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
 }

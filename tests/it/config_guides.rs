@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lanlord::addr::Family;
 use lanlord::config::{
     Accepted, Bgp, BgpAdvertisement, BgpPeer, Community, Config, L2Advertisement, Neighbor, Pool, PoolName, RemoteAs, Settings, Source,
     parse,
@@ -152,7 +153,7 @@ fn layer2_a_pool_of_several_ranges_without_buggy_addresses_on_edge_nodes() {
         ..pool("production-pool", &["192.168.1.100-192.168.1.150", "192.168.1.200-192.168.1.220", "10.0.0.0-10.0.0.15"])
     };
     assert_eq!(config.pools, [expected]);
-    assert_eq!(config.pools[0].usable(), 51 + 21 + 15, "10.0.0.0 is left out");
+    assert_eq!(config.pools[0].usable(Family::V4), 51 + 21 + 15, "10.0.0.0 is left out");
     let expected = L2Advertisement {
         node_selectors: vec![
             labels("node-role.kubernetes.io/edge", &["true"]),
@@ -189,7 +190,7 @@ fn layer2_the_complete_example() {
             Pool { auto_assign: false, ..pool("priority-pool", &["192.168.1.200-192.168.1.204"]) },
         ]
     );
-    assert_eq!(config.pools[0].usable(), 15);
+    assert_eq!(config.pools[0].usable(Family::V4), 15);
     assert_eq!(
         config.l2_advertisements,
         [

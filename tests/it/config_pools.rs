@@ -1,6 +1,7 @@
 //! MetalLB's rules on IPAddressPool and L2Advertisement, one test each, named after the rule; and where the rule is a bug, the right thing.
 #![allow(clippy::unwrap_used)]
 
+use lanlord::addr::Family;
 use lanlord::config::Pool;
 
 use crate::config::{accepted, one};
@@ -66,8 +67,8 @@ fn a_pool_is_used_unasked_and_with_buggy_addresses_unless_it_says_otherwise() {
     assert!(plain.auto_assign && !plain.avoid_buggy_ips && plain.allocation.is_none());
     let other = pool("10.0.0.0/24", "autoAssign: false, avoidBuggyIPs: true");
     assert!(!other.auto_assign && other.avoid_buggy_ips);
-    assert_eq!((plain.usable(), other.usable()), (256, 254));
-    assert_eq!(pool("'fd00::/120'", "avoidBuggyIPs: true").usable(), 256, "IPv4 only");
+    assert_eq!((plain.usable(Family::V4), other.usable(Family::V4)), (256, 254));
+    assert_eq!(pool("'fd00::/120'", "avoidBuggyIPs: true").usable(Family::V6), 256, "IPv4 only");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::reserve::{left_out, reserved};
-use crate::addr::{Range, RangeSet};
+use crate::addr::Family;
 use crate::config::{Config, Pool, PoolName};
 use crate::facts::{Counters, ObjectKey, Objects, Snapshot};
 
@@ -18,18 +18,15 @@ pub fn counters(config: &Config, snapshot: &Snapshot) -> BTreeMap<PoolName, Coun
 }
 
 fn of(pool: &Pool, assigned: &BTreeSet<IpAddr>, reserved: &BTreeSet<IpAddr>) -> Counters {
-    let one = |v4: bool| {
-        let ours = |address: &&IpAddr| address.is_ipv4() == v4 && pool.addresses.contains(**address);
-        let ranges: RangeSet = pool.ranges.iter().copied().filter(|range: &Range| range.first().is_ipv4() == v4).collect();
-        let usable = Pool { addresses: ranges, ..pool.clone() }.usable();
+    let one = |family: Family| {
+        let ours = |address: &&IpAddr| Family::of(**address) == family && pool.addresses.contains(**address);
         let taken = assigned.iter().filter(ours).count();
-        // A buggy address is no usable one in the first place.
-        let buggy = |address: &IpAddr| pool.avoid_buggy_ips && matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255));
-        let kept = reserved.iter().filter(ours).filter(|address| !assigned.contains(*address) && !buggy(address)).count();
-        let available = usable.saturating_sub(taken as u128).saturating_sub(kept as u128);
+        // One that is avoided is no usable one in the first place.
+        let kept = reserved.iter().filter(ours).filter(|address| !assigned.contains(*address) && !pool.avoids(**address)).count();
+        let available = pool.usable(family).saturating_sub(taken as u128).saturating_sub(kept as u128);
         (i64::try_from(taken).unwrap_or(i64::MAX), i64::try_from(available).unwrap_or(i64::MAX))
     };
-    let ((assigned_ipv4, available_ipv4), (assigned_ipv6, available_ipv6)) = (one(true), one(false));
+    let ((assigned_ipv4, available_ipv4), (assigned_ipv6, available_ipv6)) = (one(Family::V4), one(Family::V6));
     Counters { assigned_ipv4, assigned_ipv6, available_ipv4, available_ipv6 }
 }
 
