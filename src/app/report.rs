@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::BgpMessages;
+
 /// The status of one agent.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -76,7 +78,7 @@ impl Report {
         }
         for peer in &mut report.bgp {
             (peer.hold_in_ms, peer.keepalive_in_ms, peer.retry_in_ms) = (None, None, None);
-            (peer.sent, peer.received) = (MessagesReport::default(), MessagesReport::default());
+            (peer.sent, peer.received) = (BgpMessages::default(), BgpMessages::default());
         }
         for address in report.links.iter_mut().flat_map(|link| &mut link.addresses) {
             (address.answered, address.announced) = (0, 0);
@@ -302,9 +304,9 @@ pub struct PeerReport {
     /// Routes that it is still to be told of.
     pub pending: usize,
     /// Messages.
-    pub sent: MessagesReport,
+    pub sent: BgpMessages,
     /// Messages.
-    pub received: MessagesReport,
+    pub received: BgpMessages,
     /// Errors in UPDATEs that the session survived (RFC 7606).
     pub faults: u64,
     /// Times the session came up.
@@ -317,22 +319,6 @@ pub struct PeerReport {
     pub bfd: Option<String>,
     /// What is amiss now.
     pub troubles: Vec<Problem>,
-}
-
-/// BGP messages of each type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct MessagesReport {
-    /// OPEN
-    pub opens: u64,
-    /// UPDATE
-    pub updates: u64,
-    /// NOTIFICATION
-    pub notifications: u64,
-    /// KEEPALIVE
-    pub keepalives: u64,
-    /// ROUTE-REFRESH
-    pub route_refreshes: u64,
 }
 
 /// A group of addresses.

@@ -14,9 +14,10 @@ pub use super::event::{Action, Event};
 pub use super::next_hops::NextHops;
 use super::open::{self, Negotiated};
 use super::rib::AdjRibOut;
-use super::status::{Agreed, Counters, Failure, NoConnection, Reason, SessionStatus, State};
+use super::status::{Agreed, Failure, NoConnection, Reason, SessionStatus, State};
 use super::timers::{Due, Timers};
 use super::update::Context;
+use crate::facts::BgpMessages;
 use crate::machine::{Instant, Machine, earliest};
 use crate::wire::bgp::{Code, Codec, DecodeError, Message, Notification, Open, Received, RefreshSubtype, RouteRefresh};
 
@@ -538,7 +539,7 @@ fn agreed(negotiated: &Option<Negotiated>) -> Option<&Agreed> {
     negotiated.as_ref().map(|negotiated| &negotiated.agreed)
 }
 
-fn count(counters: &mut Counters, message: &Message) {
+fn count(counters: &mut BgpMessages, message: &Message) {
     *match message {
         Message::Open(_) => &mut counters.opens,
         Message::Update(_) => &mut counters.updates,

@@ -12,7 +12,7 @@ use super::next_hops::NextHops;
 use super::trouble::Trouble;
 use crate::addr::{Family, Prefix};
 use crate::bfd::status::SessionStatus as BfdStatus;
-use crate::facts::LinkName;
+use crate::facts::{BgpMessages, LinkName};
 use crate::machine::Instant;
 use crate::wire::bgp::Notification;
 
@@ -161,28 +161,6 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Messages of each type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// OPEN
-    pub opens: u64,
-    /// UPDATE
-    pub updates: u64,
-    /// NOTIFICATION
-    pub notifications: u64,
-    /// KEEPALIVE
-    pub keepalives: u64,
-    /// ROUTE-REFRESH
-    pub route_refreshes: u64,
-}
-
-impl Counters {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.opens + self.updates + self.notifications + self.keepalives + self.route_refreshes
-    }
-}
-
 /// What both OPENs agreed on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Agreed {
@@ -238,9 +216,9 @@ pub struct SessionStatus {
     /// Routes whose attributes alone fill a message: never sent (RFC 4271 §9.2).
     pub too_long: BTreeSet<Prefix>,
     /// Messages sent.
-    pub sent: Counters,
+    pub sent: BgpMessages,
     /// Messages received.
-    pub received: Counters,
+    pub received: BgpMessages,
     /// Errors in UPDATEs that the session survived (RFC 7606).
     pub faults: u64,
     /// Times it came to Established.

@@ -10,7 +10,8 @@ use serde_json::json;
 use super::agent::Agent;
 use super::answer::{Output, PROBLEMS, UNASKED, WELL, exit, printable};
 use super::table::{row, table};
-use crate::app::report::{MessagesReport, PeerReport, Report, SessionReport, whole_seconds};
+use crate::app::report::{PeerReport, Report, SessionReport, whole_seconds};
+use crate::facts::BgpMessages;
 
 /// Show what the agent on this host sees and does: members, sessions, addresses, problems and what to do
 #[derive(Args, Clone, Debug)]
@@ -230,8 +231,8 @@ fn one_peer(report: &Report, peer: &PeerReport) -> String {
     heading + &table(&rows) + &troubles.collect::<String>()
 }
 
-fn counted(messages: &MessagesReport) -> String {
-    let MessagesReport { opens, updates, notifications, keepalives, route_refreshes } = *messages;
+fn counted(messages: &BgpMessages) -> String {
+    let BgpMessages { opens, updates, notifications, keepalives, route_refreshes } = *messages;
     format!("{opens} OPEN, {updates} UPDATE, {keepalives} KEEPALIVE, {route_refreshes} ROUTE-REFRESH, {notifications} NOTIFICATION")
 }
 
