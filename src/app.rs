@@ -12,6 +12,7 @@
 //! Shutdown: the plan freezes (what is announced stays announced), leadership is given up, the member Lease is released, the others
 //! take over, then layer 2 falls silent and the rest ends. A second signal ends everything at once.
 
+mod figures;
 pub mod problems;
 pub mod report;
 pub mod services;
@@ -58,7 +59,7 @@ use crate::telemetry;
 use crate::telemetry::guard::Audience;
 use crate::telemetry::health::{Health, Heartbeat, Part};
 use crate::telemetry::live::Live;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::paced::Paced;
 use crate::telemetry::server::{Address, Site};
 
 /// How long this node goes on answering after it left, so that the others can take over first.
@@ -575,18 +576,12 @@ async fn beat(heartbeat: Heartbeat) {
 }
 
 fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &str, wires: &Arc<Wires>, phases: &Phases, health: &Health) {
-    let metrics = Metrics::new();
     let (node, known, api) = (options.node.clone(), wires.clone(), api.clone());
-    metrics.on_scrape(move |figures| {
-        status::figures(figures, &known, &node);
-        (figures.updates, figures.update_errors) = api.seen();
-        figures.api_writes = api.writes();
-        figures.events_dropped = api.events_dropped();
-    });
+    let metrics = Paced::new(move || figures::figures(&known, &node, &api).text());
     let (node, instance, known) = (options.node.clone(), instance.to_owned(), wires.clone());
     let (node_too, instance_too, known_too) = (node.clone(), instance.clone(), known.clone());
     let live = Live::new(move || status::state(&known_too, &node_too, &instance_too));
-    let status = Arc::new(move || status::json(&known, &node, &instance));
+    let status = Paced::new(move || status::json(&known, &node, &instance));
     let site = Site { health: health.clone(), metrics, status, live, audience: options.audience };
     let (http, site_too, rest) = (options.http, site.clone(), phases.rest.clone());
     tasks.spawn(async move { ("telemetry", telemetry::server::run(Address::Tcp(http), site_too, rest).await) });

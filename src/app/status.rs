@@ -11,89 +11,29 @@ use siphasher::sip::SipHasher13;
 use super::Wires;
 use super::problems::problems;
 use super::report::{
-    AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, MessagesReport, PeerReport, Problem, Report,
-    SessionReport,
+    AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, PeerReport, Problem, Report, SessionReport,
 };
 use super::services;
 use super::transitions::{Moment, transitions};
 use crate::addr::{Family, MacAddr};
 use crate::api::watch::Contact;
 use crate::bfd::desired::SessionKey;
-use crate::bfd::status::{SessionStatus, State as SessionState};
-use crate::bgp::status::{Counters, PeerStatus};
-use crate::bgp::task::figures as peer_figures;
-use crate::config::{Config, Pool};
-use crate::facts::{Evidence, LinkName, Living, Medium, Member, NodeName, ObjectsSeen, Service, ServiceKey, Snapshot};
+use crate::bfd::status::SessionStatus;
+use crate::bgp::status::PeerStatus;
+use crate::facts::{Evidence, LinkName, Living, Medium, Member, NodeName, ObjectsSeen, Snapshot};
 use crate::l2::status::LinkStatus;
 use crate::leader::warnings::{self, Sources, Warning};
 use crate::membership::judge::State;
 use crate::membership::task::Status;
+use crate::plan::GroupPlan;
 use crate::plan::kernel::{self, answered_by_kernel};
-use crate::plan::{GroupPlan, NotAnnounced, Serving, is_served};
 use crate::telemetry::live::State as LiveState;
-use crate::telemetry::metrics::{
-    Announced, Count, Figures, Layer2Figures, MemberFigures, PoolFigures, SessionFigures, SessionLabels, Unannounced,
-};
 
 /// Changes within this time are one for the timeline: some come in two steps.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// Brings every figure up to date.
-pub(super) fn figures(figures: &mut Figures, wires: &Wires, node: &NodeName) {
-    let snapshot = wires.snapshot.borrow().clone().unwrap_or_default();
-    let config = wires.config.borrow().clone();
-    figures.config_loaded = config.is_some();
-    figures.config_stale = *wires.config_problems.borrow() > 0;
-    figures.config_problems = *wires.config_problems.borrow();
-    figures.config_unmatched = idle(wires).len() as u64;
-    figures.leader = *wires.leading.borrow();
-    figures.members = wires.living.borrow().members.len() as u64;
-    figures.api_reachable = matches!(wires.api.borrow().contact, Contact::Reachable { .. });
-    figures.detached = wires.api.borrow().contact.is_unreachable();
-    figures.moves = wires.moves.borrow().clone();
-    let assigned = snapshot.services.values().filter(|service| !service.ingress.is_empty()).count() as u64;
-    figures.services_assigned = assigned;
-    let waits = |service: &&Arc<Service>| {
-        service.ingress.is_empty() && config.as_ref().is_none_or(|config| is_served(config, &snapshot, service) == Serving::Ours)
-    };
-    figures.services_pending = snapshot.services.values().filter(waits).count() as u64;
-    figures.repairs = *wires.repairs.borrow();
-    figures.dataplane_unhealthy = *wires.dataplane_unhealthy.borrow();
-    of_leader(figures, wires, &snapshot, config.as_deref(), node);
-    layer2(figures, wires, node);
-    over_bgp(figures, wires, node);
-    figures.conflicts = wires.l2_status.borrow().conflicts.clone();
-    let kernel = answered_by_kernel(&snapshot, &wires.links.borrow());
-    figures.kernel_answers = kernel.into_iter().map(|(link, addresses)| (link, addresses.len() as u64)).collect();
-    figures.others = others(&wires.membership.borrow(), &snapshot);
-    figures.peers = peer_figures(&wires.bgp.borrow());
-    figures.sessions = wires.bfd.borrow().sessions.iter().map(|(key, status)| session_figures(key, status)).collect();
-}
-
-/// What only the leader shows: with the same figures from all agents, a rule that joins two of them on `pool` would find several.
-fn of_leader(figures: &mut Figures, wires: &Wires, snapshot: &Snapshot, config: Option<&Config>, node: &NodeName) {
-    (figures.pools, figures.unannounced, figures.rivals) = Default::default();
-    let Some(config) = config.filter(|_| figures.leader) else { return };
-    figures.pools = config.pools.iter().map(|pool| (pool.name.to_string(), pool_figures(pool, snapshot))).collect();
-    let planned = wires.planned.borrow().clone();
-    figures.unannounced = planned.iter().flat_map(|planned| planned.plan.groups.values().flat_map(|plan| unannounced(plan))).collect();
-    let rivals = warnings::rivals(config, snapshot, node, &wires.links.borrow()).into_iter();
-    figures.rivals = rivals.filter(|it| it.reason != "KernelAnswersARP").map(|it| it.about).collect();
-}
-
-fn unannounced(plan: &GroupPlan) -> impl Iterator<Item = Unannounced> {
-    let why = |ip: &IpAddr| {
-        let over_bgp = plan.bgp.get(ip).and_then(|announcers| announcers.as_ref().err());
-        plan.owner.as_ref().err().or(over_bgp).map_or("NoLink", NotAnnounced::reason)
-    };
-    let silent = plan.group.claims.iter().filter(|(ip, _)| !plan.is_announced(**ip));
-    silent.flat_map(move |(ip, claim)| {
-        claim.holders.iter().map(move |holder| Unannounced { service: holder.service.clone(), ip: *ip, reason: why(ip) })
-    })
-}
-
 /// What of the configuration has nothing to work on, as this agent sees it.
-fn idle(wires: &Wires) -> Vec<Warning> {
+pub(super) fn idle(wires: &Wires) -> Vec<Warning> {
     let (config, snapshot, living) = (wires.config.borrow().clone(), wires.snapshot.borrow().clone(), wires.living.borrow().clone());
     let objects = if let ObjectsSeen::Present(objects) = &*wires.objects.borrow() { objects.clone() } else { Arc::default() };
     let sources = Sources { text: None, objects: Some(&objects) };
@@ -106,61 +46,6 @@ fn findings(wires: &Wires, snapshot: &Snapshot, node: &NodeName) -> Vec<Problem>
     let kernel = answered_by_kernel(snapshot, &wires.links.borrow());
     let kernel = kernel.into_iter().map(|(link, addresses)| kernel::told(node, &link, &addresses));
     idle.chain(kernel).map(|(what, action)| Problem { what, action }).collect()
-}
-
-fn others(status: &Status, snapshot: &Snapshot) -> MemberFigures {
-    let is_ready = |node: &NodeName| snapshot.nodes.get(node).is_some_and(|node| node.ready);
-    let missing = snapshot.members.values().filter(|member| member.instance.is_none() && is_ready(&member.node));
-    MemberFigures {
-        missing: missing.map(|member| member.node.clone()).collect(),
-        states: status.members.iter().map(|(node, taken)| (node.clone(), taken.state.name())).collect(),
-        blocked: status.blocked.clone(),
-        suspicions: status.suspicions,
-        refutations: status.refutations,
-        evictions: status.evictions,
-    }
-}
-
-fn session_figures(key: &SessionKey, status: &SessionStatus) -> (SessionLabels, SessionFigures) {
-    let labels = SessionLabels { peer: key.peer, link: key.link.to_string(), port: key.port };
-    let SessionStatus { sent, received, discarded, ups, downs, .. } = *status;
-    (labels, SessionFigures { up: status.state == SessionState::Up, sent, received, discarded, ups, downs })
-}
-
-fn pool_figures(pool: &Pool, snapshot: &Snapshot) -> PoolFigures {
-    let size =
-        |family| pool.ranges.iter().filter(|range| range.family() == family).fold(0, |sum: u128, range| sum.saturating_add(range.len()));
-    let held = || snapshot.claims.values().filter(|claim| !claim.holders.is_empty() && pool.addresses.contains(claim.address));
-    let used = |family| held().filter(|claim| Family::of(claim.address) == family).count() as u128;
-    PoolFigures {
-        usable: Count { v4: size(Family::V4), v6: size(Family::V6) },
-        in_use: Count { v4: used(Family::V4), v6: used(Family::V6) },
-    }
-}
-
-fn layer2(figures: &mut Figures, wires: &Wires, node: &NodeName) {
-    let status = wires.l2_status.borrow().clone();
-    figures.announced.clear();
-    figures.layer2.clear();
-    for (address, status) in status.links.values().flat_map(|link| &link.addresses) {
-        let services = status.service.split(',').filter_map(ServiceKey::parse);
-        figures.announced.extend(services.map(|service| Announced { service, protocol: "layer2", node: node.clone(), ip: *address }));
-        let of_address = figures.layer2.entry(*address).or_insert(Layer2Figures { received: 0, responses: 0, gratuitous: 0 });
-        of_address.received += status.answered;
-        of_address.responses += status.answered;
-        of_address.gratuitous += status.announced;
-    }
-}
-
-fn over_bgp(figures: &mut Figures, wires: &Wires, node: &NodeName) {
-    let Some(planned) = wires.planned.borrow().clone() else { return };
-    for plan in planned.plan.groups.values() {
-        let here = |address: &IpAddr| plan.over_bgp(*address).is_some_and(|announcers| announcers.nodes.contains(node));
-        for (ip, claim) in plan.group.claims.iter().filter(|(address, _)| here(address)) {
-            let services = claim.holders.iter().map(|holder| holder.service.clone());
-            figures.announced.extend(services.map(|service| Announced { service, protocol: "bgp", node: node.clone(), ip: *ip }));
-        }
-    }
 }
 
 /// The status of this agent for `curl localhost:7475/status` and `lanlord status`.
@@ -375,8 +260,8 @@ fn peer(name: String, status: &PeerStatus) -> PeerReport {
         retry_in_ms: ms(session.retry_in),
         announced: session.announced,
         pending: session.pending,
-        sent: messages(session.sent),
-        received: messages(session.received),
+        sent: session.sent,
+        received: session.received,
         faults: session.faults,
         established: session.established,
         lost: session.lost,
@@ -384,11 +269,6 @@ fn peer(name: String, status: &PeerStatus) -> PeerReport {
         bfd: status.bfd.as_ref().map(|bfd| format!("{:?}", bfd.state)),
         troubles: status.troubles.iter().map(|it| Problem { what: it.what.clone(), action: it.action.clone() }).collect(),
     }
-}
-
-fn messages(counters: Counters) -> MessagesReport {
-    let Counters { opens, updates, notifications, keepalives, route_refreshes } = counters;
-    MessagesReport { opens, updates, notifications, keepalives, route_refreshes }
 }
 
 fn group(plan: &GroupPlan) -> GroupReport {

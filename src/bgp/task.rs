@@ -28,7 +28,7 @@ use super::next_hops::{NextHops, link_towards};
 use super::peers::{Action, Event, Peers};
 use super::session;
 use super::session::Restart;
-use super::status::{Counters, NoConnection, PeerStatus, Reason, State, Status};
+use super::status::{NoConnection, PeerStatus, Reason, State, Status};
 use super::trouble::troubles;
 use crate::bfd::desired::{Desired as BfdDesired, SessionDesired as BfdSession, SessionKey};
 use crate::bfd::status::Status as BfdStatus;
@@ -37,7 +37,6 @@ use crate::machine::{Driver, Input, Instant, earliest};
 use crate::net::clock;
 use crate::net::tcp;
 use crate::net::tcp::{Connection, Dial};
-use crate::telemetry::metrics::{BgpMessages, PeerFigures, PeerLabels};
 use crate::wire::bgp::{Codec, DecodeError, Message, Received};
 use line::{Closing, Line};
 
@@ -589,28 +588,4 @@ fn transports(peers: &Peers) -> impl Iterator<Item = (&PeerKey, &Transport)> {
 fn next_message(bytes: &[u8], codec: &Codec) -> Result<Option<(Received, usize)>, DecodeError> {
     let Some(message) = Message::split(bytes, codec)? else { return Ok(None) };
     Ok(Some((Message::decode(message, codec)?, message.len())))
-}
-
-/// For `/metrics`.
-pub fn figures(status: &Status) -> BTreeMap<PeerLabels, PeerFigures> {
-    let figures = |peer: &PeerStatus| {
-        let session = &peer.session;
-        let figures = PeerFigures {
-            up: session.state == State::Established,
-            announced: session.announced as u64,
-            pending: session.pending as u64,
-            sent: messages(&session.sent),
-            received: messages(&session.received),
-            faults: session.faults,
-            established: session.established,
-            lost: session.lost,
-        };
-        Some((PeerLabels { peer: peer.remote?, link: peer.zone.clone(), vrf: peer.vrf.clone() }, figures))
-    };
-    status.peers.values().filter_map(figures).collect()
-}
-
-fn messages(counters: &Counters) -> BgpMessages {
-    let Counters { opens, updates, notifications, keepalives, route_refreshes } = *counters;
-    BgpMessages { opens, updates, notifications, keepalives, route_refreshes }
 }

@@ -4,6 +4,8 @@
 //! some.example whose name suddenly resolves to 127.0.0.1 (DNS rebinding) would count as the same origin as the agent, but it asks for
 //! some.example, which nobody calls this host. And `Sec-Fetch-Site`: what another site embeds has no business here, even unread.
 
+use std::net::IpAddr;
+
 use hyper::HeaderMap;
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
@@ -26,35 +28,47 @@ pub(super) enum Peer {
     /// A process of this host, maybe a browser.
     Loopback,
     /// Anybody else.
-    Remote,
+    Remote(IpAddr),
 }
+
+const STRANGE: &str = "not under this name: use localhost or an address of this host\n";
 
 /// Why `peer` does not get an answer about the cluster, and what to do.
 pub(super) fn refusal(audience: Audience, peer: Peer, headers: &HeaderMap) -> Option<&'static str> {
     match (peer, audience) {
         (Peer::Socket, _) => return None,
-        (Peer::Remote, Audience::ThisHost) => {
+        (Peer::Remote(_), Audience::ThisHost) => {
             return Some(
                 "only from this host\nkubectl port-forward -n lanlord ds/lanlord 7475, then http://localhost:7475/; or lanlord run --page-for everyone\n",
             );
         }
-        (Peer::Loopback, _) | (Peer::Remote, Audience::Everyone) => {}
+        (Peer::Loopback, _) | (Peer::Remote(_), Audience::Everyone) => {}
     }
     // Programs may leave it out; browsers never do.
-    let stranger = headers.get_all(HOST).iter().any(|host| !host.to_str().is_ok_and(|host| is_ours(host, audience)));
-    if stranger {
-        return Some("not under this name: use localhost or an address of this host\n");
+    if is_strange(headers, audience) {
+        return Some(STRANGE);
     }
     let of_another_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site");
     let followed = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
     (of_another_site && !followed).then_some("not for pages of another site\n")
 }
 
+/// Why a browser does not get `/metrics`, which is there for every program on the LAN: a page of a rebound name would carry them out of it.
+pub(super) fn refusal_of_metrics(headers: &HeaderMap) -> Option<&'static str> {
+    let browser = headers.contains_key("sec-fetch-site");
+    (browser && is_strange(headers, Audience::Everyone)).then_some(STRANGE)
+}
+
+/// Whether it is asked for under a name that is none of this host's.
+fn is_strange(headers: &HeaderMap, audience: Audience) -> bool {
+    headers.get_all(HOST).iter().any(|host| !host.to_str().is_ok_and(|host| is_ours(host, audience)))
+}
+
 /// Whether a person calls this host so: an address, localhost, or, where the LAN may look, a name that nobody can own on the internet.
 fn is_ours(host: &str, audience: Audience) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
-    let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+    let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
     let is_local = name == "localhost" || name.ends_with(".localhost");
     let of_the_lan = || !name.contains('.') || [".local", ".lan", ".internal", ".home.arpa"].iter().any(|end| name.ends_with(end));
     is_address || is_local || (audience == Audience::Everyone && of_the_lan())
@@ -63,6 +77,8 @@ fn is_ours(host: &str, audience: Audience) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const REMOTE: Peer = Peer::Remote(IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 100)));
 
     fn asked(audience: Audience, peer: Peer, headers: &[(&'static str, &str)]) -> bool {
         let mut map = HeaderMap::new();
@@ -76,8 +92,8 @@ mod tests {
     fn only_this_host_may_look_unless_it_is_opened() {
         assert!(asked(Audience::ThisHost, Peer::Loopback, &[]));
         assert!(asked(Audience::ThisHost, Peer::Socket, &[("host", "evil.example")]));
-        assert!(!asked(Audience::ThisHost, Peer::Remote, &[("host", "192.168.1.11:7475")]));
-        assert!(asked(Audience::Everyone, Peer::Remote, &[("host", "192.168.1.11:7475")]));
+        assert!(!asked(Audience::ThisHost, REMOTE, &[("host", "192.168.1.11:7475")]));
+        assert!(asked(Audience::Everyone, REMOTE, &[("host", "192.168.1.11:7475")]));
     }
 
     #[test]
@@ -92,8 +108,19 @@ mod tests {
         }
         assert!(!asked(Audience::ThisHost, Peer::Loopback, &[("host", "localhost"), ("host", "evil.example")]));
         for (host, ours) in [("pi1:7475", true), ("pi1.local", true), ("pi1.lan.", true), ("pi1.evil.example", false)] {
-            assert_eq!(asked(Audience::Everyone, Peer::Remote, &[("host", host)]), ours, "{host}");
+            assert_eq!(asked(Audience::Everyone, REMOTE, &[("host", host)]), ours, "{host}");
         }
+    }
+
+    #[test]
+    fn metrics_are_for_programs_by_any_name_and_for_browsers_by_ours() {
+        let refused = |headers: &[(&'static str, &str)]| {
+            let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            refusal_of_metrics(&map).is_some()
+        };
+        assert!(!refused(&[("host", "node-7.example.com:7475")]), "as Prometheus asks");
+        assert!(refused(&[("host", "evil.example:7475"), ("sec-fetch-site", "same-origin")]));
+        assert!(!refused(&[("host", "pi1.local:7475"), ("sec-fetch-site", "none")]));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What the program shows of itself: log lines, metrics, health, and the server that hands them out.
 //!
-//! Nothing here decides anything, and nothing waits for it: tasks put figures and signs of life in, and whoever asks gets the
-//! state of that moment.
+//! Nothing here decides anything, and nothing waits for it: whoever asks gets the state of that moment.
 
 pub mod client;
 pub mod guard;
@@ -9,5 +8,7 @@ pub mod health;
 pub mod live;
 pub mod log;
 pub mod metrics;
+pub mod paced;
 pub mod page;
+mod seats;
 pub mod server;

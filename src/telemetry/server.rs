@@ -1,14 +1,14 @@
 //! The HTTP server: `/healthz`, `/readyz`, `/metrics`; and the page, `/status` and `/events` for those who may see them.
 //!
-//! Nobody on the LAN can hold it up: connections are few, short, and headers have a deadline. A taken port is waited for, because
-//! the instance before us has it until it ends (rolling update), and is never a reason to stop working.
+//! Nobody on the LAN can hold it up: connections are few from each address, short, headers have a deadline, and no answer is computed
+//! more often than the agent has time for. A taken port is waited for, because the instance before us has it until it ends (rolling
+//! update), and is never a reason to stop working.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
@@ -20,20 +20,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::errno::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::guard::{Audience, Peer, refusal};
+use super::guard::{Audience, Peer, refusal, refusal_of_metrics};
 use super::health::Health;
 use super::live::{Live, WATCHERS};
-use super::metrics::{self, Metrics};
+use super::metrics;
+use super::paced::Paced;
 use super::page::PAGE;
-
-/// Connections at once.
-const CONNECTIONS: usize = 64;
+use super::seats::Seats;
 
 /// For the headers of a request, and between two requests.
 const HEADERS: Duration = Duration::from_secs(5);
@@ -50,9 +50,9 @@ pub struct Site {
     /// `/healthz` and `/readyz`.
     pub health: Health,
     /// `/metrics`.
-    pub metrics: Metrics,
+    pub metrics: Paced,
     /// `/status`: the text of a JSON object.
-    pub status: Arc<dyn Fn() -> String + Send + Sync>,
+    pub status: Paced,
     /// `/events`.
     pub live: Live,
     /// Who may see the last two, and the page.
@@ -109,10 +109,19 @@ impl Address {
 
     async fn bind(&self) -> io::Result<Listener> {
         match self {
-            Self::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+            Self::Tcp(address) => match TcpListener::bind(address).await {
+                Err(error) if let Some(other) = without_ipv6(*address, &error) => TcpListener::bind(other).await.map(Listener::Tcp),
+                bound => bound.map(Listener::Tcp),
+            },
             Self::Unix(path) => replace(path).map(Listener::Unix),
         }
     }
+}
+
+/// What to listen at instead on a host that has no IPv6 at all (`ipv6.disable=1`), where `[::]` stands for every address.
+fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let unsupported = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL].iter().any(|errno| error.raw_os_error() == Some(*errno as i32));
+    (unsupported && address.is_ipv6() && address.ip().is_unspecified()).then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
 }
 
 /// Binds beside `path` and renames: at every moment a probe finds one of the two instances.
@@ -143,7 +152,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Box::new(stream), if peer.ip().to_canonical().is_loopback() { Peer::Loopback } else { Peer::Remote }))
+                let ip = peer.ip().to_canonical();
+                Ok((Box::new(stream), if ip.is_loopback() { Peer::Loopback } else { Peer::Remote(ip) }))
             }
             Self::Unix(listener) => Ok((Box::new(listener.accept().await?.0), Peer::Socket)),
         }
@@ -151,18 +161,20 @@ impl Listener {
 }
 
 async fn serve(listener: &Listener, site: &Site) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Seats::default();
     // Connections end with the server.
     let mut connections = JoinSet::new();
     loop {
-        let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let accepted = listener.accept().await;
         while connections.try_join_next().is_some() {}
-        match listener.accept().await {
+        match accepted {
             Ok((stream, peer)) => {
+                // Who has enough is hung up on.
+                let Some(seat) = seats.take(peer) else { continue };
                 let site = site.clone();
                 connections.spawn(async move {
                     connection(stream, peer, &site).await;
-                    drop(permit);
+                    drop(seat);
                 });
             }
             Err(error) => {
@@ -200,11 +212,14 @@ fn answer(request: &Request<Incoming>, peer: Peer, site: &Site, pulse: &watch::S
     match request.uri().path() {
         "/healthz" | "/livez" => verdict(site.health.live()),
         "/readyz" => verdict(site.health.ready()),
-        "/metrics" => with_type(text(StatusCode::OK, site.metrics.text()), metrics::CONTENT_TYPE),
+        "/metrics" => match refusal_of_metrics(request.headers()) {
+            Some(why) => text(StatusCode::FORBIDDEN, why),
+            None => with_type(text(StatusCode::OK, site.metrics.text()), metrics::CONTENT_TYPE),
+        },
         "/" | "/status" | "/events" => match (refused(), request.uri().path()) {
             (Some(why), _) => text(StatusCode::FORBIDDEN, why),
             (None, "/") => page(),
-            (None, "/status") => with_type(text(StatusCode::OK, (site.status)()), "application/json"),
+            (None, "/status") => with_type(text(StatusCode::OK, site.status.text()), "application/json"),
             (None, _) => events(&site.live, pulse),
         },
         _ => text(StatusCode::NOT_FOUND, "here are / /status /events /healthz /readyz /metrics\n"),
@@ -254,4 +269,18 @@ fn answered(status: StatusCode, body: UnsyncBoxBody<Bytes, Infallible>) -> Answe
 fn with_type(mut response: Answer, type_: &'static str) -> Answer {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(type_));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_ipv6_is_listened_at_over_ipv4() {
+        let error = io::Error::from_raw_os_error(Errno::EAFNOSUPPORT as i32);
+        let other = |address: &str| without_ipv6(address.parse().unwrap(), &error).map(|other| other.to_string());
+        assert_eq!(other("[::]:7475").as_deref(), Some("0.0.0.0:7475"));
+        assert_eq!((other("[fd00::1]:7475"), other("0.0.0.0:7475")), (None, None));
+        assert_eq!(without_ipv6("[::]:7475".parse().unwrap(), &io::Error::from_raw_os_error(Errno::EADDRINUSE as i32)), None);
+    }
 }

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lanlord::addr::MacAddr;
-use lanlord::facts::{LinkName, NodeName, ServiceKey};
+use lanlord::facts::{BgpMessages, LinkName, NodeName, ServiceKey};
 use lanlord::telemetry::metrics::{
-    Announced, BgpMessages, Count, Figures, Layer2Figures, MemberFigures, Metrics, PeerFigures, PeerLabels, PoolFigures, SessionFigures,
-    SessionLabels, Unannounced,
+    Announced, Count, Figures, Layer2Figures, MemberFigures, PeerFigures, PeerLabels, PoolFigures, SessionFigures, SessionLabels,
+    Unannounced,
 };
 
 /// The expressions of MetalLB's alerts (its chart 0.16.1 with its values, under the name `metallb`).
@@ -33,13 +33,7 @@ pub(crate) const ALERTS_OF_METALLB: [(&str, &str); 7] = [
 ];
 
 /// An agent that has something to say of everything.
-pub(crate) fn everything() -> Metrics {
-    let metrics = Metrics::new();
-    metrics.update(|figures| *figures = amiss());
-    metrics
-}
-
-fn amiss() -> Figures {
+pub(crate) fn everything() -> Figures {
     let ip = "192.168.1.240".parse().unwrap();
     let service = || ServiceKey::new("default", "web");
     let announced = |protocol, ip: &str| Announced { service: service(), protocol, node: NodeName::new("pi1"), ip: ip.parse().unwrap() };

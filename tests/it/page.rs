@@ -10,7 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use lanlord::telemetry::guard::Audience;
 use lanlord::telemetry::health::Health;
 use lanlord::telemetry::live::{Live, State, WATCHERS};
-use lanlord::telemetry::metrics::Metrics;
+use lanlord::telemetry::metrics::Figures;
+use lanlord::telemetry::paced::Paced;
 use lanlord::telemetry::page::PAGE;
 use lanlord::telemetry::server::{self, Address, Site};
 use ring::digest::{SHA256, digest};
@@ -37,8 +38,8 @@ impl Agent {
             let digest = shown.load(Ordering::Relaxed);
             State { text: format!("{{\"number\":{digest},\"at\":{}}}", count.fetch_add(1, Ordering::Relaxed)), digest }
         });
-        let status = Arc::new(|| "{}".to_owned());
-        let site = Site { health: Health::new(), metrics: Metrics::new(), status, live, audience: Audience::ThisHost };
+        let (metrics, status) = (Paced::new(|| Figures::default().text()), Paced::new(|| "{}".to_owned()));
+        let site = Site { health: Health::new(), metrics, status, live, audience: Audience::ThisHost };
         tokio::spawn(server::run(Address::Tcp(address), site, shutdown.clone()));
         let up = async {
             while TcpStream::connect(address).await.is_err() {

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+
 use std::time::Duration;
 
 use lanlord::telemetry::guard::Audience;
 use lanlord::telemetry::health::{Health, Probe, ProbeError, ask};
 use lanlord::telemetry::live::{Live, State};
-use lanlord::telemetry::metrics::Metrics;
+use lanlord::telemetry::metrics::Figures;
+use lanlord::telemetry::paced::Paced;
 use lanlord::telemetry::server::{self, Address, Site};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn site() -> Site {
-    let status = Arc::new(|| "{\"leader\":\"pi1\"}".to_owned());
-    Site { health: Health::new(), metrics: Metrics::new(), status, live: Live::new(State::default), audience: Audience::ThisHost }
+    let (metrics, status) = (Paced::new(|| Figures::default().text()), Paced::new(|| "{\"leader\":\"pi1\"}".to_owned()));
+    Site { health: Health::new(), metrics, status, live: Live::new(State::default), audience: Audience::ThisHost }
 }
 
 /// The answer, or `None` while nobody listens.

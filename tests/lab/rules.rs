@@ -3,17 +3,18 @@
 //!
 //! Needs `promtool` and `prometheus` (Debian package `prometheus`); nothing but loopback is used.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use lanlord::telemetry::guard::Audience;
 use lanlord::telemetry::health::Health;
 use lanlord::telemetry::live::{Live, State};
-use lanlord::telemetry::metrics::Metrics;
+use lanlord::telemetry::metrics::Figures;
+use lanlord::telemetry::paced::Paced;
 use lanlord::telemetry::server::{self, Address, Site};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -167,11 +168,12 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// An agent's server of `metrics`, until the runtime ends.
-fn served(runtime: &tokio::runtime::Runtime, metrics: Metrics) -> SocketAddr {
+/// An agent's server of `figures`, until the runtime ends.
+fn served(runtime: &tokio::runtime::Runtime, figures: Figures) -> SocketAddr {
     let address = free();
     let live = Live::new(State::default);
-    let site = Site { health: Health::new(), metrics, status: Arc::new(String::new), live, audience: Audience::ThisHost };
+    let (metrics, status) = (Paced::new(move || figures.clone().text()), Paced::new(String::new));
+    let site = Site { health: Health::new(), metrics, status, live, audience: Audience::ThisHost };
     runtime.spawn(server::run(Address::Tcp(address), site, CancellationToken::new()));
     address
 }
@@ -181,8 +183,7 @@ fn prometheus_reads_what_agents_serve_and_metallbs_alerts_fire_on_it() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     // The leader tells of pools, the other agents do not.
-    let other = everything();
-    other.update(|figures| figures.pools.clear());
+    let other = Figures { pools: BTreeMap::new(), ..everything() };
     let targets = [served(&runtime, everything()), served(&runtime, other)];
     fs::write(directory.path().join("rules.yaml"), rules()).unwrap();
     let metallb: Vec<Value> = ALERTS_OF_METALLB.iter().map(|(name, expr)| serde_json::json!({"alert": name, "expr": expr})).collect();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::Figures;
 use super::rows::Rows;
-use crate::facts::LinkName;
+use crate::facts::{BgpMessages, LinkName};
 
 /// A BGP peer.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -26,27 +26,6 @@ impl PeerLabels {
         };
         let vrf = self.vrf.as_ref().map(|vrf| ("vrf", vrf.to_string()));
         std::iter::once(("peer", peer)).chain(vrf).collect()
-    }
-}
-
-/// BGP messages of each type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct BgpMessages {
-    /// OPEN
-    pub opens: u64,
-    /// UPDATE
-    pub updates: u64,
-    /// NOTIFICATION
-    pub notifications: u64,
-    /// KEEPALIVE
-    pub keepalives: u64,
-    /// ROUTE-REFRESH
-    pub route_refreshes: u64,
-}
-
-impl BgpMessages {
-    fn total(&self) -> u64 {
-        self.opens + self.updates + self.notifications + self.keepalives + self.route_refreshes
     }
 }
 
@@ -98,7 +77,7 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::metrics::{Metrics, SessionFigures, SessionLabels};
+    use crate::telemetry::metrics::{SessionFigures, SessionLabels};
 
     fn labels(peer: &str, link: Option<&str>, vrf: Option<&str>) -> PeerLabels {
         PeerLabels { peer: peer.parse().unwrap(), link: link.map(LinkName::new), vrf: vrf.map(LinkName::new) }
@@ -106,18 +85,16 @@ mod tests {
 
     #[test]
     fn routers_with_the_same_address_are_not_taken_for_one() {
-        let metrics = Metrics::new();
-        metrics.update(|figures| {
-            for (announced, vrf) in [(1, None), (2, Some("red")), (3, Some("blue"))] {
-                figures.peers.insert(labels("10.0.0.1:179", None, vrf), PeerFigures { announced, ..PeerFigures::default() });
-            }
-            for (announced, link) in [(4, "eth0"), (5, "eth1")] {
-                figures.peers.insert(labels("[fe80::1]:179", Some(link), None), PeerFigures { announced, ..PeerFigures::default() });
-                let labels = SessionLabels { peer: "fe80::1".parse().unwrap(), link: link.to_owned(), port: 3784 };
-                figures.sessions.insert(labels, SessionFigures { ups: announced, ..SessionFigures::default() });
-            }
-        });
-        let text = metrics.text();
+        let mut figures = Figures::default();
+        for (announced, vrf) in [(1, None), (2, Some("red")), (3, Some("blue"))] {
+            figures.peers.insert(labels("10.0.0.1:179", None, vrf), PeerFigures { announced, ..PeerFigures::default() });
+        }
+        for (announced, link) in [(4, "eth0"), (5, "eth1")] {
+            figures.peers.insert(labels("[fe80::1]:179", Some(link), None), PeerFigures { announced, ..PeerFigures::default() });
+            let labels = SessionLabels { peer: "fe80::1".parse().unwrap(), link: link.to_owned(), port: 3784 };
+            figures.sessions.insert(labels, SessionFigures { ups: announced, ..SessionFigures::default() });
+        }
+        let text = figures.text();
         for line in [
             "metallb_bgp_announced_prefixes_total{peer=\"10.0.0.1:179\"} 1.0",
             "metallb_bgp_announced_prefixes_total{peer=\"10.0.0.1:179\",vrf=\"red\"} 2.0",
@@ -133,14 +110,12 @@ mod tests {
 
     #[test]
     fn bgp_peers_have_the_names_of_metallb() {
-        let metrics = Metrics::new();
-        metrics.update(|figures| {
-            let sent = BgpMessages { opens: 1, updates: 2, notifications: 3, keepalives: 4, route_refreshes: 5 };
-            let received = BgpMessages { opens: 6, updates: 7, notifications: 8, keepalives: 9, route_refreshes: 10 };
-            let peer = PeerFigures { up: true, announced: 11, pending: 12, sent, received, faults: 13, established: 14, lost: 15 };
-            figures.peers.insert(labels("[fd00::1]:179", None, None), peer);
-        });
-        let text = metrics.text();
+        let mut figures = Figures::default();
+        let sent = BgpMessages { opens: 1, updates: 2, notifications: 3, keepalives: 4, route_refreshes: 5 };
+        let received = BgpMessages { opens: 6, updates: 7, notifications: 8, keepalives: 9, route_refreshes: 10 };
+        let peer = PeerFigures { up: true, announced: 11, pending: 12, sent, received, faults: 13, established: 14, lost: 15 };
+        figures.peers.insert(labels("[fd00::1]:179", None, None), peer);
+        let text = figures.text();
         for (name, value) in [
             ("metallb_bgp_session_up", 1),
             ("metallb_bgp_announced_prefixes_total", 11),

@@ -1,7 +1,7 @@
 //! Every metric of the program: one struct of plain figures, and the names under which they are shown.
 //!
 //! Names and labels are MetalLB's where the meaning is the same, so that its dashboards and alerts work; the rest is `lanlord_*`.
-//! Tasks replace whole sets of figures: a pool or Service that is gone leaves no stale series behind.
+//! The figures are gathered anew for each answer: a pool or Service that is gone leaves no stale series behind.
 
 mod agent;
 mod bfd;
@@ -15,14 +15,13 @@ mod rows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 pub use bfd::{SessionFigures, SessionLabels};
-pub use bgp::{BgpMessages, PeerFigures, PeerLabels};
+pub use bgp::{PeerFigures, PeerLabels};
 pub use layer2::{Announced, Layer2Figures, Unannounced};
 pub use members::MemberFigures;
 pub use pools::{Count, PoolFigures};
@@ -94,50 +93,14 @@ pub struct Figures {
     pub events_dropped: u64,
 }
 
-type Refresh = Box<dyn Fn(&mut Figures) + Send + Sync>;
-
-#[derive(Default)]
-struct State {
-    figures: Figures,
-    refresh: Vec<Refresh>,
-}
-
-/// The figures, shared by all tasks. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Metrics(Arc<Mutex<State>>);
-
-impl Metrics {
-    /// All figures unset.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Replaces figures.
-    pub fn update(&self, change: impl FnOnce(&mut Figures)) {
-        change(&mut self.state().figures);
-    }
-
-    /// Before each answer, `refresh` brings figures up to date that are kept elsewhere. It must not wait.
-    pub fn on_scrape(&self, refresh: impl Fn(&mut Figures) + Send + Sync + 'static) {
-        self.state().refresh.push(Box::new(refresh));
-    }
-
+impl Figures {
     /// The text of `/metrics`.
-    pub fn text(&self) -> String {
-        let figures = {
-            let State { figures, refresh } = &mut *self.state();
-            refresh.iter().for_each(|refresh| refresh(figures));
-            figures.clone()
-        };
+    pub fn text(self) -> String {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(figures));
+        registry.register_collector(Box::new(self));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes everything");
         text
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,20 +124,18 @@ mod tests {
 
     #[test]
     fn metrics_have_the_names_and_labels_of_metallb() {
-        let metrics = Metrics::new();
-        metrics.update(|figures| {
-            let usable = Count { v4: 11, v6: 2 };
-            figures.pools.insert("a".to_owned(), PoolFigures { usable, in_use: Count { v4: 3, v6: 0 } });
-            figures.announced.insert(Announced {
-                service: ServiceKey::new("default", "nginx"),
-                protocol: "layer2",
-                node: NodeName::new("pi1"),
-                ip: "192.168.1.240".parse().unwrap(),
-            });
-            figures.layer2.insert("192.168.1.240".parse().unwrap(), Layer2Figures { received: 7, responses: 6, gratuitous: 5 });
-            figures.api_writes.insert(("patch", "leases", "ok"), 4);
+        let mut figures = Figures::default();
+        let usable = Count { v4: 11, v6: 2 };
+        figures.pools.insert("a".to_owned(), PoolFigures { usable, in_use: Count { v4: 3, v6: 0 } });
+        figures.announced.insert(Announced {
+            service: ServiceKey::new("default", "nginx"),
+            protocol: "layer2",
+            node: NodeName::new("pi1"),
+            ip: "192.168.1.240".parse().unwrap(),
         });
-        let text = metrics.text();
+        figures.layer2.insert("192.168.1.240".parse().unwrap(), Layer2Figures { received: 7, responses: 6, gratuitous: 5 });
+        figures.api_writes.insert(("patch", "leases", "ok"), 4);
+        let text = figures.text();
         for line in [
             "# TYPE metallb_allocator_addresses_total gauge",
             "metallb_allocator_addresses_total{pool=\"a\"} 13.0",
@@ -194,25 +155,23 @@ mod tests {
 
     #[test]
     fn members_sessions_and_moves_are_shown_one_by_one() {
-        let metrics = Metrics::new();
-        metrics.update(|figures| {
-            let states = [(NodeName::new("pi2"), "up"), (NodeName::new("pi3"), "suspected")].into();
-            figures.others = MemberFigures {
-                states,
-                blocked: ["pi4".into()].into(),
-                missing: ["pi5".into()].into(),
-                suspicions: 3,
-                refutations: 1,
-                evictions: 2,
-            };
-            let labels = SessionLabels { peer: "192.168.1.12".parse().unwrap(), link: "eth0".to_owned(), port: 7474 };
-            figures.sessions.insert(labels, SessionFigures { up: true, sent: 9, received: 8, discarded: 7, ups: 6, downs: 5 });
-            let labels = SessionLabels { peer: "192.168.1.1".parse().unwrap(), link: "eth0".to_owned(), port: 3784 };
-            figures.sessions.insert(labels, SessionFigures { up: true, sent: 4, received: 3, discarded: 2, ups: 1, downs: 0 });
-            figures.moves.insert("Drained", 5);
-            figures.detached = true;
-        });
-        let text = metrics.text();
+        let mut figures = Figures::default();
+        let states = [(NodeName::new("pi2"), "up"), (NodeName::new("pi3"), "suspected")].into();
+        figures.others = MemberFigures {
+            states,
+            blocked: ["pi4".into()].into(),
+            missing: ["pi5".into()].into(),
+            suspicions: 3,
+            refutations: 1,
+            evictions: 2,
+        };
+        let labels = SessionLabels { peer: "192.168.1.12".parse().unwrap(), link: "eth0".to_owned(), port: 7474 };
+        figures.sessions.insert(labels, SessionFigures { up: true, sent: 9, received: 8, discarded: 7, ups: 6, downs: 5 });
+        let labels = SessionLabels { peer: "192.168.1.1".parse().unwrap(), link: "eth0".to_owned(), port: 3784 };
+        figures.sessions.insert(labels, SessionFigures { up: true, sent: 4, received: 3, discarded: 2, ups: 1, downs: 0 });
+        figures.moves.insert("Drained", 5);
+        figures.detached = true;
+        let text = figures.text();
         assert!(!text.contains("metallb_bfd_session_up{peer=\"192.168.1.12\"}"), "a member is no router");
         for line in [
             "# TYPE lanlord_member_state gauge",
@@ -240,21 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_leaves_no_series() {
-        let metrics = Metrics::new();
-        metrics.update(|figures| figures.pools = BTreeMap::from([("old".to_owned(), PoolFigures::default())]));
-        assert!(metrics.text().contains("pool=\"old\""));
-        metrics.update(|figures| figures.pools = BTreeMap::new());
-        assert!(!metrics.text().contains("pool=\"old\""));
-    }
-
-    #[test]
-    fn figures_kept_elsewhere_are_fetched_for_each_answer() {
-        let metrics = Metrics::new();
-        metrics.on_scrape(|figures| figures.events_dropped += 1);
-        assert!(metrics.text().contains("lanlord_events_dropped_total 1.0"));
-        assert!(metrics.text().contains("lanlord_events_dropped_total 2.0"));
+    fn the_process_tells_of_itself() {
         assert!(resident_memory().unwrap() > 1 << 20);
-        assert!(metrics.text().contains("process_cpu_seconds_total"));
+        assert!(Figures::default().text().contains("process_cpu_seconds_total"));
     }
 }
