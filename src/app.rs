@@ -87,6 +87,15 @@ pub struct Options {
     pub state: PathBuf,
 }
 
+/// What of the configuration is not in force as it stands.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Rejected {
+    /// How much is wrong, in all sources together.
+    problems: u64,
+    /// What was told of it last, or first of several.
+    first: Option<String>,
+}
+
 /// Every value that more than one task reads.
 struct Wires {
     links: watch::Sender<Arc<Links>>,
@@ -95,7 +104,7 @@ struct Wires {
     config: watch::Sender<Option<Arc<Config>>>,
     edits: watch::Sender<leader::edits::Edits>,
     objects: watch::Sender<ObjectsSeen>,
-    config_problems: watch::Sender<u64>,
+    rejected: watch::Sender<Rejected>,
     living: watch::Sender<Arc<Living>>,
     member: watch::Sender<MemberState>,
     membership: watch::Sender<Arc<membership::task::Status>>,
@@ -129,7 +138,7 @@ impl Default for Wires {
             config: watch::Sender::default(),
             edits: watch::Sender::default(),
             objects: watch::Sender::default(),
-            config_problems: watch::Sender::default(),
+            rejected: watch::Sender::default(),
             living: watch::Sender::default(),
             member: watch::Sender::new(MemberState::Joining),
             membership: watch::Sender::default(),
@@ -238,8 +247,8 @@ fn start_sources(tasks: &mut Tasks, api: &Api, memory: Option<Memory>, options: 
             tasks.spawn(async move { ("config", config::task::run_objects(source, objects, outlet, rest).await) });
         }
     }
-    let (edits, problems, rest) = (wires.edits.clone(), wires.config_problems.clone(), phases.rest.clone());
-    tasks.spawn(async move { ("config reports", report_edits(received, edits, problems, rest).await) });
+    let (edits, rejected, rest) = (wires.edits.clone(), wires.rejected.clone(), phases.rest.clone());
+    tasks.spawn(async move { ("config reports", report_edits(received, edits, rejected, rest).await) });
 }
 
 /// The custom resources, if they are a source.
@@ -264,7 +273,7 @@ fn start_objects(
 async fn report_edits(
     mut reports: mpsc::UnboundedReceiver<config::task::Report>,
     edits: watch::Sender<leader::edits::Edits>,
-    count: watch::Sender<u64>,
+    rejected: watch::Sender<Rejected>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
@@ -272,7 +281,12 @@ async fn report_edits(
             () = shutdown.cancelled() => return Ok(()),
             report = reports.recv() => report.context("nobody follows the configuration")?,
         };
-        count.send_replace(report.problems as u64);
+        rejected.send_modify(|known| {
+            // Of several sources one may be right and another one still wrong.
+            let first = report.outcome.as_ref().err().and_then(|problems| Some(problems.into_iter().next()?.to_string()));
+            let first = if report.problems == 0 { None } else { first.or(known.first.take()) };
+            *known = Rejected { problems: report.problems as u64, first };
+        });
         let (kind, message) = match &report.outcome {
             Ok(accepted) => {
                 tracing::info!(source = %report.source, summary = accepted.summary, hash = accepted.config.hash, "configuration loaded");
@@ -291,7 +305,7 @@ async fn report_edits(
             }
         };
         if let Some(subject) = report.subject {
-            let edit = leader::edits::Edit { subject, kind, message, at: net::clock::now() };
+            let edit = leader::edits::Edit { subject, gone: report.gone, kind, message, at: net::clock::now() };
             edits.send_modify(|edits| edits.push(edit));
         }
     }
@@ -324,8 +338,8 @@ fn start_membership(
     phases: &Phases,
     feedback: &mpsc::Sender<api::watch::Feedback>,
 ) {
-    let config = derive(tasks, phases, (wires.config.subscribe(), wires.config_problems.subscribe()), |config, problems| {
-        (config.is_some() || *problems > 0, config.clone())
+    let config = derive(tasks, phases, (wires.config.subscribe(), wires.rejected.subscribe()), |config, rejected| {
+        (config.is_some() || rejected.problems > 0, config.clone())
     });
     let conflicts = derive(tasks, phases, (wires.l2_status.subscribe(), wires.l2_status.subscribe()), |status, _| status.conflicts.clone());
     let (dataplane, rest) = (wires.dataplane_unhealthy.clone(), phases.rest.clone());
@@ -578,10 +592,10 @@ async fn beat(heartbeat: Heartbeat) {
 fn start_telemetry(tasks: &mut Tasks, api: &Api, options: &Options, instance: &str, wires: &Arc<Wires>, phases: &Phases, health: &Health) {
     let (node, known, api) = (options.node.clone(), wires.clone(), api.clone());
     let metrics = Paced::new(move || figures::figures(&known, &node, &api).text());
-    let (node, instance, known) = (options.node.clone(), instance.to_owned(), wires.clone());
-    let (node_too, instance_too, known_too) = (node.clone(), instance.clone(), known.clone());
-    let live = Live::new(move || status::state(&known_too, &node_too, &instance_too));
-    let status = Paced::new(move || status::json(&known, &node, &instance));
+    let view = status::View { wires: wires.clone(), options: options.clone(), instance: instance.to_owned() };
+    let view_too = view.clone();
+    let live = Live::new(move || view_too.state());
+    let status = Paced::new(move || view.json());
     let site = Site { health: health.clone(), metrics, status, live, audience: options.audience };
     let (http, site_too, rest) = (options.http, site.clone(), phases.rest.clone());
     tasks.spawn(async move { ("telemetry", telemetry::server::run(Address::Tcp(http), site_too, rest).await) });

@@ -27,7 +27,7 @@ use crate::telemetry::metrics::{
 pub(super) fn figures(wires: &Wires, node: &NodeName, api: &Api) -> Figures {
     let snapshot = wires.snapshot.borrow().clone().unwrap_or_default();
     let config = wires.config.borrow().clone();
-    let problems = *wires.config_problems.borrow();
+    let problems = wires.rejected.borrow().problems;
     let waits = |service: &&Arc<Service>| {
         service.ingress.is_empty() && config.as_ref().is_none_or(|config| is_served(config, &snapshot, service) == Serving::Ours)
     };

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{GroupReport, LinkReport, MemberReport, PeerReport, Problem, Report, SessionReport, whole_seconds};
+use super::report::{ConflictReport, GroupReport, LinkReport, MemberReport, PeerReport, Problem, Report, SessionReport, whole_seconds};
 use crate::facts::PODS;
-use crate::leader::suggest::Advice;
 
 /// In order of weight.
 pub fn problems(report: &Report) -> Vec<Problem> {
@@ -18,18 +17,22 @@ pub fn problems(report: &Report) -> Vec<Problem> {
     problems.extend(report.links.iter().filter_map(link));
     problems.extend(report.groups.iter().filter_map(group));
     problems.extend(without_address(report));
-    problems.extend(report.conflicts.iter().map(|conflict| {
-        problem(
-            format!("{} is set aside: another machine of the LAN uses it ({})", conflict.address, conflict.mac),
-            format!("give that machine another address, or take {} out of the pool", conflict.address),
-        )
-    }));
+    problems.extend(report.conflicts.iter().map(conflict));
     problems.extend(report.findings.iter().cloned());
     problems
 }
 
 fn problem(what: impl Into<String>, action: impl Into<String>) -> Problem {
     Problem { what: what.into(), action: action.into() }
+}
+
+fn conflict(conflict: &ConflictReport) -> Problem {
+    let ConflictReport { address, mac, services, .. } = conflict;
+    let what = match &services[..] {
+        [] => format!("{address} is set aside: another machine of the LAN uses it ({mac})"),
+        [..] => format!("{address} of {} is used by another machine of the LAN, too ({mac})", services.join(", ")),
+    };
+    problem(what, format!("give that machine another address, or take {address} out of the pool"))
 }
 
 fn own(report: &Report) -> Option<Problem> {
@@ -67,14 +70,17 @@ fn api(report: &Report) -> Vec<Problem> {
 }
 
 fn configuration(report: &Report) -> Option<Problem> {
-    let events = "kubectl get events -A --field-selector reason=ConfigRejected, and lanlord check FILE before you apply it";
+    let check = "correct it; lanlord check FILE says all that is wrong before you apply it";
+    let first = report.configuration_problem.as_ref().map(|first| format!(": {first}")).unwrap_or_default();
+    let problems = |count| if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
     match (&report.configuration, report.configuration_problems) {
         (Some(_), 0) => None,
         (Some(_), count) => {
-            Some(problem(format!("the newest configuration is rejected ({count} problems); the one before stays in force"), events))
+            let what = format!("the newest configuration is rejected, and the one before stays in force ({}){first}", problems(count));
+            Some(problem(what, check))
         }
-        (None, 0) => Some(problem("there is no configuration", Advice::default().to_string())),
-        (None, count) => Some(problem(format!("the configuration is rejected ({count} problems)"), events)),
+        (None, 0) => Some(problem("the configuration has not been read yet", "wait a few seconds; then see what keeps the API server")),
+        (None, count) => Some(problem(format!("the configuration is rejected ({}){first}", problems(count)), check)),
     }
 }
 

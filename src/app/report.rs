@@ -41,6 +41,8 @@ pub struct Report {
     pub configuration: Option<String>,
     /// Problems of a newer configuration, which was rejected.
     pub configuration_problems: u64,
+    /// The last of them, or the first of several.
+    pub configuration_problem: Option<String>,
     /// Every member Lease.
     pub members: Vec<MemberReport>,
     /// Suspicions, refutations, evictions by this agent since its start.
@@ -381,6 +383,8 @@ pub struct ConflictReport {
     pub mac: String,
     /// The members that saw it.
     pub seen_by: Vec<String>,
+    /// The Services that keep it all the same: they asked for it, or there is no other.
+    pub services: Vec<String>,
 }
 
 /// Something to look at.

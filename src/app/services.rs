@@ -14,7 +14,7 @@ use crate::leader::counters::counters;
 use crate::leader::left;
 use crate::plan::{GroupPlan, NotAnnounced, Plan, Serving, is_served, servicelb};
 
-const REJECTED: &str = "the configuration is rejected, and there was none before it; kubectl get events -A --field-selector reason=ConfigRejected says where it is wrong";
+const REJECTED: &str = "the configuration is rejected, and there was none before it; lanlord status says where it is wrong";
 
 /// The pools of `config`, in its order.
 pub fn pools(config: &Config, snapshot: &Snapshot) -> Vec<PoolReport> {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use siphasher::sip::SipHasher13;
 
-use super::Wires;
 use super::problems::problems;
 use super::report::{
     AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, PeerReport, Problem, Report, SessionReport,
 };
 use super::services;
 use super::transitions::{Moment, transitions};
+use super::{Options, Wires};
 use crate::addr::{Family, MacAddr};
 use crate::api::watch::Contact;
 use crate::bfd::desired::SessionKey;
@@ -22,6 +22,7 @@ use crate::bfd::status::SessionStatus;
 use crate::bgp::status::PeerStatus;
 use crate::facts::{Evidence, LinkName, Living, Medium, Member, NodeName, ObjectsSeen, Snapshot};
 use crate::l2::status::LinkStatus;
+use crate::leader::suggest::Advice;
 use crate::leader::warnings::{self, Sources, Warning};
 use crate::membership::judge::State;
 use crate::membership::task::Status;
@@ -41,23 +42,38 @@ pub(super) fn idle(wires: &Wires) -> Vec<Warning> {
 }
 
 /// What the configuration and this host's links say that something is amiss.
-fn findings(wires: &Wires, snapshot: &Snapshot, node: &NodeName) -> Vec<Problem> {
+fn findings(view: &View, snapshot: &Snapshot) -> Vec<Problem> {
+    let (wires, node) = (&view.wires, &view.options.node);
+    let none = wires.config.borrow().as_ref().is_some_and(|config| config.pools.is_empty());
+    let (origins, exists) = (view.options.config.clone(), wires.edits.borrow().text().is_some());
+    let advice = none.then(|| Advice { free: Vec::new(), origins, exists }.to_string());
+    let none = advice.map(|advice| ("no addresses are configured: nothing is assigned".to_owned(), advice));
     let idle = idle(wires).into_iter().map(|it| (it.what, it.action));
     let kernel = answered_by_kernel(snapshot, &wires.links.borrow());
     let kernel = kernel.into_iter().map(|(link, addresses)| kernel::told(node, &link, &addresses));
-    idle.chain(kernel).map(|(what, action)| Problem { what, action }).collect()
+    none.into_iter().chain(idle).chain(kernel).map(|(what, action)| Problem { what, action }).collect()
 }
 
-/// The status of this agent for `curl localhost:7475/status` and `lanlord status`.
-pub(super) fn json(wires: &Wires, node: &NodeName, instance: &str) -> String {
-    text(&report(wires, node, instance))
+/// What the status of this agent is made of.
+#[derive(Clone)]
+pub(super) struct View {
+    pub wires: Arc<Wires>,
+    pub options: Options,
+    pub instance: String,
 }
 
-/// The same for those who keep watching, with a digest that stays the same while only figures change.
-pub(super) fn state(wires: &Wires, node: &NodeName, instance: &str) -> LiveState {
-    let report = report(wires, node, instance);
-    let digest = SipHasher13::new_with_keys(0, 0).hash(text(&report.without_figures()).as_bytes());
-    LiveState { text: text(&report), digest }
+impl View {
+    /// The status for `curl localhost:7475/status` and `lanlord status`.
+    pub(super) fn json(&self) -> String {
+        text(&report(self))
+    }
+
+    /// The same for those who keep watching, with a digest that stays the same while only figures change.
+    pub(super) fn state(&self) -> LiveState {
+        let report = report(self);
+        let digest = SipHasher13::new_with_keys(0, 0).hash(text(&report.without_figures()).as_bytes());
+        LiveState { text: text(&report), digest }
+    }
 }
 
 fn text(report: &Report) -> String {
@@ -68,9 +84,10 @@ fn text(report: &Report) -> String {
 pub(super) async fn follow(wires: &Wires, me: &NodeName) -> anyhow::Result<()> {
     let (mut snapshot, mut planned) = (wires.snapshot.subscribe(), wires.planned.subscribe());
     let (mut membership, mut bgp) = (wires.membership.subscribe(), wires.bgp.subscribe());
-    let (mut config, mut rejected) = (wires.config.subscribe(), wires.config_problems.subscribe());
+    let (mut config, mut rejected) = (wires.config.subscribe(), wires.rejected.subscribe());
     let mut before = Moment::default();
     loop {
+        let rejection = rejected.borrow_and_update().clone();
         let after = Moment {
             me: me.clone(),
             snapshot: snapshot.borrow_and_update().clone(),
@@ -78,7 +95,8 @@ pub(super) async fn follow(wires: &Wires, me: &NodeName) -> anyhow::Result<()> {
             lost: membership.borrow_and_update().lost.clone(),
             peers: bgp.borrow_and_update().clone(),
             config: config.borrow_and_update().clone(),
-            rejected: *rejected.borrow_and_update(),
+            rejected: rejection.problems,
+            why_rejected: rejection.first,
         };
         let found = transitions(&before, &after);
         if !found.is_empty() {
@@ -97,7 +115,9 @@ pub(super) async fn follow(wires: &Wires, me: &NodeName) -> anyhow::Result<()> {
     }
 }
 
-fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
+fn report(view: &View) -> Report {
+    let View { wires, options: Options { node, .. }, instance } = view;
+    let rejected = wires.rejected.borrow().clone();
     let config = wires.config.borrow().clone();
     let plan = wires.planned.borrow().as_ref().map(|planned| planned.plan.clone());
     let snapshot = wires.snapshot.borrow().clone().unwrap_or_default();
@@ -106,7 +126,7 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
     let api = wires.api.borrow().clone();
     let mut report = Report {
         node: node.to_string(),
-        instance: instance.to_owned(),
+        instance: instance.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         membership: format!("{:?}", *wires.member.borrow()),
         leader: snapshot.leader.as_ref().and_then(|leader| leader.holder.clone()),
@@ -114,7 +134,8 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         remembered: snapshot.remembered,
         api_problems: api.failing.iter().map(|(resource, why)| ((*resource).to_owned(), why.clone())).collect(),
         configuration: config.as_ref().map(|config| config.hash.clone()),
-        configuration_problems: *wires.config_problems.borrow(),
+        configuration_problems: rejected.problems,
+        configuration_problem: rejected.first,
         members: members(&snapshot, &membership, &wires.living.borrow(), node),
         counts: CountsReport { suspicions: membership.suspicions, refutations: membership.refutations, evictions: membership.evictions },
         sessions: wires.bfd.borrow().sessions.iter().map(|(key, status)| session(&snapshot, key, status)).collect(),
@@ -122,10 +143,10 @@ fn report(wires: &Wires, node: &NodeName, instance: &str) -> Report {
         groups: plan.iter().flat_map(|plan| plan.groups.values().map(|plan| group(plan))).collect(),
         links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
         conflicts: conflicts(&snapshot, &l2.conflicts, node),
-        findings: findings(wires, &snapshot, node),
+        findings: findings(view, &snapshot),
         at: time(Timestamp::now()),
         pools: config.as_ref().map(|config| services::pools(config, &snapshot)).unwrap_or_default(),
-        services: services::services(config.as_deref(), *wires.config_problems.borrow() > 0, &snapshot, plan.as_deref()),
+        services: services::services(config.as_deref(), rejected.problems > 0, &snapshot, plan.as_deref()),
         transitions: wires.timeline.borrow().entries(),
         ..Report::default()
     };
@@ -309,7 +330,9 @@ fn conflicts(snapshot: &Snapshot, own: &BTreeMap<IpAddr, MacAddr>, me: &NodeName
     for (address, mac, node) in own.iter().map(|(address, mac)| (*address, *mac, me.to_string())).chain(others) {
         seen.entry((address, mac)).or_default().push(node);
     }
+    let holders = |address: &IpAddr| snapshot.claims.get(address).into_iter().flat_map(|claim| &claim.holders);
     let report = |((address, mac), seen_by): ((IpAddr, MacAddr), Vec<String>)| ConflictReport {
+        services: holders(&address).map(|holder| holder.service.to_string()).collect(),
         address: address.to_string(),
         mac: mac.to_string(),
         seen_by,

@@ -36,6 +36,8 @@ pub struct Moment {
     pub config: Option<Arc<Config>>,
     /// Problems of a newer one, which was rejected.
     pub rejected: u64,
+    /// The first of them.
+    pub why_rejected: Option<String>,
 }
 
 /// What happened between two moments: entries without number and time. Of the first Snapshot of an agent nothing is told but that.
@@ -106,7 +108,8 @@ fn configuration(before: &Moment, after: &Moment) -> Vec<TransitionReport> {
     let rejected = (after.rejected > 0 && after.rejected != before.rejected).then(|| {
         let instead = if after.config.is_some() { "the one before stays in force" } else { "none is in force" };
         let plural = if after.rejected == 1 { "" } else { "s" };
-        entry("rejected", format!("configuration rejected: {} problem{plural}; {instead}", after.rejected))
+        let text = format!("configuration rejected: {} problem{plural}; {instead}", after.rejected);
+        TransitionReport { why: after.why_rejected.clone(), ..entry("rejected", text) }
     });
     accepted.into_iter().chain(rejected).collect()
 }

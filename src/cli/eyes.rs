@@ -16,6 +16,14 @@ use crate::config::texts::Texts;
 use crate::config::{Config, Problems};
 use crate::facts::{ConfigMapSeen, Objects, ObjectsSeen, Snapshot};
 
+/// What was found of the agents' configuration.
+pub(super) struct Found {
+    /// Its ConfigMap, file or directory is there, whatever stands in it.
+    pub(super) exists: bool,
+    /// What it says; `None`: there is none.
+    pub(super) config: anyhow::Result<Option<Config>>,
+}
+
 /// The watches of an agent, for as long as one question takes.
 pub(super) struct Eyes {
     /// For writes.
@@ -73,23 +81,25 @@ impl Eyes {
 
     /// The agents' configuration, which has to be there.
     pub(super) async fn config(&self, origins: &Origins) -> anyhow::Result<Config> {
-        let config = self.config_if_any(origins).await?;
+        let config = self.look_for_config(origins).await?.config?;
         config.with_context(|| format!("{origins} does not exist; say where the configuration is with --config"))
     }
 
-    /// The agents' configuration; `None`: its ConfigMap does not exist.
-    pub(super) async fn config_if_any(&self, origins: &Origins) -> anyhow::Result<Option<Config>> {
+    /// The agents' configuration, as far as there is one.
+    pub(super) async fn look_for_config(&self, origins: &Origins) -> anyhow::Result<Found> {
         let wrong = |problems: Problems| anyhow::anyhow!("the configuration {origins} is wrong; correct it first: {problems}");
         let texts = match &origins.text {
             Some(Origin::Path(path)) => read_path(path).map_err(|problem| anyhow::anyhow!("{problem}"))?,
-            Some(Origin::ConfigMap { namespace, name }) => match self.config_map(namespace, name).await? {
-                None if origins.namespaces.is_empty() => return Ok(None),
-                texts => texts.unwrap_or(Texts::Absent),
-            },
+            Some(Origin::ConfigMap { namespace, name }) => self.config_map(namespace, name).await?.unwrap_or(Texts::Absent),
             Some(Origin::Crds(_)) | None => Texts::Absent,
         };
+        let exists = texts != Texts::Absent;
+        if !exists && origins.namespaces.is_empty() {
+            return Ok(Found { exists, config: Ok(None) });
+        }
         let objects = if origins.namespaces.is_empty() { Arc::default() } else { self.objects(&origins.namespaces).await? };
-        gather(&texts, &objects, &Objects::new()).map(|gathered| Some(gathered.accepted.config)).map_err(wrong)
+        let config = gather(&texts, &objects, &Objects::new()).map(|gathered| Some(gathered.accepted.config)).map_err(wrong);
+        Ok(Found { exists, config })
     }
 
     async fn config_map(&self, namespace: &str, name: &str) -> anyhow::Result<Option<Texts>> {

@@ -53,6 +53,8 @@ pub(super) struct Host {
     pub(super) snapshot: Snapshot,
     /// Where the agents' configuration comes from.
     pub(super) origins: Origins,
+    /// Their ConfigMap, file or directory is there, whatever stands in it.
+    pub(super) exists: bool,
     /// `None`: there is none, or it cannot be read.
     pub(super) config: Option<Config>,
     /// What has to be known of the answer.
@@ -64,7 +66,7 @@ impl Place {
     pub(super) async fn read(&self) -> anyhow::Result<Host> {
         let links = links().await?;
         let origins = Origins::try_from(self.config.clone())?;
-        let mut host = Host { links, snapshot: Snapshot::default(), origins, config: None, notes: Vec::new() };
+        let mut host = Host { links, snapshot: Snapshot::default(), origins, exists: false, config: None, notes: Vec::new() };
         if let Err(error) = self.look(&mut host).await {
             host.notes.push(format!("of the cluster nothing is known: {error}"));
         }
@@ -76,7 +78,9 @@ impl Place {
         let snapshot = eyes.snapshot().await;
         if let Ok(snapshot) = &snapshot {
             host.snapshot = Snapshot::clone(snapshot);
-            match eyes.config_if_any(&host.origins).await {
+            let found = eyes.look_for_config(&host.origins).await;
+            host.exists = found.as_ref().is_ok_and(|found| found.exists);
+            match found.and_then(|found| found.config) {
                 Ok(config) => host.config = config,
                 Err(error) => host.notes.push(format!("{error:#}")),
             }

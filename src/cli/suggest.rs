@@ -149,7 +149,7 @@ fn report(host: &Host, asked: Vec<(Network, Vec<IpAddr>)>, heard: &Heard, count:
     if configured {
         notes.push("pools are configured already: add what you want of this to them".to_owned());
     }
-    let advice = Advice { free, origins: host.origins.clone(), exists: host.config.is_some() };
+    let advice = Advice { free, origins: host.origins.clone(), exists: host.exists };
     let command = advice.command().filter(|_| !configured && !advice.free.is_empty());
     SuggestReport { networks, command, notes }
 }

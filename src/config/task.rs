@@ -30,7 +30,7 @@ pub use super::texts::Texts;
 use super::tree::LARGEST;
 use super::{Accepted, Config, Place, Problem, Problems, Source};
 use crate::api::memory::Memory;
-use crate::facts::{ConfigMapSeen, Object, ObjectKey, Objects, ObjectsSeen, Subject};
+use crate::facts::{ConfigMapSeen, ConfigMapText, Object, ObjectKey, Objects, ObjectsSeen, Subject};
 
 /// Quiet time after a change before it is read: an editor needs several steps to save.
 const QUIET: Duration = Duration::from_millis(100);
@@ -50,6 +50,8 @@ pub struct Report {
     pub source: String,
     /// What an Event can be about.
     pub subject: Option<Subject>,
+    /// The source is not there any more.
+    pub gone: bool,
     /// The configuration put in force with its summary and notes; or why the source is not in it as it is now.
     pub outcome: Result<Arc<Accepted>, Problems>,
     /// Whether an earlier version of this source stays in force instead of one that is rejected.
@@ -110,13 +112,13 @@ pub async fn run_configmap(
         if current == last {
             continue;
         }
-        match &current {
-            ConfigMapSeen::NotYet => {}
-            ConfigMapSeen::Absent => keeper.edited(None, Ok(Texts::Absent)),
-            ConfigMapSeen::Present(text) => {
-                let subject = Subject::ConfigMap(namespace.to_owned(), name.to_owned(), text.uid.clone());
-                keeper.edited(Some(subject), Ok(Texts::Keys(called.clone(), text.data.clone())));
-            }
+        let subject = |text: &ConfigMapText| Subject::ConfigMap(namespace.to_owned(), name.to_owned(), text.uid.clone());
+        match (&current, &last) {
+            (ConfigMapSeen::NotYet, _) => {}
+            // Events can be about what is gone.
+            (ConfigMapSeen::Absent, ConfigMapSeen::Present(before)) => keeper.edited(Some(subject(before)), Ok(Texts::Absent)),
+            (ConfigMapSeen::Absent, _) => keeper.edited(None, Ok(Texts::Absent)),
+            (ConfigMapSeen::Present(text), _) => keeper.edited(Some(subject(text)), Ok(Texts::Keys(called.clone(), text.data.clone()))),
         }
         last = current;
     }
@@ -193,6 +195,8 @@ struct Keeper {
     good: Option<Texts>,
     /// An edit of the text that was not reported yet.
     edit: Option<Option<Subject>>,
+    /// The text is not there (any more).
+    gone: bool,
     /// The objects as they were judged last; `None` before the first time.
     judged: Option<Arc<Objects>>,
     /// What came of it.
@@ -206,7 +210,7 @@ impl Keeper {
         let remembered: Good = outlet.memory.as_ref().and_then(|memory| memory.recollect(GOOD)).unwrap_or_default();
         let keys = remembered.keys.clone().filter(|(called, _)| *called == source);
         let good = keys.map(|(called, data)| Texts::Keys(called, data));
-        Self { source, outlet, objects, texts: None, good, edit: None, judged: None, gathered: None, remembered }
+        Self { source, outlet, objects, texts: None, good, edit: None, gone: false, judged: None, gathered: None, remembered }
     }
 
     /// The objects of the configuration in force, or of that of an earlier life.
@@ -236,6 +240,7 @@ impl Keeper {
 
     /// The text is another now.
     fn edited(&mut self, subject: Option<Subject>, texts: Result<Texts, Problem>) {
+        self.gone = matches!(texts, Ok(Texts::Absent));
         let vanished = self.good.as_ref().is_some_and(|good| *good != Texts::Absent);
         self.texts = Some(match texts {
             Ok(Texts::Absent) if vanished => {
@@ -299,7 +304,7 @@ impl Keeper {
             && let Some(outcome) = wrong.map(Err).or(accepted.clone().map(Ok))
         {
             let kept = self.good.is_some();
-            reports.push(Report { source: self.source.clone(), subject, outcome, kept, problems });
+            reports.push(Report { source: self.source.clone(), subject, gone: self.gone, outcome, kept, problems });
         }
         if let (Some(now), Some(accepted)) = (gathered, accepted) {
             let before = self.gathered.as_ref();
@@ -314,12 +319,12 @@ impl Keeper {
                 }
                 let subject = Some(Subject::Object(key.clone(), object.uid.clone()));
                 let outcome = why.map_or_else(|| Ok(accepted.clone()), |why| Err(why.clone()));
-                reports.push(Report { source: key.to_string(), subject, outcome, kept: now.used.contains_key(key), problems });
+                reports.push(Report { source: key.to_string(), subject, gone: false, outcome, kept: now.used.contains_key(key), problems });
             }
             let judged = self.judged.iter().flat_map(|judged| judged.keys());
             for key in judged.filter(|key| !objects.contains_key(*key)) {
                 let source = format!("{key}, deleted");
-                reports.push(Report { source, subject: None, outcome: Ok(accepted.clone()), kept: false, problems });
+                reports.push(Report { source, subject: None, gone: true, outcome: Ok(accepted.clone()), kept: false, problems });
             }
             self.gathered = Some(now);
             self.judged = Some(objects);

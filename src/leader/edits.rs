@@ -18,6 +18,8 @@ const MOST: usize = 200;
 pub struct Edit {
     /// What was edited.
     pub subject: Subject,
+    /// It was removed.
+    pub gone: bool,
     /// Normal if accepted.
     pub kind: EventKind,
     /// What to tell; for an accepted edit what is left out is added.
@@ -38,7 +40,7 @@ impl Edits {
     /// One more.
     pub fn push(&mut self, edit: Edit) {
         if matches!(edit.subject, Subject::ConfigMap(..)) {
-            self.text = Some(edit.subject.clone());
+            self.text = (!edit.gone).then(|| edit.subject.clone());
         }
         self.last.push_back(Arc::new(edit));
         if self.last.len() > MOST {

@@ -40,5 +40,10 @@ pub fn told(node: &NodeName, link: &LinkName, addresses: &[IpAddr]) -> (String, 
         );
     }
     let first = some.first().map_or("ADDRESS", String::as_str);
-    (format!("{which}it is on link {link} there"), format!("see who put it there, and on {node}: ip address del {first}/32 dev {link}"))
+    (
+        format!("{which}it is on link {link} there"),
+        format!(
+            "see who put it there, and on {node}, with the prefix that \"ip address show to {first}\" tells: ip address del {first}/PREFIX dev {link}"
+        ),
+    )
 }

@@ -212,7 +212,7 @@ fn ipvs_without_strict_arp_is_seen_by_the_addresses_on_its_link_and_told_with_th
     assert_eq!(leader(&world, &links("kube-ipvs0", "192.168.1.240", false)), [], "strictARP");
     assert_eq!(leader(&world, &links("kube-ipvs0", "10.96.0.1", true)), [], "a cluster IP is nobody's on the LAN");
     let left = leader(&world, &links("lo", "192.168.1.240", true));
-    assert!(left[0].message().ends_with("it is on link lo there; see who put it there, and on n2: ip address del 192.168.1.240/32 dev lo"));
+    assert!(left[0].message().ends_with("it is on link lo there; see who put it there, and on n2, with the prefix that \"ip address show to 192.168.1.240\" tells: ip address del 192.168.1.240/PREFIX dev lo"));
 }
 
 /// The files of a cluster whose `web` was overwritten, with what kubectl prints of managed fields and k3s's arguments.

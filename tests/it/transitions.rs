@@ -115,7 +115,7 @@ fn services_without_endpoints_of_other_classes_and_without_configuration_say_why
     assert!(before_the_leader[0].why.as_ref().unwrap().contains("other/lb"));
     assert!(services(None, false, &world.snapshot, None).iter().all(|it| it.state == "new"), "it has not been read yet");
     let rejected = services(None, true, &world.snapshot, None);
-    assert!(rejected.iter().all(|it| it.state == "pending" && it.why.as_ref().unwrap().contains("kubectl describe configmap lanlord")));
+    assert!(rejected.iter().all(|it| it.state == "pending" && it.why.as_ref().unwrap().contains("lanlord status")));
 
     world.settle();
     world.endpoints("web", &[]);
@@ -174,7 +174,7 @@ fn what_this_agents_senses_say_is_told_once_though_the_lease_follows() {
 fn configurations_and_bgp_peers_are_told() {
     let world = world();
     let before = moment(&world);
-    let rejected = Moment { rejected: 2, ..before.clone() };
+    let rejected = Moment { rejected: 2, why_rejected: Some("pools[0]".to_owned()), ..before.clone() };
     assert_eq!(told(&before, &rejected), ["rejected: configuration rejected: 2 problems; the one before stays in force"]);
     let mut edited = lanlord::config::Config::clone(&world.config);
     edited.hash = "other".to_owned();

@@ -74,13 +74,14 @@ const notes = member => [
 function tiles() {
   const ours = state.services.filter(it => it.state !== 'foreign'), announced = ours.filter(it => it.state === 'announced').length;
   const pending = ours.filter(it => it.state === 'pending').length;
-  const pools = state.pools.flatMap(pool => [pool.v4].filter(Boolean)), sum = key => pools.reduce((sum, it) => sum + it[key], 0);
+  const family = state.pools.some(pool => pool.v4) || !state.pools.length ? 'v4' : 'v6';
+  const pools = state.pools.map(pool => pool[family]).filter(Boolean), sum = key => pools.reduce((sum, it) => sum + it[key], 0);
   const members = state.members.filter(member => member.instance || member.nodeReady != null), alive = members.filter(lives).length;
   const up = state.bgp.filter(peer => peer.state === 'Established').length;
   const tile = (kind, value, of, words) => el('li', { class: kind }, el('b', null, value, el('small', null, of)), el('span', null, words));
   $('tiles').replaceChildren(
     tile(pending && 'warn', String(announced), ` of ${ours.length}`, 'Services announced'),
-    tile(pools.length && sum('free') === 0 && 'warn', pools.length ? count(sum('free')) : '–', pools.length ? ` of ${count(sum('total'))}` : '', 'IPv4 addresses free'),
+    tile(pools.length && sum('free') === 0 && 'warn', pools.length ? count(sum('free')) : '–', pools.length ? ` of ${count(sum('total'))}` : '', `IP${family} addresses free`),
     tile(alive < members.length && 'bad', String(alive), ` of ${members.length}`, 'members alive'),
     ...(state.bgp.length ? [tile(up < state.bgp.length && 'bad', String(up), ` of ${state.bgp.length}`, 'BGP sessions up')] : []),
     tile(!leader() && 'bad', leader() || 'none', '', 'leads'));
