@@ -82,7 +82,7 @@ impl Machine for Arp {
             return;
         }
         let asked = destination == MacAddr::BROADCAST || destination == self.owned.mac();
-        if asked && packet.operation == Operation::Request && self.owned.contains(packet.tpa) {
+        if asked && packet.operation == Operation::Request && self.owned.answers(packet.tpa) {
             self.answer(packet, out);
         }
     }

@@ -55,7 +55,7 @@ impl Ndp {
     }
 
     fn solicited(&self, from: Ipv6Addr, mac: MacAddr, target: Ipv6Addr, out: &mut Vec<Action>) {
-        if self.owned.contains(target) {
+        if self.owned.answers(target) {
             // RFC 4861 §7.2.4: who has no address yet (a DAD probe) is told through the group, without S.
             let solicited_by = (!from.is_unspecified()).then_some((from, mac));
             self.advertise(target, solicited_by, Purpose::Answer, out);

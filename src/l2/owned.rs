@@ -1,12 +1,15 @@
 //! What ARP and NDP have in common: the owned addresses of one link and how far each has come.
 //!
 //! ```text
-//!               fresh                    silence              not desired, and another member takes over
-//!   (desired) ────────► Probing ───────────────────► Announcing ───────────────────────────► Yielding ──► (silent)
-//!       └─────────────── a takeover ─────────────────────▲
+//!               fresh              silence              not desired, and another member takes over
+//!   (desired) ────────► Probing ─────────────► Announcing ───────────────────────────► Yielding ──► (silent)
+//!       │                ▲ │ answered               ▲
+//!       │     after 60 s │ ▼                        │
+//!       │              Contested                    │
+//!       └────────── a takeover ─────────────────────┘
 //! ```
 //!
-//! All three answer whoever asks. A takeover is announced at once and then in steps of [`ANNOUNCE_STEP`], [`ANNOUNCE_NUM`] times in
+//! All but Contested answer whoever asks: there the address is another machine's. A takeover is announced at once and then in steps of [`ANNOUNCE_STEP`], [`ANNOUNCE_NUM`] times in
 //! all; after that every `announce_interval`, jittered by a quarter so that the addresses of a cluster do not speak in chorus. Bounded:
 //! memory grows with the owned addresses only, never with what is received.
 
@@ -51,6 +54,8 @@ const PACE: Duration = Duration::from_millis(2);
 enum Phase {
     /// So many probes are still to be sent; nothing is announced before they came back silent.
     Probing { remaining: u8 },
+    /// Another machine answered a probe: the address is its, until probes come back silent.
+    Contested,
     /// So many announcements of the takeover are still to be sent.
     Announcing { remaining: u8 },
     /// Not desired any more, answered until its new owner announces it.
@@ -102,6 +107,11 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
         self.addresses.contains_key(&address)
     }
 
+    /// Whether who asks for `address` is answered.
+    pub(super) fn answers(&self, address: A) -> bool {
+        self.addresses.get(&address).is_some_and(|address| address.phase != Phase::Contested)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.addresses.len()
     }
@@ -142,7 +152,7 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
     fn state(&self, address: A) -> State {
         match self.addresses.get(&address).map(|address| address.phase) {
             None => State::Silent,
-            Some(Phase::Probing { .. } | Phase::Announcing { .. }) => State::Announcing,
+            Some(Phase::Probing { .. } | Phase::Contested | Phase::Announcing { .. }) => State::Announcing,
             Some(Phase::Yielding) => State::Yielding,
         }
     }
@@ -162,7 +172,7 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
         let fresh = self.desired.fresh.contains(&address.into());
         let phase = match self.addresses.get(&address).map(|address| address.phase) {
             None if fresh => Phase::Probing { remaining: PROBE_NUM },
-            Some(Phase::Probing { .. }) => Phase::Probing { remaining: PROBE_NUM },
+            Some(Phase::Probing { .. } | Phase::Contested) => Phase::Probing { remaining: PROBE_NUM },
             None | Some(Phase::Announcing { .. } | Phase::Yielding) => Phase::Announcing { remaining: ANNOUNCE_NUM },
         };
         self.schedule(address, None);
@@ -178,6 +188,10 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
                 // Each probe has its time to be answered, also after a late wake-up.
                 Phase::Probing { remaining: probes @ 1.. } => {
                     self.go_on(address, Phase::Probing { remaining: probes - 1 }, Some(now + PROBE_STEP));
+                    return Some((address, Due::Probe));
+                }
+                Phase::Contested => {
+                    self.go_on(address, Phase::Probing { remaining: PROBE_NUM - 1 }, Some(now + PROBE_STEP));
                     return Some((address, Due::Probe));
                 }
                 Phase::Probing { remaining: 0 } => {
@@ -214,7 +228,8 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
 
     fn announce_no_more(&mut self) {
         for address in self.iter().filter(|address| self.is_ours(*address)).collect::<Vec<_>>() {
-            self.go_on(address, Phase::Announcing { remaining: 0 }, None);
+            let phase = if self.answers(address) { Phase::Announcing { remaining: 0 } } else { Phase::Contested };
+            self.go_on(address, phase, None);
         }
     }
 
@@ -239,9 +254,11 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
         };
         match phase {
             Phase::Yielding => self.handed_over(address, mac, announced, out),
-            Phase::Probing { .. } | Phase::Announcing { .. } if self.desired.leaving => {}
-            Phase::Probing { .. } | Phase::Announcing { .. } if known => self.claimed_by_member(address, phase, mac, announced, now, out),
-            Phase::Probing { .. } | Phase::Announcing { .. } => self.contested(address, phase, mac, now, out),
+            Phase::Probing { .. } | Phase::Contested | Phase::Announcing { .. } if self.desired.leaving => {}
+            Phase::Probing { .. } | Phase::Contested | Phase::Announcing { .. } if known => {
+                self.claimed_by_member(address, phase, mac, announced, now, out);
+            }
+            Phase::Probing { .. } | Phase::Contested | Phase::Announcing { .. } => self.contested(address, phase, mac, now, out),
         }
     }
 
@@ -265,10 +282,10 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
         }
     }
 
-    /// RFC 5227 §2.1.1 and §2.4 (c): who probes steps back; who uses the address defends it, but not against every packet.
+    /// RFC 5227 §2.1.1 and §2.4 (c), RFC 4862 §5.4.4: who probes steps back; who uses the address defends it, but not against every packet.
     fn contested<P>(&mut self, address: A, phase: Phase, mac: MacAddr, now: Instant, out: &mut Vec<Action<P>>) {
-        if matches!(phase, Phase::Probing { .. }) {
-            self.go_on(address, Phase::Probing { remaining: PROBE_NUM }, Some(now + RATE_LIMIT_INTERVAL));
+        if matches!(phase, Phase::Probing { .. } | Phase::Contested) {
+            self.go_on(address, Phase::Contested, Some(now + RATE_LIMIT_INTERVAL));
         }
         let Some(known) = self.addresses.get_mut(&address) else { return };
         if known.defend_timer.is_none_or(|until| until <= now) {

@@ -282,8 +282,10 @@ fn a_probe_that_is_answered_is_a_conflict_and_nothing_is_announced_until_a_later
         handle_at(&mut arp, reply(OTHER, VIP, Ipv4Addr::UNSPECIFIED), START),
         [Action::Conflict { address: VIP.into(), mac: OTHER }]
     );
-    assert_eq!(handle(&mut arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP)), [answer(CLIENT_IP)], "the record says it is ours");
+    let asked = |arp: &mut Arp| handle(arp, request(MacAddr::BROADCAST, CLIENT, CLIENT_IP, VIP));
+    assert_eq!(asked(&mut arp), [], "it is the other machine's");
     assert_eq!(next(&mut arp), (at(60_000), vec![probe()]));
+    assert_eq!(asked(&mut arp), [answer(CLIENT_IP)], "as any that is probed");
     assert_eq!([next(&mut arp).1, next(&mut arp).1], [vec![probe()], vec![probe()]]);
     assert_eq!(next(&mut arp).1, announcement(VIP, OWN));
 }
@@ -431,6 +433,15 @@ fn an_ipv6_address_is_probed_by_duplicate_address_detection_and_yields_to_an_uns
     assert_eq!(handle(&mut ndp, told(OTHER, true)), []);
     let silent = changed(VIP6, State::Yielding, State::Silent, Reason::HandedOver);
     assert_eq!(handle(&mut ndp, told(OTHER, false)), [silent, Action::LeaveGroup(group)]);
+}
+
+#[test]
+fn who_owns_a_contested_ipv6_address_and_boots_is_not_kept_from_it() {
+    let mut ndp = Ndp::new(1);
+    set(&mut ndp, LinkDesired { addresses: desired([VIP6.into()]).addresses, ..fresh() }, START);
+    assert_eq!(handle_at(&mut ndp, told(OTHER, false), START), [Action::Conflict { address: VIP6.into(), mac: OTHER }]);
+    let Action::Send { packet, .. } = probe6() else { unreachable!() };
+    assert_eq!(handle(&mut ndp, ndp::Event::Received { source: OTHER, packet }), [], "RFC 4862 §5.4.3: an answer would take it away");
 }
 
 #[test]

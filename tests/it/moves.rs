@@ -427,7 +427,7 @@ fn who_asks_for_a_move_that_cannot_be_is_told_why_and_what_to_do() {
         (|world| drop(Arc::make_mut(&mut world.snapshot.nodes).remove("n2")), "there is no node of that name; there are n1, n3"),
         (
             |world| world.leave("n2"),
-            "no agent runs there, or it has not joined; look at kubectl get pods -n lanlord -o wide and kubectl get leases -n lanlord",
+            "no agent runs there, or it has not joined; look at kubectl get pods -A -l app=lanlord -o wide, and at its log",
         ),
         (
             |world| world.member("n2", |member| member.suspect = Some("n3/1".to_owned())),

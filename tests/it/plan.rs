@@ -86,7 +86,7 @@ fn every_reason_has_its_words() {
     let table: &[(Edit, &str)] = &[
         (
             |world| ["n1", "n2", "n3"].into_iter().for_each(|node| world.leave(node)),
-            "NoMember: no Lanlord agent is running; look at kubectl get pods -n lanlord -o wide",
+            "NoMember: no Lanlord agent is running; look at kubectl get pods -A -l app=lanlord -o wide",
         ),
         (
             |world| world.config.l2_advertisements.clear(),

@@ -93,7 +93,7 @@ fn an_agent_that_cannot_be_asked_is_told_with_what_to_do() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (code, out, err) = status(nobody, &[]);
     assert_eq!((code, out.as_str()), (2, ""));
-    assert!(err.contains("no agent answers") && err.contains("kubectl get pods -n lanlord") && err.contains("--http"), "{err}");
+    assert!(err.contains("no agent answers") && err.contains("kubectl get pods -A") && err.contains("--http"), "{err}");
     let (code, _, err) = status(serve(403, "only from this host\n".to_owned()), &[]);
     assert!(code == 2 && err.contains("only from this host") && err.contains("127.0.0.1:7475"), "{err}");
     let (code, _, err) = status(serve(200, "<html>".to_owned()), &[]);

@@ -150,7 +150,7 @@ fn a_node_with_the_label_on_which_no_agent_runs_is_named() {
     let told = warnings(&world, &Sources::default());
     assert_eq!(
         told[0].message(),
-        "L2Advertisement racked matches no node: no agent runs on n3, which has rack=12; see why: kubectl get pods -n lanlord -o wide"
+        "L2Advertisement racked matches no node: no agent runs on n3, which has rack=12; see why: kubectl get pods -A -l app=lanlord -o wide"
     );
 }
 
