@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Api;
 use super::dial::dial;
 use super::memory::{Memory, recall};
-use super::watch::ApiState;
+use super::state::ApiState;
 use crate::facts::{ConfigMapSeen, ConfigMapText, Uid};
 
 /// Follows ConfigMap `namespace/name` until `shutdown`. `memory` stands in for an API server that cannot be reached at the start.

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::{Seen, dial_optional};
 use super::memory::{Memory, recall};
-use super::watch::ApiState;
+use super::state::ApiState;
 use super::{Api, WriteError};
 use crate::facts::{Counters, OBJECT_KINDS, Object, ObjectKey, Objects, ObjectsSeen, Uid};
 

@@ -15,7 +15,7 @@ use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::watch::ApiState;
+use super::state::ApiState;
 use super::ways::Route;
 use super::{Api, WriteError};
 

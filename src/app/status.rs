@@ -17,7 +17,7 @@ use super::report::{
 use super::services;
 use super::transitions::{Moment, transitions};
 use crate::addr::{Family, MacAddr};
-use crate::api::watch::Contact;
+use crate::api::state::Contact;
 use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{SessionStatus, State as SessionState};
 use crate::bgp::status::{Counters, PeerStatus};

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::watch::ApiState;
+use crate::api::state::ApiState;
 use crate::api::{self, Api};
 use crate::config::objects::gather;
 use crate::config::origin::{Origin, Origins};
