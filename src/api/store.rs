@@ -80,8 +80,18 @@ fn version(meta: &ObjectMeta) -> String {
 pub(super) enum Update {
     Apply(Item),
     Delete(Item),
-    Init(&'static str),
-    InitDone(&'static str),
+    Init(Kind),
+    InitDone(Kind),
+}
+
+/// What is watched.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Services,
+    Slices,
+    Nodes,
+    Namespaces,
+    Leases,
 }
 
 /// A keyed collection that forgets, at the end of a list, what the list did not have.
@@ -113,6 +123,10 @@ impl<K: Ord + Clone> Listed<K> {
         self.complete = true;
         self.seen.take().unwrap_or_default()
     }
+}
+
+fn is_news<T: PartialEq>(before: Option<&T>, now: &T, version: fn(&T) -> &str) -> bool {
+    before.is_none_or(|before| is_at_least(version(now), version(before)) && before != now)
 }
 
 /// Everything that was seen, and what keeps it right.
@@ -168,39 +182,39 @@ impl Store {
         }
     }
 
-    fn begin(&mut self, kind: &'static str) {
+    fn begin(&mut self, kind: Kind) {
         match kind {
-            "services" => self.services.begin(),
-            "endpointslices" => self.slices.begin(),
-            "nodes" => self.nodes.begin(),
-            "namespaces" => self.namespaces.begin(),
-            _ => self.leases.begin(),
+            Kind::Services => self.services.begin(),
+            Kind::Slices => self.slices.begin(),
+            Kind::Nodes => self.nodes.begin(),
+            Kind::Namespaces => self.namespaces.begin(),
+            Kind::Leases => self.leases.begin(),
         }
     }
 
-    fn end(&mut self, kind: &'static str) {
+    fn end(&mut self, kind: Kind) {
         self.changed = true;
         match kind {
-            "services" => {
+            Kind::Services => {
                 let seen = self.services.end();
                 Arc::make_mut(&mut self.snapshot.services).retain(|key, _| seen.contains(key));
             }
-            "endpointslices" => {
+            Kind::Slices => {
                 let seen = self.slices.end();
                 let gone: Vec<Arc<str>> = self.slice_of.keys().filter(|name| !seen.contains(&***name)).cloned().collect();
                 for name in gone {
                     self.put_slice(&name, None);
                 }
             }
-            "nodes" => {
+            Kind::Nodes => {
                 let seen = self.nodes.end();
                 Arc::make_mut(&mut self.snapshot.nodes).retain(|name, _| seen.contains(name));
             }
-            "namespaces" => {
+            Kind::Namespaces => {
                 let seen = self.namespaces.end();
                 Arc::make_mut(&mut self.snapshot.namespaces).retain(|name, _| seen.contains(&**name));
             }
-            _ => {
+            Kind::Leases => {
                 let seen = self.leases.end();
                 let gone: Vec<String> = self.lease_names.difference(&seen).cloned().collect();
                 for name in gone {
@@ -250,8 +264,8 @@ impl Store {
     }
 
     fn put_service(&mut self, service: Service) {
-        let before = self.snapshot.services.get(&service.key);
-        if before.is_none_or(|before| is_at_least(&service.resource_version, &before.resource_version) && **before != service) {
+        let before = self.snapshot.services.get(&service.key).map(AsRef::as_ref);
+        if is_news(before, &service, |service| &service.resource_version) {
             Arc::make_mut(&mut self.snapshot.services).insert(service.key.clone(), Arc::new(service));
             self.changed = true;
         }
@@ -297,15 +311,15 @@ impl Store {
             Record::Leader(record) => {
                 let before = self.snapshot.leader.as_ref();
                 self.lease_names.insert(super::lease::LEADER.to_owned());
-                if before.is_none_or(|before| is_at_least(&record.resource_version, &before.resource_version) && *before != record) {
+                if is_news(before, &record, |record| &record.resource_version) {
                     self.snapshot.leader = Some(record);
                     self.changed = true;
                 }
             }
             Record::Member(member) => {
                 self.lease_names.insert(super::lease::member_name(&member.node));
-                let before = self.snapshot.members.get(&member.node);
-                if before.is_none_or(|before| is_at_least(&member.resource_version, &before.resource_version) && **before != member) {
+                let before = self.snapshot.members.get(&member.node).map(AsRef::as_ref);
+                if is_news(before, &member, |member| &member.resource_version) {
                     Arc::make_mut(&mut self.snapshot.members).insert(member.node.clone(), Arc::new(member));
                     self.changed = true;
                 }
@@ -317,8 +331,8 @@ impl Store {
                 }
                 self.deleted.remove(&claim.address);
                 self.lease_names.insert(super::lease::claim_name(claim.address));
-                let before = self.snapshot.claims.get(&claim.address);
-                if before.is_none_or(|before| is_at_least(&claim.resource_version, &before.resource_version) && **before != claim) {
+                let before = self.snapshot.claims.get(&claim.address).map(AsRef::as_ref);
+                if is_news(before, &claim, |claim| &claim.resource_version) {
                     Arc::make_mut(&mut self.snapshot.claims).insert(claim.address, Arc::new(claim));
                     self.changed = true;
                 }
@@ -422,9 +436,9 @@ mod tests {
         let mut store = Store::default();
         lease(&mut store, claim("10.0.0.1", "a", "1"));
         lease(&mut store, claim("10.0.0.2", "a", "2"));
-        store.apply(Update::Init("leases"));
+        store.apply(Update::Init(Kind::Leases));
         lease(&mut store, claim("10.0.0.2", "a", "2"));
-        store.apply(Update::InitDone("leases"));
+        store.apply(Update::InitDone(Kind::Leases));
         assert_eq!(store.snapshot.claims.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2"]);
     }
 

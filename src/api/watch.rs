@@ -29,7 +29,7 @@ use super::dial::dial;
 use super::memory::{Memory, recall_snapshot};
 use super::state::ApiState;
 pub use super::store::Feedback;
-use super::store::{Item, Store, Update};
+use super::store::{Item, Kind, Store, Update};
 use super::{Api, heartbeat};
 use crate::facts::Snapshot;
 
@@ -49,11 +49,7 @@ pub struct Outputs {
 
 type Updates = BoxStream<'static, Update>;
 
-fn updates<K>(
-    kind: &'static str,
-    events: impl Stream<Item = Event<K>> + Send + 'static,
-    slim: impl Fn(K) -> Item + Send + 'static,
-) -> Updates
+fn updates<K>(kind: Kind, events: impl Stream<Item = Event<K>> + Send + 'static, slim: impl Fn(K) -> Item + Send + 'static) -> Updates
 where
     K: 'static,
 {
@@ -67,23 +63,19 @@ where
         .boxed()
 }
 
-const KINDS: [&str; 5] = ["services", "endpointslices", "nodes", "namespaces", "leases"];
-
 fn streams(api: &Api, state: &watch::Sender<ApiState>) -> SelectAll<Updates> {
     let namespace = api.namespace.clone();
     let pages = || Config::default().page_size(PAGE);
     // Services become LoadBalancers and cease to be: with this selector the server tells both as if created and deleted.
     let balanced = pages().fields("spec.type=LoadBalancer");
-    let [services, slices, nodes, namespaces, leases] = KINDS;
     let mut all = SelectAll::new();
-    all.push(updates(services, dial(services, api, kube::Api::<ServiceObject>::all, balanced, state), Item::of_service));
-    all.push(updates(slices, dial(slices, api, kube::Api::<EndpointSlice>::all, pages(), state), Item::of_slice));
-    all.push(updates(nodes, dial(nodes, api, kube::Api::<NodeObject>::all, pages(), state), Item::of_node));
-    all.push(updates(namespaces, dial(namespaces, api, kube::Api::<PartialObjectMeta<Namespace>>::all, pages(), state), |object| {
-        Item::of_namespace(object.metadata)
-    }));
+    all.push(updates(Kind::Services, dial("services", api, kube::Api::<ServiceObject>::all, balanced, state), Item::of_service));
+    all.push(updates(Kind::Slices, dial("endpointslices", api, kube::Api::<EndpointSlice>::all, pages(), state), Item::of_slice));
+    all.push(updates(Kind::Nodes, dial("nodes", api, kube::Api::<NodeObject>::all, pages(), state), Item::of_node));
+    let bare = kube::Api::<PartialObjectMeta<Namespace>>::all;
+    all.push(updates(Kind::Namespaces, dial("namespaces", api, bare, pages(), state), |object| Item::of_namespace(object.metadata)));
     let ours = move |client| kube::Api::<Lease>::namespaced(client, &namespace);
-    all.push(updates(leases, dial(leases, api, ours, pages(), state), |object| {
+    all.push(updates(Kind::Leases, dial("leases", api, ours, pages(), state), |object| {
         let (item, problem) = Item::of_lease(object);
         if let Some(problem) = problem {
             tracing::warn!(problem, "a Lease cannot be read and is left out; correct or delete it");
