@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::stream::{BoxStream, SelectAll, Stream, StreamExt};
+use futures::stream::{BoxStream, SelectAll, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node as NodeObject, Service as ServiceObject};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::dial::dial;
+use super::dial::{Watch, dial};
 use super::memory::{Memory, recall_snapshot};
 use super::state::ApiState;
 pub use super::store::Feedback;
@@ -49,11 +49,9 @@ pub struct Outputs {
 
 type Updates = BoxStream<'static, Update>;
 
-fn updates<K>(kind: Kind, events: impl Stream<Item = Event<K>> + Send + 'static, slim: impl Fn(K) -> Item + Send + 'static) -> Updates
-where
-    K: 'static,
-{
-    events
+fn updates<K: Send + 'static>(kind: Kind, watch: Watch<K>, slim: impl Fn(K) -> Item + Send + 'static) -> Updates {
+    watch
+        .events()
         .map(move |event| match event {
             Event::Apply(object) | Event::InitApply(object) => Update::Apply(slim(object)),
             Event::Delete(object) => Update::Delete(slim(object)),
