@@ -188,7 +188,7 @@ impl Trial {
         }
     }
 
-    fn become_(&mut self, to: State, reason: &'static str, out: &mut Vec<Action>) {
+    fn enter(&mut self, to: State, reason: &'static str, out: &mut Vec<Action>) {
         self.unheard_timer = None;
         self.restart_hold_timer = None;
         self.notice_timer = None;
@@ -202,7 +202,7 @@ impl Trial {
 
     /// Not heard, and asked for after `wait`.
     fn wait_unheard(&mut self, wait: Duration, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
-        self.become_(State::Unheard, reason, out);
+        self.enter(State::Unheard, reason, out);
         self.expired = false;
         self.unheard_timer = Some(now + wait);
     }
@@ -210,7 +210,7 @@ impl Trial {
     fn refute(&mut self, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
         self.refutations += 1;
         let trust = TRUST.0.saturating_mul(1 << self.refutations.saturating_sub(1).min(8)).min(TRUST.1);
-        self.become_(State::Refuted, reason, out);
+        self.enter(State::Refuted, reason, out);
         (self.accused, self.expired, self.unheard_timer) = (None, false, Some(now + trust));
     }
 
@@ -347,7 +347,7 @@ impl Judge {
     /// Answers to what was asked in an earlier case say nothing in this one.
     fn ask(&mut self, trial: &mut Trial, reason: &'static str, out: &mut Vec<Action>) {
         self.answers.retain(|question, _| !trial.peer.questions.contains(question));
-        trial.become_(State::Asking, reason, out);
+        trial.enter(State::Asking, reason, out);
     }
 
     /// What the sessions say.
@@ -364,7 +364,7 @@ impl Judge {
             State::Up => trial.wait_unheard(UNHEARD, "its liveness session went down in order", now, out),
             State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted | State::Remote if up => {
                 (trial.accused, trial.refutations, trial.blocked) = (None, 0, false);
-                trial.become_(State::Up, "its liveness session is up", out);
+                trial.enter(State::Up, "its liveness session is up", out);
             }
             State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted | State::Remote => {}
         }
@@ -383,7 +383,7 @@ impl Judge {
                 self.suspect(trial, evidence, "its kernel is silent, too", now, out);
             }
             State::Asking if answers && trial.expired => {
-                trial.become_(State::Holding, "its kernel answers: waiting for its agent to come back", out);
+                trial.enter(State::Holding, "its kernel answers: waiting for its agent to come back", out);
                 (trial.restart_hold_timer, trial.notice_timer) = (Some(now + self.desired.restart_hold), Some(now + NOTICE));
             }
             State::Asking if answers && trial.peer.node_ready => {
@@ -393,7 +393,7 @@ impl Judge {
             // It boots, or the LAN is whole again. Its place is taken until its agent is heard, but the accusation waits for that, too.
             State::Suspected(Evidence::SessionExpired | Evidence::NeverHeard) if answers => {
                 let write_timer = trial.write_timer;
-                trial.become_(State::Suspected(Evidence::AgentGone), "its kernel answers again: waiting for its agent to come back", out);
+                trial.enter(State::Suspected(Evidence::AgentGone), "its kernel answers again: waiting for its agent to come back", out);
                 (trial.write_timer, trial.restart_hold_timer) = (write_timer, Some(now + RETURN));
             }
             State::Suspected(Evidence::AgentGone) if silent && proven => {
@@ -410,8 +410,8 @@ impl Judge {
     fn weigh_remote(trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
         let ready = trial.peer.node_ready;
         match trial.state {
-            State::Unheard | State::Asking | State::Holding => trial.become_(State::Remote, "it shares no network with us", out),
-            State::Suspected(Evidence::NodeNotReady) if ready => trial.become_(State::Remote, "its Node is Ready again", out),
+            State::Unheard | State::Asking | State::Holding => trial.enter(State::Remote, "it shares no network with us", out),
+            State::Suspected(Evidence::NodeNotReady) if ready => trial.enter(State::Remote, "its Node is Ready again", out),
             State::Remote | State::Up | State::Suspected(_) | State::Refuted => {}
         }
         if trial.state == State::Remote {
@@ -421,7 +421,7 @@ impl Judge {
 
     fn suspect(&self, trial: &mut Trial, evidence: Evidence, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
         let believed = matches!(trial.state, State::Suspected(_)) && trial.doubt_timer.is_none();
-        trial.become_(State::Suspected(evidence), reason, out);
+        trial.enter(State::Suspected(evidence), reason, out);
         let doubted = !believed && (trial.refutations > 0 || matches!(evidence, Evidence::AgentGone | Evidence::NodeNotReady));
         trial.doubt_timer = doubted.then(|| now + DOUBT);
         trial.accused = trial.peer.member.suspect.as_ref().map(|_| trial.peer.member.resource_version.clone());
