@@ -38,7 +38,7 @@ pub const REFUTE: Duration = Duration::from_millis(150);
 const DOUBT: Duration = Duration::from_millis(500);
 /// A suspect whose kernel answers again is not accused for so long: where the LAN is whole again, a living agent is heard within three of
 /// its slow packets (RFC 5880 §6.8.3: one a second).
-const RETURN: Duration = Duration::from_secs(3);
+pub const RETURN: Duration = Duration::from_secs(3);
 /// A member whose agent is not back after so long is told of: a container that ended is started again within two seconds.
 pub const NOTICE: Duration = Duration::from_secs(3);
 /// Members accuse one after the other, in the order of their names, so that the first write is seen before the second is made.
@@ -222,6 +222,98 @@ impl Trial {
     fn same_instance(&self, member: &Member) -> bool {
         (self.peer.member.generation, &self.peer.member.instance) == (member.generation, &member.instance)
     }
+
+    /// What the Node of a member says that nothing else tells of.
+    fn weigh_remote(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let ready = self.peer.node_ready;
+        match self.state {
+            State::Unheard | State::Asking | State::Holding => self.enter(State::Remote, "it shares no network with us", out),
+            State::Suspected(Evidence::NodeNotReady) if ready => self.enter(State::Remote, "its Node is Ready again", out),
+            State::Remote | State::Up | State::Suspected(_) | State::Refuted => {}
+        }
+        if self.state == State::Remote {
+            self.unheard_timer = if ready { None } else { self.unheard_timer.or(Some(now + UNHEARD)) };
+        }
+    }
+
+    /// `turn`: how long those of our kind who accuse before us are left to it.
+    fn suspect(&mut self, evidence: Evidence, reason: &'static str, turn: Duration, now: Instant, out: &mut Vec<Action>) {
+        let believed = matches!(self.state, State::Suspected(_)) && self.doubt_timer.is_none();
+        self.enter(State::Suspected(evidence), reason, out);
+        let doubted = !believed && (self.refutations > 0 || matches!(evidence, Evidence::AgentGone | Evidence::NodeNotReady));
+        self.doubt_timer = doubted.then(|| now + DOUBT);
+        self.accused = self.peer.member.suspect.as_ref().map(|_| self.peer.member.resource_version.clone());
+        let patience = if self.accused.is_some() { REFUTE } else { Duration::ZERO };
+        self.write_timer = Some(now + patience + turn);
+    }
+
+    /// Takes in what the API server says of it.
+    fn follow(&mut self, peer: Peer, turn: Duration, now: Instant, out: &mut Vec<Action>) {
+        if !is_at_least(&peer.member.resource_version, &self.peer.member.resource_version) {
+            self.peer = Peer { member: self.peer.member.clone(), ..peer };
+            return;
+        }
+        let known = self.same_instance(&peer.member);
+        let version = peer.member.resource_version.clone();
+        let newer = |than: &String| is_at_least(&version, than) && version != *than;
+        let suspected = peer.member.suspect.is_some();
+        let is_new = version != self.peer.member.resource_version;
+        self.peer = peer;
+        if !known {
+            // A new instance took the Lease, so its agent lives; whoever held it before is of no interest.
+            self.accused = None;
+            if self.state != State::Up {
+                self.wait_unheard(UNHEARD, "a new instance holds the Lease", now, out);
+            }
+            return;
+        }
+        if !matches!(self.state, State::Suspected(_)) || !is_new {
+            return;
+        }
+        if suspected && self.accused.is_none() {
+            // Somebody was faster: the Lease is cleared once its holder has had its time.
+            self.accused = Some(version);
+            self.write_timer = Some(now + REFUTE + turn);
+        } else if !suspected && self.accused.as_ref().is_some_and(newer) {
+            self.refute("it removed the suspicion itself", now, out);
+        }
+    }
+
+    fn write_if_due(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let held = self.restart_hold_timer.is_some_and(|at| at > now);
+        if self.writing || held || self.write_timer.is_none_or(|at| at > now) {
+            return;
+        }
+        self.write_timer = None;
+        self.writing = true;
+        let member = self.peer.member.clone();
+        out.push(if self.accused.is_some() { Action::Clear(member) } else { Action::Suspect(member) });
+    }
+
+    fn written(&mut self, member: Member, turn: Duration, now: Instant) {
+        self.writing = false;
+        if matches!(self.state, State::Suspected(_)) && member.suspect.is_some() {
+            self.accused = Some(member.resource_version.clone());
+            self.write_timer = Some(now + REFUTE + turn);
+        }
+        if is_at_least(&member.resource_version, &self.peer.member.resource_version) {
+            self.peer.member = Arc::new(member);
+        }
+    }
+
+    fn write_failed(&mut self, now: Instant) {
+        self.writing = false;
+        if matches!(self.state, State::Suspected(_)) {
+            // The duty stays until the Lease is cleared, refuted or changes its holder.
+            self.write_timer = Some(now + RETRY);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        // What waits for `restart_hold` is due with it.
+        let write_timer = self.write_timer.filter(|_| !self.writing && self.restart_hold_timer.is_none());
+        earliest([self.unheard_timer, self.restart_hold_timer, self.notice_timer, self.doubt_timer, write_timer])
+    }
 }
 
 /// The judge of all other members.
@@ -339,9 +431,13 @@ impl Judge {
         for trial in trials.values_mut() {
             self.hear(trial, now, out);
             self.weigh(trial, proven, now, out);
-            Self::write_if_due(trial, now, out);
+            trial.write_if_due(now, out);
         }
         self.trials = trials;
+    }
+
+    fn turn(&self) -> Duration {
+        STAGGER * self.desired.place.min(10)
     }
 
     /// Answers to what was asked in an earlier case say nothing in this one.
@@ -373,14 +469,14 @@ impl Judge {
     /// What the kernel says.
     fn weigh(&self, trial: &mut Trial, proven: bool, now: Instant, out: &mut Vec<Action>) {
         if trial.is_remote() {
-            return Self::weigh_remote(trial, now, out);
+            return trial.weigh_remote(now, out);
         }
         let silent = self.is_silent(&trial.peer.questions);
         let answers = self.answers(&trial.peer.questions);
         match trial.state {
             State::Asking if silent && proven => {
                 let evidence = if trial.expired { Evidence::SessionExpired } else { Evidence::NeverHeard };
-                self.suspect(trial, evidence, "its kernel is silent, too", now, out);
+                trial.suspect(evidence, "its kernel is silent, too", self.turn(), now, out);
             }
             State::Asking if answers && trial.expired => {
                 trial.enter(State::Holding, "its kernel answers: waiting for its agent to come back", out);
@@ -397,79 +493,15 @@ impl Judge {
                 (trial.write_timer, trial.restart_hold_timer) = (write_timer, Some(now + RETURN));
             }
             State::Suspected(Evidence::AgentGone) if silent && proven => {
-                self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out);
+                trial.suspect(Evidence::SessionExpired, "its kernel fell silent, too", self.turn(), now, out);
             }
             State::Remote => trial.wait_unheard(UNHEARD, "it shares a network with us again", now, out),
-            State::Asking if answers => self.suspect(trial, Evidence::AgentGone, "not heard, and its Node is not Ready", now, out),
-            State::Holding if silent && proven => self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out),
+            State::Asking if answers => trial.suspect(Evidence::AgentGone, "not heard, and its Node is not Ready", self.turn(), now, out),
+            State::Holding if silent && proven => {
+                trial.suspect(Evidence::SessionExpired, "its kernel fell silent, too", self.turn(), now, out)
+            }
             State::Unheard | State::Up | State::Asking | State::Holding | State::Suspected(_) | State::Refuted => {}
         }
-    }
-
-    /// What the Node of a member says that nothing else tells of.
-    fn weigh_remote(trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
-        let ready = trial.peer.node_ready;
-        match trial.state {
-            State::Unheard | State::Asking | State::Holding => trial.enter(State::Remote, "it shares no network with us", out),
-            State::Suspected(Evidence::NodeNotReady) if ready => trial.enter(State::Remote, "its Node is Ready again", out),
-            State::Remote | State::Up | State::Suspected(_) | State::Refuted => {}
-        }
-        if trial.state == State::Remote {
-            trial.unheard_timer = if ready { None } else { trial.unheard_timer.or(Some(now + UNHEARD)) };
-        }
-    }
-
-    fn suspect(&self, trial: &mut Trial, evidence: Evidence, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
-        let believed = matches!(trial.state, State::Suspected(_)) && trial.doubt_timer.is_none();
-        trial.enter(State::Suspected(evidence), reason, out);
-        let doubted = !believed && (trial.refutations > 0 || matches!(evidence, Evidence::AgentGone | Evidence::NodeNotReady));
-        trial.doubt_timer = doubted.then(|| now + DOUBT);
-        trial.accused = trial.peer.member.suspect.as_ref().map(|_| trial.peer.member.resource_version.clone());
-        let patience = if trial.accused.is_some() { REFUTE } else { Duration::ZERO };
-        trial.write_timer = Some(now + patience + STAGGER * self.desired.place.min(10));
-    }
-
-    /// Takes in what the API server says of one member.
-    fn follow(&self, trial: &mut Trial, peer: Peer, now: Instant, out: &mut Vec<Action>) {
-        if !is_at_least(&peer.member.resource_version, &trial.peer.member.resource_version) {
-            trial.peer = Peer { member: trial.peer.member.clone(), ..peer };
-            return;
-        }
-        let known = trial.same_instance(&peer.member);
-        let version = peer.member.resource_version.clone();
-        let newer = |than: &String| is_at_least(&version, than) && version != *than;
-        let suspected = peer.member.suspect.is_some();
-        let is_new = version != trial.peer.member.resource_version;
-        trial.peer = peer;
-        if !known {
-            // A new instance took the Lease, so its agent lives; whoever held it before is of no interest.
-            trial.accused = None;
-            if trial.state != State::Up {
-                trial.wait_unheard(UNHEARD, "a new instance holds the Lease", now, out);
-            }
-            return;
-        }
-        if !matches!(trial.state, State::Suspected(_)) || !is_new {
-            return;
-        }
-        if suspected && trial.accused.is_none() {
-            // Somebody was faster: the Lease is cleared once its holder has had its time.
-            trial.accused = Some(version);
-            trial.write_timer = Some(now + REFUTE + STAGGER * self.desired.place.min(10));
-        } else if !suspected && trial.accused.as_ref().is_some_and(newer) {
-            trial.refute("it removed the suspicion itself", now, out);
-        }
-    }
-
-    fn write_if_due(trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
-        let held = trial.restart_hold_timer.is_some_and(|at| at > now);
-        if trial.writing || held || trial.write_timer.is_none_or(|at| at > now) {
-            return;
-        }
-        trial.write_timer = None;
-        trial.writing = true;
-        let member = trial.peer.member.clone();
-        out.push(if trial.accused.is_some() { Action::Clear(member) } else { Action::Suspect(member) });
     }
 }
 
@@ -488,7 +520,7 @@ impl Machine for Judge {
         for (node, peer) in &desired.peers {
             match self.trials.remove(node) {
                 Some(mut trial) => {
-                    self.follow(&mut trial, peer.clone(), now, out);
+                    trial.follow(peer.clone(), self.turn(), now, out);
                     self.trials.insert(node.clone(), trial);
                 }
                 None => drop(self.trials.insert(node.clone(), Trial::new(peer.clone(), now))),
@@ -512,25 +544,14 @@ impl Machine for Judge {
                 }
             }
             Event::Written(member) => {
-                let place = self.desired.place;
+                let turn = self.turn();
                 if let Some(trial) = self.trials.get_mut(&member.node) {
-                    trial.writing = false;
-                    if matches!(trial.state, State::Suspected(_)) && member.suspect.is_some() {
-                        trial.accused = Some(member.resource_version.clone());
-                        trial.write_timer = Some(now + REFUTE + STAGGER * place.min(10));
-                    }
-                    if is_at_least(&member.resource_version, &trial.peer.member.resource_version) {
-                        trial.peer.member = Arc::new(*member);
-                    }
+                    trial.written(*member, turn, now);
                 }
             }
             Event::Failed(node) => {
                 if let Some(trial) = self.trials.get_mut(&node) {
-                    trial.writing = false;
-                    if matches!(trial.state, State::Suspected(_)) {
-                        // The duty stays until the Lease is cleared, refuted or changes its holder.
-                        trial.write_timer = Some(now + RETRY);
-                    }
+                    trial.write_failed(now);
                 }
             }
         }
@@ -546,7 +567,7 @@ impl Machine for Judge {
         for trial in trials.values_mut() {
             let is_due = due(trial.unheard_timer);
             if is_due && trial.state == State::Remote {
-                self.suspect(trial, Evidence::NodeNotReady, "its Node is not Ready", now, out);
+                trial.suspect(Evidence::NodeNotReady, "its Node is not Ready", self.turn(), now, out);
             } else if is_due {
                 self.ask(trial, "not heard for long", out);
             }
@@ -557,7 +578,7 @@ impl Machine for Judge {
                 trial.doubt_timer = None;
             }
             if due(trial.restart_hold_timer.take_if(|at| *at <= now)) && trial.state == State::Holding {
-                self.suspect(trial, Evidence::AgentGone, "its agent did not come back", now, out);
+                trial.suspect(Evidence::AgentGone, "its agent did not come back", self.turn(), now, out);
             }
         }
         self.trials = trials;
@@ -565,11 +586,6 @@ impl Machine for Judge {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let timers = |trial: &Trial| {
-            // What waits for `restart_hold` is due with it.
-            let write_timer = trial.write_timer.filter(|_| !trial.writing && trial.restart_hold_timer.is_none());
-            earliest([trial.unheard_timer, trial.restart_hold_timer, trial.notice_timer, trial.doubt_timer, write_timer])
-        };
-        earliest(self.trials.values().map(timers).chain([self.acquaint_timer]))
+        earliest(self.trials.values().map(Trial::poll_timeout).chain([self.acquaint_timer]))
     }
 }
