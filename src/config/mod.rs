@@ -33,7 +33,7 @@ pub mod texts;
 mod tree;
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -64,22 +64,6 @@ pub struct Accepted {
 /// Everything that is wrong, at once.
 pub fn parse(sources: &[Source]) -> Result<Accepted, Problems> {
     texts::Texts::Files(sources.to_vec()).parse()
-}
-
-/// Reads the keys of the ConfigMap `namespace/name`.
-///
-/// # Errors
-/// Everything that is wrong, at once.
-pub fn from_configmap(namespace: &str, name: &str, data: &BTreeMap<String, String>) -> Result<Accepted, Problems> {
-    from_keys(&format!("ConfigMap {namespace}/{name}"), data)
-}
-
-/// Reads the keys of a ConfigMap that is called `called`.
-///
-/// # Errors
-/// Everything that is wrong, at once.
-pub fn from_keys(called: &str, data: &BTreeMap<String, String>) -> Result<Accepted, Problems> {
-    texts::Texts::Keys(called.to_owned(), data.clone()).parse()
 }
 
 fn accept(reading: raw::Reading, sources: &[Arc<Source>]) -> Result<Accepted, Problems> {
@@ -245,10 +229,5 @@ impl Config {
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name.as_str() == name)
-    }
-
-    /// How many addresses each pool has, for people.
-    pub fn sizes(&self) -> BTreeMap<&PoolName, u128> {
-        self.pools.iter().map(|pool| (&pool.name, pool.addresses.len())).collect()
     }
 }

@@ -10,11 +10,11 @@ use crate::facts::{LeaderRecord, Living, Snapshot, is_at_least};
 use crate::machine::{Instant, Machine, earliest};
 
 /// `leaseDuration`: how long others wait for a silent holder (design §4).
-pub const LEASE_DURATION: Duration = Duration::from_secs(30);
+const LEASE_DURATION: Duration = Duration::from_secs(30);
 /// `renewDeadline`: a holder that could not renew for so long stops leading, before others may take over.
-pub const RENEW_DEADLINE: Duration = Duration::from_secs(20);
+const RENEW_DEADLINE: Duration = Duration::from_secs(20);
 /// `retryPeriod`: how often a holder renews.
-pub const RETRY_PERIOD: Duration = Duration::from_secs(10);
+const RETRY_PERIOD: Duration = Duration::from_secs(10);
 /// After a write, for how long at most an observation that does not have it yet is taken for an old one.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Longest wait before taking a free Lease, so that not all members write at once.

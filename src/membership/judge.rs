@@ -33,7 +33,7 @@ use crate::facts::{Answers, Evidence, Member, NodeName, Question, Questions};
 use crate::machine::{Instant, Machine, earliest};
 
 /// Requests in a row that a kernel leaves unanswered before it counts as silent: one lost packet must not.
-pub const SILENT: u32 = 3;
+const SILENT: u32 = 3;
 /// A suspect whose kernel answers again is not accused for so long: where the LAN is whole again, a living agent is heard within three of
 /// its slow packets (RFC 5880 §6.8.3: one a second).
 pub const RETURN: Duration = Duration::from_secs(3);
@@ -254,7 +254,7 @@ impl Judge {
             State::Remote => trial.wait_unheard(UNHEARD, "it shares a network with us again", now, out),
             State::Asking if answers => trial.suspect(Evidence::AgentGone, "not heard, and its Node is not Ready", self.turn(), now, out),
             State::Holding if silent && proven => {
-                trial.suspect(Evidence::SessionExpired, "its kernel fell silent, too", self.turn(), now, out)
+                trial.suspect(Evidence::SessionExpired, "its kernel fell silent, too", self.turn(), now, out);
             }
             State::Unheard | State::Up | State::Asking | State::Holding | State::Suspected(_) | State::Refuted => {}
         }

@@ -43,11 +43,11 @@ pub fn concede(owner: Owner, group: &Group, candidates: &Candidates, living: &Li
 }
 
 /// Where a candidate stands by what the API server says of it; lower is better.
-pub type Standing = (bool, Reverse<u32>, bool, bool, bool, bool);
+type Standing = (bool, Reverse<u32>, bool, bool, bool, bool);
 
 /// First whether the group could stay there at all: from a node to be left the leader would move it on at once. Then preference, Ready,
 /// dataplane healthy, uncordoned, wired. None of them leaves an address to nobody.
-pub fn standing(candidate: &Candidate) -> Standing {
+fn standing(candidate: &Candidate) -> Standing {
     let Candidate { leave, preference, ready, dataplane_unhealthy, cordoned, wired, .. } = candidate;
     (leave.is_some(), Reverse(*preference), !ready, *dataplane_unhealthy, *cordoned, !wired)
 }
