@@ -11,7 +11,7 @@ use std::fmt;
 
 use super::GroupPlan;
 use super::eligible::Candidate;
-use crate::facts::{Living, Placement, Snapshot};
+use crate::facts::{EXCLUDE_LABEL, Living, Placement, Snapshot};
 
 /// Why a group left a node, or should.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -105,7 +105,7 @@ impl fmt::Display for Departure {
         f.write_str(match self {
             Self::Lost => "it left or was lost",
             Self::NetworkUnavailable => "it has the condition NetworkUnavailable",
-            Self::Excluded => "it is labelled node.kubernetes.io/exclude-from-external-load-balancers",
+            Self::Excluded => return write!(f, "it is labelled {EXCLUDE_LABEL}"),
             Self::NotCandidate => "it cannot announce the address any more",
             Self::NoLocalEndpoint => "externalTrafficPolicy is Local and no endpoint serves there any more",
             Self::DataplaneUnhealthy => "its kube-proxy fails its health check",
