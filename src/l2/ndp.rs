@@ -170,7 +170,7 @@ impl Protocol for Ndp {
         let target = v6(address)?;
         let local = || own.iter().find(|net| matches!(net.addr(), IpAddr::V6(v6) if v6.is_unicast_link_local()));
         let sender = own.iter().find(|net| net.contains(&address)).or_else(local).map(IpNet::addr);
-        let source = sender.as_ref().and_then(v6);
+        let source = sender.and_then(v6);
         let group = solicited_node(target);
         let (to, destination) = match (whom, source) {
             (Some(whom), Some(_)) => (whom, target),
