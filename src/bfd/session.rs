@@ -1,4 +1,4 @@
-//! One session: the state variables of RFC 5880 §6.8.1 under their names, reception (§6.8.6), transmission (§6.8.7) and timers (§6.8.2–6.8.4).
+//! One session: the state variables of RFC 5880 §6.8.1 under their names, reception (§6.8.6), transmission (§6.8.7), timers (§6.8.2–6.8.4).
 //!
 //! The invariant: whatever happened, [`Session::settle`] runs at its end and makes timers and what the neighbour was told agree with
 //! the variables.

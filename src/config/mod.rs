@@ -1,7 +1,7 @@
 //! Configuration: text → `Raw` (what the user wrote, with positions) → [`Config`] (resolved, nothing optional left).
 //!
-//! Four doors, one model: one line, native YAML, MetalLB's documents, and the old ConfigMaps of MetalLB and kube-vip. After resolving, no later code can
-//! meet an invalid combination, and no later code checks again.
+//! Four doors, one model: one line, native YAML, MetalLB's documents, and the old ConfigMaps of MetalLB and kube-vip. After resolving, no
+//! later code can meet an invalid combination, and no later code checks again.
 //!
 //! ```text
 //! Source ─► document ─► tree ─► oneline │ native │ metallb │ legacy │ kubevip ─► Raw ─► resolve ─► Config + notes + summary

@@ -15,8 +15,8 @@
 //! A member that shares no network with us cannot be heard or asked. Of it nothing tells but its Node: not Ready for [`UNHEARD`], it is
 //! suspected, and refutes that through the API server if it lives.
 //!
-//! A suspect goes on being asked. A kernel that answers again boots, or the LAN is whole again: others keep its addresses until its agent is
-//! heard, and nobody accuses it before it had [`RETURN`] for that.
+//! A suspect goes on being asked. A kernel that answers again boots, or the LAN is whole again: others keep its addresses until its agent
+//! is heard, and nobody accuses it before it had [`RETURN`] for that.
 
 mod trial;
 

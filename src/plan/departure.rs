@@ -1,8 +1,8 @@
 //! Why a group leaves a node: a type, told in one place for Leases, Events, logs and `lanlord move`.
 //!
 //! Two sorts. What ends the owner's eligibility (lost, no link, no endpoint …) makes every agent turn to the next owner by itself.
-//! What only speaks for another node (cordoned, kube-proxy unhealthy, less preferred) makes the leader record a *planned* move: ownership passes
-//! with one write that all see alike, so that views that differ for a moment never make two owners or none.
+//! What only speaks for another node (cordoned, kube-proxy unhealthy, less preferred) makes the leader record a *planned* move: ownership
+//! passes with one write that all see alike, so that views that differ for a moment never make two owners or none.
 //!
 //! NotReady alone is neither. It says that the kubelet is silent, which forwards nothing, and a control plane that hears no kubelet
 //! marks them all; a node that is really gone is lost to the liveness mesh within a second. NotReady counts where a node is chosen.

@@ -2,8 +2,8 @@
 //!
 //! The recorded node while it is eligible and of the same generation, for moving an address breaks established connections; else the
 //! best eligible one. That the recorded node is cordoned or its kube-proxy fails does not matter here: the leader records a better one
-//! then (see [`super::departure`]), and all turn to it with the same write. A group that was never recorded waits for the leader, who spreads groups evenly: it was never announced, so
-//! nothing is lost by waiting.
+//! then (see [`super::departure`]), and all turn to it with the same write. A group that was never recorded waits for the leader, who
+//! spreads groups evenly: it was never announced, so nothing is lost by waiting.
 
 use std::cmp::Reverse;
 use std::hash::Hasher;

@@ -1,4 +1,4 @@
-//! When another member is lost, as a table: what the senses say, step by step, and what comes of it (design §4).
+//! When another member is lost, as a table: what the senses say, step by step, and what comes of it (docs/liveness.md).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
