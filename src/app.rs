@@ -100,7 +100,7 @@ struct Rejected {
 struct Wires {
     links: watch::Sender<Arc<Links>>,
     snapshot: watch::Sender<Option<Arc<Snapshot>>>,
-    api: watch::Sender<api::watch::ApiState>,
+    api: watch::Sender<api::state::ApiState>,
     config: watch::Sender<Option<Arc<Config>>>,
     edits: watch::Sender<leader::edits::Edits>,
     objects: watch::Sender<ObjectsSeen>,

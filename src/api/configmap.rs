@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Api;
 use super::dial::dial;
 use super::memory::{Memory, recall};
-use super::watch::ApiState;
+use super::state::ApiState;
 use crate::facts::{ConfigMapSeen, ConfigMapText, Uid};
 
 /// Follows ConfigMap `namespace/name` until `shutdown`. `memory` stands in for an API server that cannot be reached at the start.
@@ -27,7 +27,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let (config, of) = (Config::default().fields(&format!("metadata.name={name}")), namespace.clone());
     let configmaps = move |client| kube::Api::<ConfigMap>::namespaced(client, &of);
-    let mut stream = std::pin::pin!(dial("configmaps", &api, configmaps, config, &state));
+    let mut stream = std::pin::pin!(dial("configmaps", &api, configmaps, config, &state).events());
     let file = format!("configmap.{namespace}.{name}.json");
     let mut remembered = std::pin::pin!(recall(memory.as_ref(), &file, state.subscribe()).fuse());
     let mut found = false;

@@ -21,9 +21,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::dial::{Seen, dial_optional};
+use super::dial::{Seen, dial};
 use super::memory::{Memory, recall};
-use super::watch::ApiState;
+use super::state::ApiState;
 use super::{Api, WriteError};
 use crate::facts::{Counters, OBJECT_KINDS, Object, ObjectKey, Objects, ObjectsSeen, Uid};
 
@@ -48,7 +48,8 @@ fn streams(api: &Api, namespaces: &[String], state: &watch::Sender<ApiState>) ->
             let (resource, namespace) = (resource(kind, plural, version), namespace.clone());
             let select = move |client| kube::Api::<DynamicObject>::namespaced_with(client, &namespace, &resource);
             let number = all.len();
-            all.push(dial_optional(plural, api, select, Config::default(), state).map(move |seen| (number, seen)).boxed());
+            let seen = dial(plural, api, select, Config::default(), state).optional();
+            all.push(seen.map(move |seen| (number, seen)).boxed());
         }
     }
     all

@@ -15,7 +15,7 @@ use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::watch::ApiState;
+use super::state::ApiState;
 use super::ways::Route;
 use super::{Api, WriteError};
 
@@ -35,76 +35,11 @@ const PAUSE_MISSING: Duration = Duration::from_secs(2);
 /// An API server that starts may not know its resources for a moment: it has to say so twice.
 const MISSING: u32 = 2;
 
-/// Watches `resource`, as `select` takes it from a client, for ever. Failures go to `state` and the log.
-pub(super) fn dial<K, F>(
-    resource: &'static str,
-    api: &Api,
-    select: F,
-    config: Config,
-    state: &watch::Sender<ApiState>,
-) -> impl Stream<Item = Event<K>> + Send + use<K, F>
-where
-    F: Fn(kube::Client) -> kube::Api<K> + Send + 'static,
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Clone + Send + Sync,
-{
-    let line = line(resource, api, select, config, state);
-    futures::stream::unfold(line, |mut line| async {
-        loop {
-            if let Seen::Event(event) = line.next().await {
-                return Some((event, line));
-            }
-        }
-    })
-}
-
-/// The same for a resource that comes and goes.
-pub(super) fn dial_optional<K, F>(
-    resource: &'static str,
-    api: &Api,
-    select: F,
-    config: Config,
-    state: &watch::Sender<ApiState>,
-) -> impl Stream<Item = Seen<K>> + Send + use<K, F>
-where
-    F: Fn(kube::Client) -> kube::Api<K> + Send + 'static,
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Clone + Send + Sync,
-{
-    let line = Line { optional: true, ..line(resource, api, select, config, state) };
-    futures::stream::unfold(line, |mut line| async {
-        let seen = line.next().await;
-        Some((seen, line))
-    })
-}
-
-fn line<K, F>(resource: &'static str, api: &Api, select: F, config: Config, state: &watch::Sender<ApiState>) -> Line<K>
-where
-    F: Fn(kube::Client) -> kube::Api<K> + Send + 'static,
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Clone + Send + Sync,
-{
-    let mut route = api.ways.follow();
-    let dial: Dial<K> = Box::new(move |client| watcher(select(client), config.clone()).boxed());
-    let stream = dial(route.borrow_and_update().client.clone());
-    Line {
-        resource,
-        stream,
-        dial,
-        api: api.clone(),
-        route,
-        state: state.clone(),
-        trouble: None,
-        pause: PAUSE.0,
-        optional: false,
-        missing: 0,
-    }
-}
-
 type Attempts<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 type Dial<K> = Box<dyn Fn(kube::Client) -> Attempts<K> + Send>;
 
-struct Line<K> {
+/// A watch that goes on through everything that may befall the API server.
+pub(super) struct Watch<K> {
     resource: &'static str,
     stream: Attempts<K>,
     dial: Dial<K>,
@@ -120,7 +55,50 @@ struct Line<K> {
     missing: u32,
 }
 
-impl<K> Line<K> {
+/// Watches `resource`, as `select` takes it from a client, for ever. Failures go to `state` and the log.
+pub(super) fn dial<K, F>(resource: &'static str, api: &Api, select: F, config: Config, state: &watch::Sender<ApiState>) -> Watch<K>
+where
+    F: Fn(kube::Client) -> kube::Api<K> + Send + 'static,
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Clone + Send + Sync,
+{
+    let mut route = api.ways.follow();
+    let dial: Dial<K> = Box::new(move |client| watcher(select(client), config.clone()).boxed());
+    let stream = dial(route.borrow_and_update().client.clone());
+    Watch {
+        resource,
+        stream,
+        dial,
+        api: api.clone(),
+        route,
+        state: state.clone(),
+        trouble: None,
+        pause: PAUSE.0,
+        optional: false,
+        missing: 0,
+    }
+}
+
+impl<K: Send + 'static> Watch<K> {
+    /// What it says.
+    pub(super) fn events(self) -> impl Stream<Item = Event<K>> + Send {
+        futures::stream::unfold(self, |mut watch| async {
+            loop {
+                if let Seen::Event(event) = watch.next().await {
+                    return Some((event, watch));
+                }
+            }
+        })
+    }
+
+    /// The same for a resource that comes and goes.
+    pub(super) fn optional(self) -> impl Stream<Item = Seen<K>> + Send {
+        futures::stream::unfold(Self { optional: true, ..self }, |mut watch| async {
+            let seen = watch.next().await;
+            Some((seen, watch))
+        })
+    }
+
     async fn next(&mut self) -> Seen<K> {
         if self.missing >= MISSING {
             self.pause = self.pause.min(PAUSE_MISSING);

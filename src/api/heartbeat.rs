@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::watch::{ApiState, Contact};
+use super::state::{ApiState, Contact};
 use super::ways::Route;
 use super::{Api, WriteError, chain};
 

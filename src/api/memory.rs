@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::watch::ApiState;
+use super::state::ApiState;
 use crate::facts::{Claim, Endpoints, Labels, LeaderRecord, Member, Node, NodeName, Service, ServiceKey, Snapshot};
 
 /// Grows whenever a file of before would be misread.

@@ -15,6 +15,8 @@ pub mod memory;
 pub mod objects;
 pub mod patch;
 pub mod secrets;
+pub mod state;
+mod store;
 pub mod suspicion;
 pub mod watch;
 mod ways;

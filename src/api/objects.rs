@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::watch::{Item, Store, Update};
+use super::store::{Item, Store, Update};
 use crate::facts::Snapshot;
 
 /// Why a text is no list of objects.

@@ -15,7 +15,7 @@ use super::{Api, WriteError, bounded};
 use crate::facts::Member;
 
 /// How long a write of an eviction may take.
-pub const EVICTION_TIMEOUT: Duration = Duration::from_millis(500);
+const EVICTION_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Api {
     /// Notes on the Lease of `member`, if it is still as it was seen, that `by` (`<node>/<instance>`) takes it for dead.

@@ -16,7 +16,7 @@ use super::services;
 use super::transitions::{Moment, transitions};
 use super::{Options, Wires};
 use crate::addr::{Family, MacAddr};
-use crate::api::watch::Contact;
+use crate::api::state::Contact;
 use crate::bfd::desired::SessionKey;
 use crate::bfd::status::SessionStatus;
 use crate::bgp::status::PeerStatus;

@@ -32,7 +32,7 @@ pub struct SessionKey {
     pub link: LinkName,
     /// The neighbour's address.
     pub peer: IpAddr,
-    /// UDP destination port: 3784 (RFC 5881) with routers, 7474 between members.
+    /// UDP destination port: 3784 (RFC 5881) or 4784 (RFC 5883) with routers, that of the configuration (7474) between members.
     pub port: u16,
 }
 

@@ -1,4 +1,4 @@
-//! One session: the state variables of RFC 5880 §6.8.1 under their names, reception (§6.8.6), transmission (§6.8.7) and timers (§6.8.2–6.8.4).
+//! One session: the state variables of RFC 5880 §6.8.1 under their names, reception (§6.8.6), transmission (§6.8.7), timers (§6.8.2–6.8.4).
 //!
 //! The invariant: whatever happened, [`Session::settle`] runs at its end and makes timers and what the neighbour was told agree with
 //! the variables.
@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::desired::{SessionDesired, SessionKey};
 use super::lateness;
 use super::poll::Poll;
-use super::sessions::Action;
 use super::status::SessionStatus;
 use crate::machine::{Instant, earliest};
 use crate::wire::bfd::{Diagnostic, Packet, State};
@@ -21,6 +20,38 @@ const EXTRA_PACKETS: u64 = 8;
 const EXTRA_INTERVAL: Duration = Duration::from_millis(100);
 /// AdminDown is told for a Detection Time (§6.8.16), but never longer, however slow the neighbour.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(10);
+
+/// What the owner has to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Send a packet to the neighbour, with TTL or hop limit 255.
+    Send {
+        /// Of which session.
+        key: SessionKey,
+        /// The packet.
+        packet: Packet,
+    },
+    /// For the log, the metrics and the status.
+    StateChanged {
+        /// Of which session.
+        key: SessionKey,
+        /// Before.
+        from: State,
+        /// Now.
+        to: State,
+        /// bfd.LocalDiag: why.
+        diagnostic: Diagnostic,
+        /// The diagnostic that the neighbour gave last.
+        remote: Diagnostic,
+    },
+    /// The neighbour of a session that is Up says that something behind it is lost, or is well again (diagnostic 6).
+    PathChanged {
+        /// Of which session.
+        key: SessionKey,
+        /// Whether it is lost.
+        down: bool,
+    },
+}
 
 /// What a session needs of its owner for one step.
 pub(super) struct Turn<'a> {

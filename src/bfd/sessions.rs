@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::desired::{Desired, SessionDesired, SessionKey};
 use super::lateness::{Lateness, NOTICEABLE};
+pub use super::session::Action;
 use super::session::{Session, Turn};
 use super::status::SessionStatus;
 use crate::facts::LinkName;
@@ -32,38 +33,6 @@ pub enum Event {
         ttl: u8,
         /// What it says; if nothing that is BFD, it counts against its source.
         packet: Result<Packet, DecodeError>,
-    },
-}
-
-/// What the owner has to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Send a packet to the neighbour, with TTL or hop limit 255.
-    Send {
-        /// Of which session.
-        key: SessionKey,
-        /// The packet.
-        packet: Packet,
-    },
-    /// For the log, the metrics and the status.
-    StateChanged {
-        /// Of which session.
-        key: SessionKey,
-        /// Before.
-        from: State,
-        /// Now.
-        to: State,
-        /// bfd.LocalDiag: why.
-        diagnostic: Diagnostic,
-        /// The diagnostic that the neighbour gave last.
-        remote: Diagnostic,
-    },
-    /// The neighbour of a session that is Up says that something behind it is lost, or is well again (diagnostic 6).
-    PathChanged {
-        /// Of which session.
-        key: SessionKey,
-        /// Whether it is lost.
-        down: bool,
     },
 }
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::addr::{v4, v6};
 use crate::facts::{Link, LinkName, Links, Role};
 use crate::wire::bgp::NextHop;
 
@@ -68,20 +69,6 @@ fn usable(link: &Link) -> Vec<IpAddr> {
     let alone = |net: &&IpNet| net.prefix_len() == net.max_prefix_len();
     let (alone, others): (Vec<&IpNet>, Vec<&IpNet>) = link.addresses.iter().filter(|net| !net.addr().is_loopback()).partition(alone);
     others.into_iter().chain(alone).map(IpNet::addr).collect()
-}
-
-fn v4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(v4) => Some(v4),
-        IpAddr::V6(_) => None,
-    }
-}
-
-fn v6(address: IpAddr) -> Option<Ipv6Addr> {
-    match address {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(v6) => Some(v6),
-    }
 }
 
 fn is_link_local(address: IpAddr) -> bool {

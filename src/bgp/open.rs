@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::desired::{RemoteAs, SessionDesired};
-use super::session::Restart;
 use super::status::Agreed;
 use crate::addr::Family;
 use crate::wire::bgp::{AfiSafi, Capability, Code, Codec, ExtendedNextHop, Notification, Open, RestartFamily, afi};
@@ -27,6 +26,13 @@ pub(super) struct Negotiated {
     pub(super) codec: Codec,
     /// The peer knows End-of-RIB.
     pub(super) end_of_rib: bool,
+}
+
+/// Another process of this node may have spoken before, and routers may still use its routes: the first OPEN says so (RFC 4724 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restart {
+    /// Packets for the routes were forwarded all the time since, for the kernel does it. False after the node itself began anew.
+    pub forwarding: bool,
 }
 
 /// Our OPEN, without capabilities whose codes are in `left_out`.

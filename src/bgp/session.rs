@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::desired::{Desired, Ending, Routes, SessionDesired};
 pub use super::event::{Action, Event};
 pub use super::next_hops::NextHops;
+pub use super::open::Restart;
 use super::open::{self, Negotiated};
 use super::rib::AdjRibOut;
 use super::status::{Agreed, Failure, NoConnection, Reason, SessionStatus, State};
@@ -54,13 +55,6 @@ pub struct Session {
     rib: AdjRibOut,
     /// Counters and the last failure; the rest is filled in when asked.
     status: SessionStatus,
-}
-
-/// Another process of this node may have spoken before, and routers may still use its routes: the first OPEN says so (RFC 4724 §3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Restart {
-    /// Packets for the routes were forwarded all the time since, for the kernel does it. False after the node itself began anew.
-    pub forwarding: bool,
 }
 
 impl Session {

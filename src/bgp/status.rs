@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use super::desired::PeerKey;
 use super::next_hops::NextHops;
-use super::trouble::Trouble;
 use crate::addr::{Family, Prefix};
 use crate::bfd::status::SessionStatus as BfdStatus;
 use crate::facts::{BgpMessages, LinkName};
@@ -48,6 +47,17 @@ pub struct PeerStatus {
     pub bfd: Option<BfdStatus>,
     /// What is amiss.
     pub troubles: Vec<Trouble>,
+}
+
+/// Something that is not as the configuration wants it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Trouble {
+    /// The `reason` of an Event about it.
+    pub reason: &'static str,
+    /// What is so, and what it means.
+    pub what: String,
+    /// What to do about it.
+    pub action: String,
 }
 
 /// The states of RFC 4271 §8.2.2.

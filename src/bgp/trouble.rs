@@ -2,21 +2,10 @@
 //! `lanlord status`, the log.
 
 use super::desired::{Desired, SessionDesired};
-use super::status::{Failure, NoConnection, PeerStatus, State};
+use super::status::{Failure, NoConnection, PeerStatus, State, Trouble};
 use crate::bfd::status::State as BfdState;
 use crate::facts::reason;
 use crate::wire::bgp::{Code, Notification};
-
-/// Something that is not as the configuration wants it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Trouble {
-    /// The `reason` of an Event about it.
-    pub reason: &'static str,
-    /// What is so, and what it means.
-    pub what: String,
-    /// What to do about it.
-    pub action: String,
-}
 
 /// All there is, the gravest first; nothing before the first attempt has failed.
 pub fn troubles(desired: &Desired, status: &PeerStatus) -> Vec<Trouble> {

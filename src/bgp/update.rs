@@ -79,8 +79,8 @@ impl Context {
         Some((update, length))
     }
 
-    /// An UPDATE that withdraws as many of `prefixes` as fit, and its length: in the form that announces them, and IPv4 prefixes that have no
-    /// next hop any more in the one that every peer understands (RFC 4271 §4.3).
+    /// An UPDATE that withdraws as many of `prefixes` as fit, and its length: in the form that announces them, and IPv4 prefixes that have
+    /// no next hop any more in the one that every peer understands (RFC 4271 §4.3).
     pub(super) fn withdraw(&self, family: Family, prefixes: impl Iterator<Item = Prefix>) -> Option<(Update, usize)> {
         let plain = family == Family::V4 && matches!(self.next_hop(family), Some(NextHop::V4(_)) | None);
         let mut update = Update { unreachable: (!plain).then(|| Nlri::none(family)), ..Update::default() };

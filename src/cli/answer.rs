@@ -23,6 +23,14 @@ pub(super) enum Output {
     Json,
 }
 
+/// Waits for what an answer is made of.
+///
+/// # Errors
+/// Its own, or that nothing can be waited for.
+pub(super) fn wait_for<T>(answer: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(answer)
+}
+
 /// How the process ends.
 pub(super) fn exit(code: io::Result<u8>) -> ExitCode {
     // Nobody reads the answer any more (a closed pipe): then the code is all there is to say.

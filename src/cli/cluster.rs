@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::answer::wait_for;
 use super::eyes::Eyes;
 use super::files::{read_configuration, read_text};
 use crate::api::objects::Objects;
@@ -110,8 +111,7 @@ impl Origins {
             Some(_) => Err(origin::Origins::try_from(vec![USUAL.parse()?])?),
             None => Err(origin::Origins::try_from(self.config.clone())?),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        wait_for(async {
             let eyes = Eyes::open(&self.lease_namespace).await?;
             let seen = see(&eyes, at_hand).await;
             eyes.close();

@@ -7,11 +7,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::watch::ApiState;
+use crate::api::state::ApiState;
 use crate::api::{self, Api};
 use crate::config::objects::gather;
 use crate::config::origin::{Origin, Origins};
-use crate::config::task::read_path;
+use crate::config::task::path::read_path;
 use crate::config::texts::Texts;
 use crate::config::{Config, Problems};
 use crate::facts::{ConfigMapSeen, Objects, ObjectsSeen, Snapshot};

@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::config::task::{Texts, read_path};
+use crate::config::task::Texts;
+use crate::config::task::path::read_path;
 use crate::config::{Accepted, Problem, Problems, Source, parse};
 
 /// All files together, as one configuration.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::answer::{Output, exit, write_report};
+use super::answer::{Output, exit, wait_for, write_report};
 use super::host::{Host, Place};
 use super::table::{row, table};
 use crate::addr::{MacAddr, Range};
@@ -82,8 +82,7 @@ impl Links {
     }
 
     fn look(&self) -> anyhow::Result<LinksReport> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let host = runtime.block_on(self.place.read())?;
+        let host = wait_for(self.place.read())?;
         Ok(report(host, self.all))
     }
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::answer::{Output, PROBLEMS, UNASKED, WELL, exit, write_report};
+use super::answer::{Output, PROBLEMS, UNASKED, WELL, exit, wait_for, write_report};
 use super::host::{Heard, Host, Place, Sender, ask, may_ask};
 use crate::facts::{Link, LinkName, NodeName, Role};
 pub use meaning::{Expected, Meaning, Seen, meaning};
@@ -117,8 +117,7 @@ impl Probe {
 
     fn look(&self) -> anyhow::Result<ProbeReport> {
         may_ask()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        wait_for(async {
             let host = self.place.read().await?;
             if let Some(link) = &self.link {
                 let usable = host.links.links.get(link.as_str()).is_some_and(can_ask);

@@ -1,7 +1,7 @@
 //! Configuration: text → `Raw` (what the user wrote, with positions) → [`Config`] (resolved, nothing optional left).
 //!
-//! Four doors, one model: one line, native YAML, MetalLB's documents, and the old ConfigMaps of MetalLB and kube-vip. After resolving, no later code can
-//! meet an invalid combination, and no later code checks again.
+//! Four doors, one model: one line, native YAML, MetalLB's documents, and the old ConfigMaps of MetalLB and kube-vip. After resolving, no
+//! later code can meet an invalid combination, and no later code checks again.
 //!
 //! ```text
 //! Source ─► document ─► tree ─► oneline │ native │ metallb │ legacy │ kubevip ─► Raw ─► resolve ─► Config + notes + summary
@@ -33,7 +33,7 @@ pub mod texts;
 mod tree;
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -65,22 +65,6 @@ pub struct Accepted {
 /// Everything that is wrong, at once.
 pub fn parse(sources: &[Source]) -> Result<Accepted, Problems> {
     texts::Texts::Files(sources.to_vec()).parse()
-}
-
-/// Reads the keys of the ConfigMap `namespace/name`.
-///
-/// # Errors
-/// Everything that is wrong, at once.
-pub fn from_configmap(namespace: &str, name: &str, data: &BTreeMap<String, String>) -> Result<Accepted, Problems> {
-    from_keys(&format!("ConfigMap {namespace}/{name}"), data)
-}
-
-/// Reads the keys of a ConfigMap that is called `called`.
-///
-/// # Errors
-/// Everything that is wrong, at once.
-pub fn from_keys(called: &str, data: &BTreeMap<String, String>) -> Result<Accepted, Problems> {
-    texts::Texts::Keys(called.to_owned(), data.clone()).parse()
 }
 
 fn accept(reading: raw::Reading, sources: &[Arc<Source>]) -> Result<Accepted, Problems> {

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! `shareAcrossNamespaces: true` on a pool: Services of different namespaces may share its addresses, as with MetalLB.
-//! `announce: false` on a pool: no advertisement is implied for it. Whatever can be said in one line can be said here too, so that a whole file can be the line `addresses: …`.
+//! `announce: false` on a pool: no advertisement is implied for it. Whatever can be said in one line can be said here too, so that a whole
+//! file can be the line `addresses: …`.
 
 use super::fields::Fields;
 use super::oneline;

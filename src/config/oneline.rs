@@ -13,7 +13,7 @@ use crate::addr::{ParseError, Range};
 use crate::facts::Labels;
 
 /// The pool of a bare `addresses`.
-pub(crate) const DEFAULT_POOL: &str = "default";
+const DEFAULT_POOL: &str = "default";
 
 /// Pool `name` from the value of an `addresses` key: a text, or in YAML also a list.
 fn pool(name: At<String>, node: &Node, reading: &mut Reading) {

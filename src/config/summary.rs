@@ -8,8 +8,8 @@ const NAMED: usize = 6;
 /// Ranges named of each pool.
 const RANGES: usize = 3;
 
-/// `2 pools, 17 addresses: default 192.168.1.240-192.168.1.250 (11), media 192.168.1.230-192.168.1.235 (6, on request only)`, and `; 1 BGP peer:
-/// router 192.168.1.1 AS64512` if there is one.
+/// `2 pools, 17 addresses: default 192.168.1.240-192.168.1.250 (11), media 192.168.1.230-192.168.1.235 (6, on request only)`, and `; 1 BGP
+/// peer: router 192.168.1.1 AS64512` if there is one.
 pub(crate) fn summary(config: &Config) -> String {
     if config.pools.is_empty() {
         return "no pools, so no address can be assigned".to_owned();

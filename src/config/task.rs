@@ -13,29 +13,25 @@
 //! a configuration without pools. Custom resources are added to the one text there is, each judged by itself (see `objects`); one
 //! that is deleted is meant to go.
 
+pub mod path;
+
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use notify::{EventKind, RecursiveMode, Watcher};
+use path::{PathWatch, read};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::objects::{Gathered, gather};
 pub use super::texts::Texts;
-use super::tree::LARGEST;
-use super::{Accepted, Config, Place, Problem, Problems, Source};
+use super::{Accepted, Config, Place, Problem, Problems};
 use crate::api::memory::Memory;
 use crate::facts::{ConfigMapSeen, ConfigMapText, Object, ObjectKey, Objects, ObjectsSeen, Subject};
 
-/// Quiet time after a change before it is read: an editor needs several steps to save.
-const QUIET: Duration = Duration::from_millis(100);
-/// A source that never gets quiet is read after this many waits.
-const PATIENCE: u32 = 5;
 /// An emptied file is believed after this time: some programs empty a file long before they write it.
 const EMPTIED: Duration = Duration::from_secs(1);
 /// How often a watched path is looked at anyway, for file systems that tell nothing.
@@ -156,11 +152,11 @@ pub async fn run_file(
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut keeper = Keeper::new(path.display().to_string(), objects, outlet);
-    let mut eyes = Eyes::new(&path);
+    let mut watch = PathWatch::new(&path);
     let mut last: Option<Result<Texts, Problem>> = None;
     loop {
         // Watch first, read then: a change in between is not missed.
-        let poll = if eyes.open() { POLL } else { POLL_UNWATCHED };
+        let poll = if watch.open() { POLL } else { POLL_UNWATCHED };
         let mut current = read(path.clone()).await;
         if emptied(last.as_ref(), &current) {
             tokio::select! {
@@ -175,7 +171,7 @@ pub async fn run_file(
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
             () = tokio::time::sleep(poll) => {}
-            () = eyes.changed() => {}
+            () = watch.changed() => {}
             changed = keeper.objects_changed() => {
                 changed?;
                 keeper.settle();
@@ -351,112 +347,4 @@ fn whole(source: &str, message: impl Into<String>, help: &str) -> Problem {
 fn emptied(last: Option<&Result<Texts, Problem>>, current: &Result<Texts, Problem>) -> bool {
     let blank = |texts: &Result<Texts, Problem>| texts.as_ref().is_ok_and(Texts::is_blank);
     blank(current) && last.is_some_and(|last| !blank(last))
-}
-
-async fn read(path: PathBuf) -> Result<Texts, Problem> {
-    let called = path.display().to_string();
-    let texts = tokio::task::spawn_blocking(move || read_path(&path)).await;
-    texts.unwrap_or_else(|_| Err(whole(&called, "reading it failed", "look at the log for the reason")))
-}
-
-/// Reads a file, or the `*.yaml`, `*.yml` and `*.json` files of a directory.
-///
-/// # Errors
-/// What the operating system says, with the path.
-pub fn read_path(path: &Path) -> Result<Texts, Problem> {
-    let texts = match std::fs::metadata(path) {
-        Err(error) => Err(error),
-        Ok(metadata) if !metadata.is_dir() => read_text(path).map(|source| Texts::Files(vec![source])),
-        Ok(_) if path.join("..data").exists() => read_keys(path),
-        Ok(_) => read_directory(path),
-    };
-    match texts {
-        Ok(texts) => Ok(texts),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Texts::Absent),
-        Err(error) => {
-            Err(whole(&path.display().to_string(), format!("cannot be read: {error}"), "see that it is a text (UTF-8) that may be read"))
-        }
-    }
-}
-
-fn read_text(path: &Path) -> io::Result<Source> {
-    let mut text = String::new();
-    // One byte more than allowed, so that the reader sees that it is too large.
-    std::fs::File::open(path)?.take(LARGEST as u64 + 4).read_to_string(&mut text)?;
-    Ok(Source::file(path.display().to_string(), text))
-}
-
-/// Plain files, hidden ones left out, by name.
-fn visible_files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let file = entry?.path();
-        if !name(&file).starts_with('.') && file.is_file() {
-            files.push(file);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn read_directory(path: &Path) -> io::Result<Texts> {
-    let wanted = |file: &PathBuf| {
-        let ending = file.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|wanted| ending == *wanted));
-        // Says which files to apply, not what is in them.
-        ending && !name(file).starts_with("kustomization.")
-    };
-    visible_files(path)?.iter().filter(|file| wanted(file)).map(|file| read_text(file)).collect::<io::Result<_>>().map(Texts::Files)
-}
-
-fn read_keys(path: &Path) -> io::Result<Texts> {
-    let keys: io::Result<_> = visible_files(path)?.iter().map(|file| Ok((name(file), read_text(file)?.text))).collect();
-    Ok(Texts::Keys(path.display().to_string(), keys?))
-}
-
-/// Notices changes of a path. The directories are watched, not the file: a rename onto the file would leave a watch on the file
-/// looking at the old one, and a mounted ConfigMap changes by swapping the link `..data`.
-struct Eyes {
-    path: PathBuf,
-    woken: Arc<Notify>,
-    watcher: Option<notify::RecommendedWatcher>,
-}
-
-impl Eyes {
-    fn new(path: &Path) -> Self {
-        let woken = Arc::new(Notify::new());
-        let wake = Arc::clone(&woken);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the file is an access too, and would wake us for ever.
-            if !matches!(event, Ok(notify::Event { kind: EventKind::Access(_), .. })) {
-                wake.notify_one();
-            }
-        });
-        Self { path: path.to_owned(), woken, watcher: watcher.ok() }
-    }
-
-    /// Watches the directories there are, again each time: one that was deleted and made anew is another. Whether any is watched.
-    fn open(&mut self) -> bool {
-        let Some(watcher) = &mut self.watcher else { return false };
-        let parent =
-            |path: &Path| path.parent().map(|parent| if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() });
-        let mut directories = vec![parent(&self.path), self.path.is_dir().then(|| self.path.clone())];
-        // What a link points to can change without the link.
-        directories.push(std::fs::canonicalize(&self.path).ok().and_then(|path| if path.is_dir() { Some(path) } else { parent(&path) }));
-        directories.dedup();
-        directories.into_iter().flatten().filter(|directory| watcher.watch(directory, RecursiveMode::NonRecursive).is_ok()).count() > 0
-    }
-
-    /// Something changed, and then nothing for a while.
-    async fn changed(&self) {
-        self.woken.notified().await;
-        for _ in 0..PATIENCE {
-            if tokio::time::timeout(QUIET, self.woken.notified()).await.is_err() {
-                return;
-            }
-        }
-    }
 }

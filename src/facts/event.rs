@@ -78,7 +78,8 @@ pub mod reason {
     pub const LIVENESS_BLOCKED: &str = "LivenessBlocked";
     /// Node. k3s ServiceLB runs beside Lanlord: on which servers, and how to switch it off.
     pub const SERVICELB_ACTIVE: &str = "ServiceLBActive";
-    /// Node. The kernel of a node answers for addresses of Services: kube-proxy in IPVS mode without strictARP, or an address put there by hand.
+    /// Node. The kernel of a node answers for addresses of Services: kube-proxy in IPVS mode without strictARP, or an
+    /// address put there by hand.
     pub const KERNEL_ANSWERS_ARP: &str = "KernelAnswersARP";
     /// Node. A BGP session is established: with whom.
     pub const BGP_SESSION_UP: &str = "BGPSessionUp";

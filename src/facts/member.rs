@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::link::is_link_local;
 use super::{Link, LinkName, Medium, NodeName, Role};
 use crate::addr::{MacAddr, Prefix};
 
@@ -31,15 +32,7 @@ pub struct MemberLink {
 impl MemberLink {
     /// A link that may announce and has carrier, as others need to know it; `None` for any other.
     pub fn of(link: &Link) -> Option<Self> {
-        let addresses = link
-            .addresses
-            .iter()
-            .filter(|net| match net.addr() {
-                IpAddr::V4(v4) => !v4.is_link_local(),
-                IpAddr::V6(v6) => !v6.is_unicast_link_local(),
-            })
-            .copied()
-            .collect();
+        let addresses = link.addresses.iter().filter(|net| !is_link_local(net.addr())).copied().collect();
         (link.up && link.role == Role::Own).then(|| Self { name: link.name.clone(), mac: link.mac, medium: link.medium, addresses })
     }
 

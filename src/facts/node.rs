@@ -66,7 +66,7 @@ impl fmt::Debug for NodeName {
 }
 
 /// What we read of a Node object.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Node {
     /// `metadata.name`.
     pub name: NodeName,

@@ -227,7 +227,8 @@ pub struct Endpoints {
 /// Annotations of a Service. `docs/reference/annotations.md` is made of this. Those without a prefix work with each of `lanlord.dev/`,
 /// `metallb.io/` and `metallb.universe.tf/`.
 pub mod annotation {
-    /// You write it. The addresses the Service shall have, with commas between them: one, or one of each family. `spec.loadBalancerIP` works, too.
+    /// You write it. The addresses the Service shall have, with commas between them: one, or one of each family.
+    /// `spec.loadBalancerIP` works, too.
     pub const ADDRESSES: &str = "loadBalancerIPs";
     /// You write it. kube-vip's form of the same.
     pub const KUBE_VIP_ADDRESSES: &str = "kube-vip.io/loadbalancerIPs";
@@ -249,6 +250,7 @@ pub mod annotation {
     pub const ANNOUNCED: &str = "lanlord.dev/announced";
     /// Lanlord writes it. The pool of its addresses.
     pub const POOL: &str = "lanlord.dev/ip-allocated-from-pool";
-    /// Lanlord writes it. The last address that was taken away, and when; it makes sure that the Service changes before the address is free.
+    /// Lanlord writes it. The last address that was taken away, and when; it makes sure that the Service changes before
+    /// the address is free.
     pub const RELEASED: &str = "lanlord.dev/released";
 }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::desired::LinkDesired;
 use super::owned::{Due, Owned};
 use super::{Protocol, Purpose};
-use crate::addr::{Family, MacAddr};
+use crate::addr::{Family, MacAddr, v4};
 use crate::machine::{Instant, Machine};
 use crate::wire::arp::{Operation, Packet};
 
@@ -64,7 +64,7 @@ impl Machine for Arp {
     type Action = Action;
 
     fn set(&mut self, desired: Arc<LinkDesired>, now: Instant, out: &mut Vec<Action>) {
-        let wanted: BTreeSet<Ipv4Addr> = desired.addresses.keys().filter_map(v4).collect();
+        let wanted: BTreeSet<Ipv4Addr> = desired.addresses.keys().copied().filter_map(v4).collect();
         self.owned.set(desired, &wanted, now, out);
         self.handle_timeout(now, out);
     }
@@ -126,20 +126,13 @@ impl Protocol for Arp {
 
     /// RFC 826 asks from an address of ours on that network. Without one it is a Probe (RFC 5227 §1.1): `spa` 0 enters no cache.
     fn question(mac: MacAddr, own: &BTreeSet<IpNet>, address: IpAddr, whom: Option<MacAddr>) -> Option<(MacAddr, Packet)> {
-        let (tpa, sender) = (v4(&address)?, own.iter().find(|net| net.contains(&address)).map(IpNet::addr));
-        let spa = sender.as_ref().and_then(v4).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let (tpa, sender) = (v4(address)?, own.iter().find(|net| net.contains(&address)).map(IpNet::addr));
+        let spa = sender.and_then(v4).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let packet = Packet { operation: Operation::Request, sha: mac, spa, tha: MacAddr::ZERO, tpa };
         Some((whom.unwrap_or(MacAddr::BROADCAST), packet))
     }
 
     fn encode(packet: &Packet, from: MacAddr, to: MacAddr, frame: &mut Vec<u8>) {
         packet.encode_frame(from, to, frame);
-    }
-}
-
-fn v4(address: &IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(v4) => Some(*v4),
-        IpAddr::V6(_) => None,
     }
 }

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::desired::LinkDesired;
 use super::owned::{Due, Owned};
 use super::{Protocol, Purpose};
-use crate::addr::{Family, MacAddr, solicited_node};
+use crate::addr::{Family, MacAddr, solicited_node, v6};
 use crate::machine::{Instant, Machine};
 use crate::wire::ndp::{Message, Packet};
 
@@ -85,7 +85,7 @@ impl Machine for Ndp {
     type Action = Action;
 
     fn set(&mut self, desired: Arc<LinkDesired>, now: Instant, out: &mut Vec<Action>) {
-        let wanted: BTreeSet<Ipv6Addr> = desired.addresses.keys().filter_map(v6).collect();
+        let wanted: BTreeSet<Ipv6Addr> = desired.addresses.keys().copied().filter_map(v6).collect();
         self.owned.set(desired, &wanted, now, out);
         // Before the announcements: they make everyone ask.
         self.follow_groups(out);
@@ -167,10 +167,10 @@ impl Protocol for Ndp {
     /// From an address of ours on that network, else from our link-local one. Without either it is a probe of duplicate address
     /// detection (RFC 4862 §5.4.2), which is answered to all nodes.
     fn question(mac: MacAddr, own: &BTreeSet<IpNet>, address: IpAddr, whom: Option<MacAddr>) -> Option<(MacAddr, Packet)> {
-        let target = v6(&address)?;
+        let target = v6(address)?;
         let local = || own.iter().find(|net| matches!(net.addr(), IpAddr::V6(v6) if v6.is_unicast_link_local()));
         let sender = own.iter().find(|net| net.contains(&address)).or_else(local).map(IpNet::addr);
-        let source = sender.as_ref().and_then(v6);
+        let source = sender.and_then(v6);
         let group = solicited_node(target);
         let (to, destination) = match (whom, source) {
             (Some(whom), Some(_)) => (whom, target),
@@ -183,12 +183,5 @@ impl Protocol for Ndp {
 
     fn encode(packet: &Packet, from: MacAddr, to: MacAddr, frame: &mut Vec<u8>) {
         packet.encode_frame(from, to, frame);
-    }
-}
-
-fn v6(address: &IpAddr) -> Option<Ipv6Addr> {
-    match address {
-        IpAddr::V6(v6) => Some(*v6),
-        IpAddr::V4(_) => None,
     }
 }

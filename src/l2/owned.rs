@@ -25,10 +25,10 @@ use crate::machine::Instant;
 
 /// Time between the announcements of a takeover. RFC 5227's ANNOUNCE_INTERVAL of 2 s is made for hosts that are just starting; 1.1 s
 /// is what MetalLB found: some switches and hosts ignore more than one gratuitous packet a second.
-pub(super) const ANNOUNCE_STEP: Duration = Duration::from_millis(1100);
+const ANNOUNCE_STEP: Duration = Duration::from_millis(1100);
 /// Announcements of a takeover: 5 cover the first 4.4 s (RFC 5227 asks for ANNOUNCE_NUM 2, RFC 4861 for at most
 /// MAX_NEIGHBOR_ADVERTISEMENT 3 in a burst; a switch that is still learning needs more).
-pub(super) const ANNOUNCE_NUM: u8 = 5;
+const ANNOUNCE_NUM: u8 = 5;
 /// RFC 5227 §1.1.
 const PROBE_NUM: u8 = 3;
 /// Time between probes, and from the last one to the announcement. RFC 5227's PROBE_MIN of 1 s and PROBE_MAX of 2 s give a host time
@@ -38,7 +38,7 @@ const PROBE_STEP: Duration = Duration::from_millis(80);
 /// RFC 5227 §2.1.1, RATE_LIMIT_INTERVAL: an address whose probe was answered is probed again after so long.
 const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
 /// RFC 5227 §2.4: an address is defended by one announcement, and the conflict told, at most once in this time.
-pub(super) const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// How long an address is still answered for that another member takes over, if nothing is heard of that; and how often it is asked for
 /// where it has to be heard.
 const HAND_OVER: Duration = Duration::from_secs(1);

@@ -25,22 +25,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::facts::{Labels, Node};
+    use crate::facts::Node;
 
     #[test]
     fn the_event_says_what_it_means_and_what_to_do() {
-        let node = Node {
-            name: "pi3".into(),
-            uid: Uid::default(),
-            labels: Labels::new(),
-            addresses: Vec::new(),
-            ready: true,
-            network_unavailable: false,
-            unschedulable: false,
-            out_of_service: false,
-            excluded: false,
-            servicelb: false,
-        };
+        let node = Node { name: "pi3".into(), ready: true, ..Node::default() };
         let snapshot = Snapshot { nodes: Arc::new([("pi3".into(), Arc::new(node))].into()), ..Snapshot::default() };
         let text = Subject::ConfigMap("lanlord".to_owned(), "lanlord".to_owned(), Uid::default());
         let told = events(&snapshot, &"pi1".into(), &["pi3".into(), "gone".into()], 7474, Some(&text));

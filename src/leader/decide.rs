@@ -29,7 +29,7 @@ use crate::plan::owner::owner;
 use crate::plan::{GroupPlan, NotAnnounced, OverBgp, Plan, View, is_served};
 
 /// How many free addresses are remembered for their last holder: a Lease of about 500 bytes each.
-pub const REMEMBERED: usize = 4096;
+const REMEMBERED: usize = 4096;
 
 /// Everything to be written now.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -1,7 +1,8 @@
 //! Leader election on one Lease, in client-go's words: a machine.
 //!
-//! Where every member hears the holder over the liveness mesh, evidence takes the place of renewals and nothing is written. Expiry is timed from when *this* process saw the record change; `renewTime` is written, never compared. The Lease is also free at
-//! once when its holder's member Lease is no longer held by that instance: a dead leader is replaced as fast as a dead member.
+//! Where every member hears the holder over the liveness mesh, evidence takes the place of renewals and nothing is written. Expiry is timed
+//! from when *this* process saw the record change; `renewTime` is written, never compared. The Lease is also free at once when its holder's
+//! member Lease is no longer held by that instance: a dead leader is replaced as fast as a dead member.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use std::time::Duration;
 use crate::facts::{LeaderRecord, Living, Snapshot, is_at_least};
 use crate::machine::{Instant, Machine, earliest};
 
-/// `leaseDuration`: how long others wait for a silent holder (design §4).
-pub const LEASE_DURATION: Duration = Duration::from_secs(30);
+/// `leaseDuration`: how long others wait for a silent holder.
+const LEASE_DURATION: Duration = Duration::from_secs(30);
 /// `renewDeadline`: a holder that could not renew for so long stops leading, before others may take over.
-pub const RENEW_DEADLINE: Duration = Duration::from_secs(20);
+const RENEW_DEADLINE: Duration = Duration::from_secs(20);
 /// `retryPeriod`: how often a holder renews.
-pub const RETRY_PERIOD: Duration = Duration::from_secs(10);
+const RETRY_PERIOD: Duration = Duration::from_secs(10);
 /// After a write, for how long at most an observation that does not have it yet is taken for an old one.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Longest wait before taking a free Lease, so that not all members write at once.

@@ -15,51 +15,32 @@
 //! A member that shares no network with us cannot be heard or asked. Of it nothing tells but its Node: not Ready for [`UNHEARD`], it is
 //! suspected, and refutes that through the API server if it lives.
 //!
-//! A suspect goes on being asked. A kernel that answers again boots, or the LAN is whole again: others keep its addresses until its agent is
-//! heard, and nobody accuses it before it had [`RETURN`] for that.
+//! A suspect goes on being asked. A kernel that answers again boots, or the LAN is whole again: others keep its addresses until its agent
+//! is heard, and nobody accuses it before it had [`RETURN`] for that.
+
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use trial::Trial;
+pub use trial::{Action, Peer, REFUTE, State, UNHEARD};
+
 use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{State as SessionState, Status};
-use crate::facts::{Answers, Evidence, Member, NodeName, Question, Questions, is_at_least};
+use crate::facts::{Answers, Evidence, Member, NodeName, Question, Questions};
 use crate::machine::{Instant, Machine, earliest};
 
 /// Requests in a row that a kernel leaves unanswered before it counts as silent: one lost packet must not.
-pub const SILENT: u32 = 3;
-/// A member not heard for so long is asked for.
-pub const UNHEARD: Duration = Duration::from_secs(10);
-/// From an accusation to the clearing of the Lease: the time a living member has to remove it.
-pub const REFUTE: Duration = Duration::from_millis(150);
-/// How long an accusation stays without effect on who owns what where the accused may well prove itself: it did so before, or its kernel
-/// answers. Watches bring its answer within this time.
-const DOUBT: Duration = Duration::from_millis(500);
+const SILENT: u32 = 3;
 /// A suspect whose kernel answers again is not accused for so long: where the LAN is whole again, a living agent is heard within three of
 /// its slow packets (RFC 5880 §6.8.3: one a second).
-const RETURN: Duration = Duration::from_secs(3);
+pub const RETURN: Duration = Duration::from_secs(3);
 /// A member whose agent is not back after so long is told of: a container that ended is started again within two seconds.
 pub const NOTICE: Duration = Duration::from_secs(3);
 /// Members accuse one after the other, in the order of their names, so that the first write is seen before the second is made.
 const STAGGER: Duration = Duration::from_millis(20);
-/// Pause before a write that failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-/// How long a member that refuted a suspicion is trusted without being heard; doubled up to the second for each further time.
-const TRUST: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
-
-/// Another member, and how it can be sensed from here.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Peer {
-    /// Its Lease; held by an instance.
-    pub member: Arc<Member>,
-    /// Our liveness sessions with it.
-    pub sessions: BTreeSet<SessionKey>,
-    /// Where its kernel can be asked.
-    pub questions: Questions,
-    /// Its Node is Ready.
-    pub node_ready: bool,
-}
 
 /// What the machine works on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -89,139 +70,6 @@ pub enum Event {
     Written(Box<Member>),
     /// The write on this member's Lease failed: no answer, or somebody was faster.
     Failed(NodeName),
-}
-
-/// What the machine wants done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Mark this Lease (over its `resource_version`) as suspected by us.
-    Suspect(Arc<Member>),
-    /// Clear this Lease (over its `resource_version`).
-    Clear(Arc<Member>),
-    /// A member is taken for something else than before.
-    StateChanged {
-        /// The member.
-        node: NodeName,
-        /// Before.
-        from: State,
-        /// Now.
-        to: State,
-        /// Why.
-        reason: &'static str,
-    },
-}
-
-/// What another member is taken for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum State {
-    /// Not heard, or not any more because it said so.
-    Unheard,
-    /// A session with it is Up.
-    Up,
-    /// Its kernel is being asked.
-    Asking,
-    /// Its kernel answers; its agent has `restartHold` to come back.
-    Holding,
-    /// Lost as far as our senses go.
-    Suspected(Evidence),
-    /// It proved itself although we do not hear it: it removed our suspicion, or announces an address.
-    Refuted,
-    /// It shares no network with us: only its Lease and its Node tell of it.
-    Remote,
-}
-
-impl State {
-    /// One word, for metrics and the status.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unheard => "unheard",
-            Self::Up => "up",
-            Self::Asking => "asking",
-            Self::Holding => "holding",
-            Self::Suspected(_) => "suspected",
-            Self::Refuted => "refuted",
-            Self::Remote => "remote",
-        }
-    }
-}
-
-/// The case of one member.
-#[derive(Debug)]
-struct Trial {
-    peer: Peer,
-    state: State,
-    /// A session with it was Up in this generation and expired; else it was never heard or said Down.
-    expired: bool,
-    /// Unheard, Refuted: when it is asked for. Remote: when it is lost unless its Node is Ready by then.
-    unheard_timer: Option<Instant>,
-    /// Holding, or Suspected though its kernel answers again: how long it may take to be heard.
-    restart_hold_timer: Option<Instant>,
-    /// Holding: when people are told that its packets do not come through.
-    notice_timer: Option<Instant>,
-    /// Suspected: until then it is no evidence yet.
-    doubt_timer: Option<Instant>,
-    /// Suspected: when the next write on its Lease is due.
-    write_timer: Option<Instant>,
-    writing: bool,
-    /// The version of the Lease in which it was suspected, by us or another.
-    accused: Option<String>,
-    refutations: u32,
-    /// Its packets are missed although its kernel answers: UDP is filtered, or its agent does not run.
-    blocked: bool,
-}
-
-impl Trial {
-    fn new(peer: Peer, now: Instant) -> Self {
-        Self {
-            peer,
-            state: State::Unheard,
-            expired: false,
-            unheard_timer: Some(now + UNHEARD),
-            restart_hold_timer: None,
-            notice_timer: None,
-            doubt_timer: None,
-            write_timer: None,
-            writing: false,
-            accused: None,
-            refutations: 0,
-            blocked: false,
-        }
-    }
-
-    fn become_(&mut self, to: State, reason: &'static str, out: &mut Vec<Action>) {
-        self.unheard_timer = None;
-        self.restart_hold_timer = None;
-        self.notice_timer = None;
-        self.doubt_timer = None;
-        self.write_timer = None;
-        if self.state != to {
-            out.push(Action::StateChanged { node: self.peer.member.node.clone(), from: self.state, to, reason });
-            self.state = to;
-        }
-    }
-
-    /// Not heard, and asked for after `wait`.
-    fn wait_unheard(&mut self, wait: Duration, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
-        self.become_(State::Unheard, reason, out);
-        self.expired = false;
-        self.unheard_timer = Some(now + wait);
-    }
-
-    fn refute(&mut self, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
-        self.refutations += 1;
-        let trust = TRUST.0.saturating_mul(1 << self.refutations.saturating_sub(1).min(8)).min(TRUST.1);
-        self.become_(State::Refuted, reason, out);
-        (self.accused, self.expired, self.unheard_timer) = (None, false, Some(now + trust));
-    }
-
-    /// There is no way from here to hear or ask it.
-    fn is_remote(&self) -> bool {
-        self.peer.sessions.is_empty() && self.peer.questions.is_empty()
-    }
-
-    fn same_instance(&self, member: &Member) -> bool {
-        (self.peer.member.generation, &self.peer.member.instance) == (member.generation, &member.instance)
-    }
 }
 
 /// The judge of all other members.
@@ -339,15 +187,19 @@ impl Judge {
         for trial in trials.values_mut() {
             self.hear(trial, now, out);
             self.weigh(trial, proven, now, out);
-            Self::write_if_due(trial, now, out);
+            trial.write_if_due(now, out);
         }
         self.trials = trials;
+    }
+
+    fn turn(&self) -> Duration {
+        STAGGER * self.desired.place.min(10)
     }
 
     /// Answers to what was asked in an earlier case say nothing in this one.
     fn ask(&mut self, trial: &mut Trial, reason: &'static str, out: &mut Vec<Action>) {
         self.answers.retain(|question, _| !trial.peer.questions.contains(question));
-        trial.become_(State::Asking, reason, out);
+        trial.enter(State::Asking, reason, out);
     }
 
     /// What the sessions say.
@@ -364,7 +216,7 @@ impl Judge {
             State::Up => trial.wait_unheard(UNHEARD, "its liveness session went down in order", now, out),
             State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted | State::Remote if up => {
                 (trial.accused, trial.refutations, trial.blocked) = (None, 0, false);
-                trial.become_(State::Up, "its liveness session is up", out);
+                trial.enter(State::Up, "its liveness session is up", out);
             }
             State::Unheard | State::Asking | State::Holding | State::Suspected(_) | State::Refuted | State::Remote => {}
         }
@@ -373,17 +225,17 @@ impl Judge {
     /// What the kernel says.
     fn weigh(&self, trial: &mut Trial, proven: bool, now: Instant, out: &mut Vec<Action>) {
         if trial.is_remote() {
-            return Self::weigh_remote(trial, now, out);
+            return trial.weigh_remote(now, out);
         }
         let silent = self.is_silent(&trial.peer.questions);
         let answers = self.answers(&trial.peer.questions);
         match trial.state {
             State::Asking if silent && proven => {
                 let evidence = if trial.expired { Evidence::SessionExpired } else { Evidence::NeverHeard };
-                self.suspect(trial, evidence, "its kernel is silent, too", now, out);
+                trial.suspect(evidence, "its kernel is silent, too", self.turn(), now, out);
             }
             State::Asking if answers && trial.expired => {
-                trial.become_(State::Holding, "its kernel answers: waiting for its agent to come back", out);
+                trial.enter(State::Holding, "its kernel answers: waiting for its agent to come back", out);
                 (trial.restart_hold_timer, trial.notice_timer) = (Some(now + self.desired.restart_hold), Some(now + NOTICE));
             }
             State::Asking if answers && trial.peer.node_ready => {
@@ -393,83 +245,19 @@ impl Judge {
             // It boots, or the LAN is whole again. Its place is taken until its agent is heard, but the accusation waits for that, too.
             State::Suspected(Evidence::SessionExpired | Evidence::NeverHeard) if answers => {
                 let write_timer = trial.write_timer;
-                trial.become_(State::Suspected(Evidence::AgentGone), "its kernel answers again: waiting for its agent to come back", out);
+                trial.enter(State::Suspected(Evidence::AgentGone), "its kernel answers again: waiting for its agent to come back", out);
                 (trial.write_timer, trial.restart_hold_timer) = (write_timer, Some(now + RETURN));
             }
             State::Suspected(Evidence::AgentGone) if silent && proven => {
-                self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out);
+                trial.suspect(Evidence::SessionExpired, "its kernel fell silent, too", self.turn(), now, out);
             }
             State::Remote => trial.wait_unheard(UNHEARD, "it shares a network with us again", now, out),
-            State::Asking if answers => self.suspect(trial, Evidence::AgentGone, "not heard, and its Node is not Ready", now, out),
-            State::Holding if silent && proven => self.suspect(trial, Evidence::SessionExpired, "its kernel fell silent, too", now, out),
+            State::Asking if answers => trial.suspect(Evidence::AgentGone, "not heard, and its Node is not Ready", self.turn(), now, out),
+            State::Holding if silent && proven => {
+                trial.suspect(Evidence::SessionExpired, "its kernel fell silent, too", self.turn(), now, out);
+            }
             State::Unheard | State::Up | State::Asking | State::Holding | State::Suspected(_) | State::Refuted => {}
         }
-    }
-
-    /// What the Node of a member says that nothing else tells of.
-    fn weigh_remote(trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
-        let ready = trial.peer.node_ready;
-        match trial.state {
-            State::Unheard | State::Asking | State::Holding => trial.become_(State::Remote, "it shares no network with us", out),
-            State::Suspected(Evidence::NodeNotReady) if ready => trial.become_(State::Remote, "its Node is Ready again", out),
-            State::Remote | State::Up | State::Suspected(_) | State::Refuted => {}
-        }
-        if trial.state == State::Remote {
-            trial.unheard_timer = if ready { None } else { trial.unheard_timer.or(Some(now + UNHEARD)) };
-        }
-    }
-
-    fn suspect(&self, trial: &mut Trial, evidence: Evidence, reason: &'static str, now: Instant, out: &mut Vec<Action>) {
-        let believed = matches!(trial.state, State::Suspected(_)) && trial.doubt_timer.is_none();
-        trial.become_(State::Suspected(evidence), reason, out);
-        let doubted = !believed && (trial.refutations > 0 || matches!(evidence, Evidence::AgentGone | Evidence::NodeNotReady));
-        trial.doubt_timer = doubted.then(|| now + DOUBT);
-        trial.accused = trial.peer.member.suspect.as_ref().map(|_| trial.peer.member.resource_version.clone());
-        let patience = if trial.accused.is_some() { REFUTE } else { Duration::ZERO };
-        trial.write_timer = Some(now + patience + STAGGER * self.desired.place.min(10));
-    }
-
-    /// Takes in what the API server says of one member.
-    fn follow(&self, trial: &mut Trial, peer: Peer, now: Instant, out: &mut Vec<Action>) {
-        if !is_at_least(&peer.member.resource_version, &trial.peer.member.resource_version) {
-            trial.peer = Peer { member: trial.peer.member.clone(), ..peer };
-            return;
-        }
-        let known = trial.same_instance(&peer.member);
-        let version = peer.member.resource_version.clone();
-        let newer = |than: &String| is_at_least(&version, than) && version != *than;
-        let suspected = peer.member.suspect.is_some();
-        let is_new = version != trial.peer.member.resource_version;
-        trial.peer = peer;
-        if !known {
-            // A new instance took the Lease, so its agent lives; whoever held it before is of no interest.
-            trial.accused = None;
-            if trial.state != State::Up {
-                trial.wait_unheard(UNHEARD, "a new instance holds the Lease", now, out);
-            }
-            return;
-        }
-        if !matches!(trial.state, State::Suspected(_)) || !is_new {
-            return;
-        }
-        if suspected && trial.accused.is_none() {
-            // Somebody was faster: the Lease is cleared once its holder has had its time.
-            trial.accused = Some(version);
-            trial.write_timer = Some(now + REFUTE + STAGGER * self.desired.place.min(10));
-        } else if !suspected && trial.accused.as_ref().is_some_and(newer) {
-            trial.refute("it removed the suspicion itself", now, out);
-        }
-    }
-
-    fn write_if_due(trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
-        let held = trial.restart_hold_timer.is_some_and(|at| at > now);
-        if trial.writing || held || trial.write_timer.is_none_or(|at| at > now) {
-            return;
-        }
-        trial.write_timer = None;
-        trial.writing = true;
-        let member = trial.peer.member.clone();
-        out.push(if trial.accused.is_some() { Action::Clear(member) } else { Action::Suspect(member) });
     }
 }
 
@@ -488,7 +276,7 @@ impl Machine for Judge {
         for (node, peer) in &desired.peers {
             match self.trials.remove(node) {
                 Some(mut trial) => {
-                    self.follow(&mut trial, peer.clone(), now, out);
+                    trial.follow(peer.clone(), self.turn(), now, out);
                     self.trials.insert(node.clone(), trial);
                 }
                 None => drop(self.trials.insert(node.clone(), Trial::new(peer.clone(), now))),
@@ -512,25 +300,14 @@ impl Machine for Judge {
                 }
             }
             Event::Written(member) => {
-                let place = self.desired.place;
+                let turn = self.turn();
                 if let Some(trial) = self.trials.get_mut(&member.node) {
-                    trial.writing = false;
-                    if matches!(trial.state, State::Suspected(_)) && member.suspect.is_some() {
-                        trial.accused = Some(member.resource_version.clone());
-                        trial.write_timer = Some(now + REFUTE + STAGGER * place.min(10));
-                    }
-                    if is_at_least(&member.resource_version, &trial.peer.member.resource_version) {
-                        trial.peer.member = Arc::new(*member);
-                    }
+                    trial.written(*member, turn, now);
                 }
             }
             Event::Failed(node) => {
                 if let Some(trial) = self.trials.get_mut(&node) {
-                    trial.writing = false;
-                    if matches!(trial.state, State::Suspected(_)) {
-                        // The duty stays until the Lease is cleared, refuted or changes its holder.
-                        trial.write_timer = Some(now + RETRY);
-                    }
+                    trial.write_failed(now);
                 }
             }
         }
@@ -546,7 +323,7 @@ impl Machine for Judge {
         for trial in trials.values_mut() {
             let is_due = due(trial.unheard_timer);
             if is_due && trial.state == State::Remote {
-                self.suspect(trial, Evidence::NodeNotReady, "its Node is not Ready", now, out);
+                trial.suspect(Evidence::NodeNotReady, "its Node is not Ready", self.turn(), now, out);
             } else if is_due {
                 self.ask(trial, "not heard for long", out);
             }
@@ -557,7 +334,7 @@ impl Machine for Judge {
                 trial.doubt_timer = None;
             }
             if due(trial.restart_hold_timer.take_if(|at| *at <= now)) && trial.state == State::Holding {
-                self.suspect(trial, Evidence::AgentGone, "its agent did not come back", now, out);
+                trial.suspect(Evidence::AgentGone, "its agent did not come back", self.turn(), now, out);
             }
         }
         self.trials = trials;
@@ -565,11 +342,6 @@ impl Machine for Judge {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let timers = |trial: &Trial| {
-            // What waits for `restart_hold` is due with it.
-            let write_timer = trial.write_timer.filter(|_| !trial.writing && trial.restart_hold_timer.is_none());
-            earliest([trial.unheard_timer, trial.restart_hold_timer, trial.notice_timer, trial.doubt_timer, write_timer])
-        };
-        earliest(self.trials.values().map(timers).chain([self.acquaint_timer]))
+        earliest(self.trials.values().map(Trial::poll_timeout).chain([self.acquaint_timer]))
     }
 }

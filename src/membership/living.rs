@@ -41,21 +41,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::facts::{Labels, Node, Uid};
+    use crate::facts::Node;
 
     fn snapshot(out_of_service: bool) -> Snapshot {
-        let node = Node {
-            name: "n1".into(),
-            uid: Uid::default(),
-            labels: Labels::new(),
-            addresses: Vec::new(),
-            ready: false,
-            network_unavailable: false,
-            unschedulable: false,
-            out_of_service,
-            excluded: false,
-            servicelb: false,
-        };
+        let node = Node { name: "n1".into(), out_of_service, ..Node::default() };
         let member = |name: &str, instance: Option<&str>| Member {
             node: name.into(),
             instance: instance.map(ToOwned::to_owned),

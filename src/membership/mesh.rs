@@ -32,7 +32,7 @@ pub struct Timers {
 }
 
 impl Default for Timers {
-    /// 100 ms × 4 wired, 500 ms × 8 wireless, port 7474 (design §4).
+    /// 100 ms × 4 wired, 500 ms × 8 wireless, port 7474 (docs/liveness.md).
     fn default() -> Self {
         Self { wired: (Duration::from_millis(100), 4), wireless: (Duration::from_millis(500), 8), port: 7474 }
     }

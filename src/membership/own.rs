@@ -158,7 +158,7 @@ impl OwnLease {
         self.lease.as_ref().is_some_and(|lease| lease.instance.as_deref() == Some(&self.instance))
     }
 
-    fn become_(&mut self, to: State, reason: &'static str, out: &mut Vec<Action>) {
+    fn enter(&mut self, to: State, reason: &'static str, out: &mut Vec<Action>) {
         if self.state != to {
             out.push(Action::StateChanged { from: self.state, to, reason });
             self.state = to;
@@ -198,7 +198,7 @@ impl OwnLease {
             return;
         }
         if self.desired.leave && !self.is_mine() && matches!(self.state, State::Joining | State::Member) {
-            self.become_(State::Left, "the Lease was not held", out);
+            self.enter(State::Left, "the Lease was not held", out);
         }
         if !self.observed {
             return;
@@ -236,18 +236,18 @@ impl OwnLease {
         match (self.state, holder) {
             (State::Joining, _) if self.is_mine() => {
                 self.joined = Some(now);
-                self.become_(State::Member, "took the node's Lease", out);
+                self.enter(State::Member, "took the node's Lease", out);
             }
             (State::Member, Some(holder)) if holder != self.instance => {
-                self.become_(State::Superseded, "a newer instance took the Lease", out);
+                self.enter(State::Superseded, "a newer instance took the Lease", out);
             }
-            (State::Member, None) if self.desired.leave => self.become_(State::Left, "released the Lease", out),
+            (State::Member, None) if self.desired.leave => self.enter(State::Left, "released the Lease", out),
             (State::Member, None) => {
                 let steady = self.joined.is_some_and(|joined| now.since(joined) >= STEADY);
                 self.evictions = if steady { 1 } else { self.evictions + 1 };
                 let hold_down = HOLD_DOWN.0.saturating_mul(1 << self.evictions.saturating_sub(2).min(8)).min(HOLD_DOWN.1);
                 self.hold_down_timer = (self.evictions > 1).then(|| now + hold_down);
-                self.become_(State::Joining, "the Lease was taken away", out);
+                self.enter(State::Joining, "the Lease was taken away", out);
             }
             (State::Joining | State::Member | State::Superseded | State::Left, _) => {}
         }

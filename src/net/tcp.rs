@@ -27,7 +27,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(480);
 /// nobody else does, and a router that was switched off and on would never be dialled again.
 const IDLE: Duration = Duration::from_secs(20);
 /// `TCP_MD5SIG_MAXKEYLEN`
-pub const LONGEST_KEY: usize = 80;
+const LONGEST_KEY: usize = 80;
 
 /// Whom to dial, and how. No `Debug`: it holds the password.
 #[derive(Clone, Copy)]
@@ -47,7 +47,7 @@ pub struct Dial<'a> {
     pub ttl: u8,
     /// What arrives with less is dropped; 0: nothing is.
     pub minimum_ttl: u8,
-    /// The key of TCP MD5, at most [`LONGEST_KEY`] octets.
+    /// The key of TCP MD5, at most `LONGEST_KEY` octets.
     pub key: Option<&'a [u8]>,
 }
 

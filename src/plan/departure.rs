@@ -1,8 +1,8 @@
 //! Why a group leaves a node: a type, told in one place for Leases, Events, logs and `lanlord move`.
 //!
 //! Two sorts. What ends the owner's eligibility (lost, no link, no endpoint …) makes every agent turn to the next owner by itself.
-//! What only speaks for another node (cordoned, kube-proxy unhealthy, less preferred) makes the leader record a *planned* move: ownership passes
-//! with one write that all see alike, so that views that differ for a moment never make two owners or none.
+//! What only speaks for another node (cordoned, kube-proxy unhealthy, less preferred) makes the leader record a *planned* move: ownership
+//! passes with one write that all see alike, so that views that differ for a moment never make two owners or none.
 //!
 //! NotReady alone is neither. It says that the kubelet is silent, which forwards nothing, and a control plane that hears no kubelet
 //! marks them all; a node that is really gone is lost to the liveness mesh within a second. NotReady counts where a node is chosen.
@@ -11,7 +11,7 @@ use std::fmt;
 
 use super::GroupPlan;
 use super::eligible::Candidate;
-use crate::facts::{Living, Placement, Snapshot};
+use crate::facts::{EXCLUDE_LABEL, Living, Placement, Snapshot};
 
 /// Why a group left a node, or should.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -105,7 +105,7 @@ impl fmt::Display for Departure {
         f.write_str(match self {
             Self::Lost => "it left or was lost",
             Self::NetworkUnavailable => "it has the condition NetworkUnavailable",
-            Self::Excluded => "it is labelled node.kubernetes.io/exclude-from-external-load-balancers",
+            Self::Excluded => return write!(f, "it is labelled {EXCLUDE_LABEL}"),
             Self::NotCandidate => "it cannot announce the address any more",
             Self::NoLocalEndpoint => "externalTrafficPolicy is Local and no endpoint serves there any more",
             Self::DataplaneUnhealthy => "its kube-proxy fails its health check",

@@ -166,12 +166,7 @@ pub fn matches_any(selectors: &[crate::facts::Selector], labels: &Labels) -> boo
 
 /// The links of `member` on which `address` is announced: those that the advertisements name, together; and if one names none, the one
 /// link whose on-link prefix holds it, wired first, so that eth0 and wlan0 in one subnet do not both answer.
-pub fn links_for<'a>(
-    config: &Config,
-    advertisements: &[&L2Advertisement],
-    member: &'a LivingMember,
-    address: IpAddr,
-) -> Vec<&'a MemberLink> {
+fn links_for<'a>(config: &Config, advertisements: &[&L2Advertisement], member: &'a LivingMember, address: IpAddr) -> Vec<&'a MemberLink> {
     if advertisements.is_empty() {
         return Vec::new();
     }

@@ -6,7 +6,7 @@ use super::eligible::candidates;
 use super::{Departure, GroupPlan, NotAnnounced};
 use crate::addr::Family;
 use crate::config::Config;
-use crate::facts::{Living, NodeName, PODS, Snapshot};
+use crate::facts::{EXCLUDE_LABEL, Living, NodeName, PODS, Snapshot};
 
 /// What is in the way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,9 +83,9 @@ impl fmt::Display for Obstacle {
             Self::NoMember => write!(f, "no agent runs there, or it has not joined; look at {PODS}, and at its log"),
             Self::Suspected { by } => write!(f, "{by} takes it for dead; wait until that is settled"),
             Self::NetworkUnavailable => f.write_str("it has the condition NetworkUnavailable; look at kubectl describe node"),
-            Self::Excluded => f.write_str(
-                "it is labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label (kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers-)",
-            ),
+            Self::Excluded => {
+                write!(f, "it is labelled {EXCLUDE_LABEL}; remove the label (kubectl label node NODE {EXCLUDE_LABEL}-)")
+            }
             Self::NotAnnounced(NotAnnounced::NoNodeMatch { pool, selector }) => {
                 write!(f, "the nodeSelectors for pool {pool} ({selector}) leave it out; label the node or change the selectors")
             }

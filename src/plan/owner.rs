@@ -2,8 +2,8 @@
 //!
 //! The recorded node while it is eligible and of the same generation, for moving an address breaks established connections; else the
 //! best eligible one. That the recorded node is cordoned or its kube-proxy fails does not matter here: the leader records a better one
-//! then (see [`super::departure`]), and all turn to it with the same write. A group that was never recorded waits for the leader, who spreads groups evenly: it was never announced, so
-//! nothing is lost by waiting.
+//! then (see [`super::departure`]), and all turn to it with the same write. A group that was never recorded waits for the leader, who
+//! spreads groups evenly: it was never announced, so nothing is lost by waiting.
 
 use std::cmp::Reverse;
 use std::hash::Hasher;
@@ -43,11 +43,11 @@ pub fn concede(owner: Owner, group: &Group, candidates: &Candidates, living: &Li
 }
 
 /// Where a candidate stands by what the API server says of it; lower is better.
-pub type Standing = (bool, Reverse<u32>, bool, bool, bool, bool);
+type Standing = (bool, Reverse<u32>, bool, bool, bool, bool);
 
 /// First whether the group could stay there at all: from a node to be left the leader would move it on at once. Then preference, Ready,
 /// dataplane healthy, uncordoned, wired. None of them leaves an address to nobody.
-pub fn standing(candidate: &Candidate) -> Standing {
+fn standing(candidate: &Candidate) -> Standing {
     let Candidate { leave, preference, ready, dataplane_unhealthy, cordoned, wired, .. } = candidate;
     (leave.is_some(), Reverse(*preference), !ready, *dataplane_unhealthy, *cordoned, !wired)
 }

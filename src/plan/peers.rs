@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use siphasher::sip::SipHasher13;
 
 use super::eligible::matches_any;
-use crate::addr::Family;
+use crate::addr::{Family, v4};
 use crate::bgp::desired::{Bfd, Desired, Password, PeerKey, RemoteAs, Routes, SessionDesired, Transport};
 use crate::config::{self, BfdProfile, BgpPeer, Config, Neighbor, PeerPassword};
 use crate::facts::{LivingMember, MemberLink, Node, NodeName, SecretKey, Secrets};
@@ -149,11 +149,8 @@ fn ttl(peer: &BgpPeer) -> (u8, u8) {
 
 /// The BGP Identifier of a node: its first IPv4 address, else one made from its name, the same at every start.
 fn identifier(node: &Node) -> Ipv4Addr {
-    let v4 = |address: &IpAddr| match address {
-        IpAddr::V4(v4) if !v4.is_unspecified() => Some(*v4),
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
-    };
-    node.addresses.iter().find_map(v4).unwrap_or_else(|| hashed(&node.name))
+    let mut addresses = node.addresses.iter().copied().filter_map(v4);
+    addresses.find(|address| !address.is_unspecified()).unwrap_or_else(|| hashed(&node.name))
 }
 
 /// SipHash-1-3 of the name with keys 0, as a number from 1.0.0.0 to 223.255.255.255: older routers take no other.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::addr::Family;
 use crate::config::PoolName;
-use crate::facts::PODS;
+use crate::facts::{EXCLUDE_LABEL, PODS};
 
 /// The reason a group is announced by nobody.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -207,9 +207,7 @@ impl fmt::Display for NotAnnounced {
                 "no session that it could go to carries {}; set dualStackAddressFamily: true on a peer, or add one at such an address",
                 Family::of(*address)
             ),
-            Self::Excluded => f.write_str(
-                "the nodes that could are labelled node.kubernetes.io/exclude-from-external-load-balancers; remove the label from one",
-            ),
+            Self::Excluded => write!(f, "the nodes that could are labelled {EXCLUDE_LABEL}; remove the label from one"),
             Self::OverBgp { pool } => write!(f, "pool {pool} is announced over BGP, and no node can announce it on layer 2"),
             Self::NotPlaced => f.write_str("a node is being chosen"),
         }

@@ -1,7 +1,7 @@
 //! What a Service itself wants its routes to have, by annotation (any prefix that [`Service::annotation`] reads):
 //!
 //! ```yaml
-//! lanlord.dev/bgp-communities: 64512:100, no-export, vpn    # added to those of the advertisements; aliases are those of Community documents
+//! lanlord.dev/bgp-communities: 64512:100, no-export, vpn    # added to those of the advertisements; aliases: those of Community documents
 //! lanlord.dev/bgp-med: "50"                                 # MULTI_EXIT_DISC
 //! lanlord.dev/bgp-prepend: "2"                              # instead of asPathPrepend
 //! lanlord.dev/bgp-weight: endpoints                         # nodes get flows in proportion to their serving endpoints

@@ -11,9 +11,6 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-/// The environment variable for the level, where no flag sets it.
-pub const LEVEL_VARIABLE: &str = "LANLORD_LOG";
-
 /// Libraries that tell each request, or tell again on each attempt what we tell once.
 const QUIET: &str = "kube_client=off,kube_runtime=off,hyper=warn,hyper_util=warn,tower=warn,rustls=warn,netlink_proto=warn";
 

@@ -161,8 +161,8 @@ impl Meters {
         self.0.into_iter().for_each(|meter| meter.stop().assert_unnoticed(what));
     }
 
-    /// Nobody was without an answer. A connection that comes to another node is reset there: routers spread anew when a way comes or goes, and
-    /// may lose what is between two of their routes at that moment.
+    /// Nobody was without an answer. A connection that comes to another node is reset there: routers spread anew when a way comes or goes,
+    /// and may lose what is between two of their routes at that moment.
     #[track_caller]
     fn assert_nothing_lost(self, what: &str) {
         for report in self.0.map(Meter::stop) {

@@ -18,7 +18,8 @@ use lanlord::addr::MacAddr;
 use lanlord::api;
 use lanlord::api::lease::{claim_lease, leader_lease, member_lease};
 use lanlord::api::memory::Memory;
-use lanlord::api::watch::{ApiState, Contact, Outputs};
+use lanlord::api::state::{ApiState, Contact};
+use lanlord::api::watch::Outputs;
 use lanlord::api::{Api, WriteError};
 use lanlord::facts::{
     Claim, ConfigMapSeen, Counters, Holder, LeaderRecord, Medium, Member, MemberLink, NodeName, Objects, ObjectsSeen, Placement,

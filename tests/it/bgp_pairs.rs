@@ -17,6 +17,7 @@ use lanlord::machine::{Instant, Machine};
 use lanlord::wire::bgp::{Attributes, Capability, Code, Message, Nlri, RefreshSubtype, RouteRefresh, Update};
 
 use crate::bgp_session::{SECOND, parameters, start};
+use crate::bgp_wire::end_of_rib;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -40,7 +41,7 @@ impl Heard {
             self.routes.insert(prefix, Attributes { next_hop: None, ..update.attributes.clone() });
             self.stale.remove(&prefix);
         }
-        if let Some(family) = update.is_end_of_rib() {
+        if let Some(family) = end_of_rib(update) {
             self.sweep(family);
         }
     }

@@ -11,6 +11,7 @@ use lanlord::bgp::status::State::{Established, OpenConfirm};
 use lanlord::wire::bgp::{Capability, ExtendedNextHop, GRACEFUL_SHUTDOWN, Message, NextHop, Open, RefreshSubtype, RouteRefresh, Update};
 
 use crate::bgp_session::{SECOND, World, capabilities, desired, many, parameters, prefix, request, restart, routes, their_open};
+use crate::bgp_wire::end_of_rib;
 
 fn plain() -> Route {
     Route::default()
@@ -286,7 +287,7 @@ fn end_of_rib_is_sent_after_all_routes_to_whoever_knows_it() {
     let updates = with(Some(restart(true)));
     assert_eq!(updates.len(), 3);
     assert_eq!(updates[0].nlri.len(), 2);
-    assert_eq!([updates[1].is_end_of_rib(), updates[2].is_end_of_rib()], [Some(Family::V4), Some(Family::V6)]);
+    assert_eq!([end_of_rib(&updates[1]), end_of_rib(&updates[2])], [Some(Family::V4), Some(Family::V6)]);
     assert_eq!(with(None).len(), 1);
 }
 
@@ -317,7 +318,7 @@ fn who_asks_before_the_end_of_rib_is_answered_after_it() {
         for message in world.messages() {
             match message {
                 Message::RouteRefresh(refresh) => marks.push(format!("{:?} after {told}", refresh.subtype)),
-                Message::Update(update) if update.is_end_of_rib().is_some() => marks.push(format!("End-of-RIB after {told}")),
+                Message::Update(update) if end_of_rib(&update).is_some() => marks.push(format!("End-of-RIB after {told}")),
                 Message::Update(update) => told += update.nlri.len(),
                 Message::Open(_) | Message::Keepalive | Message::Notification(_) => {}
             }

@@ -9,8 +9,8 @@ use lanlord::bfd;
 use lanlord::bgp::desired::{Desired, Password, PeerKey};
 use lanlord::bgp::diary::{Diary, Entry};
 use lanlord::bgp::status::State::{self, Established, Idle, OpenSent};
-use lanlord::bgp::status::{Failure, NoConnection, PeerStatus, SessionStatus, Status};
-use lanlord::bgp::trouble::{Trouble, troubles};
+use lanlord::bgp::status::{Failure, NoConnection, PeerStatus, SessionStatus, Status, Trouble};
+use lanlord::bgp::trouble::troubles;
 use lanlord::wire::bgp::{Code, Message, Notification};
 
 use crate::bgp_session::{self, SECOND, desired, parameters, start};

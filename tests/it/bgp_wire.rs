@@ -20,6 +20,11 @@ use self::any::Any;
 pub(crate) const MODERN: Codec =
     Codec { takes_extended: false, sends_extended: false, four_octet_as: true, extended_next_hop: true, internal: true };
 
+/// The family that `update` is the End-of-RIB of.
+pub(crate) fn end_of_rib(update: &Update) -> Option<Family> {
+    [Family::V4, Family::V6].into_iter().find(|family| *update == Update::end_of_rib(*family))
+}
+
 fn external() -> Codec {
     Codec { internal: false, ..MODERN }
 }
@@ -137,14 +142,14 @@ fn multiprotocol_routes_go_first_and_have_every_form_of_next_hop() {
 fn end_of_rib_has_the_form_of_its_family() {
     for (family, bytes) in [(Family::V4, update(&[], &[], &[])), (Family::V6, update(&[], &[0x80, 15, 3, 0, 2, 1], &[]))] {
         let value = Update::end_of_rib(family);
-        assert_eq!(value.is_end_of_rib(), Some(family));
+        assert_eq!(end_of_rib(&value), Some(family));
         assert_eq!(Message::Update(value.clone()).encode(&MODERN).unwrap(), bytes);
         assert_eq!(decode(&bytes), Message::Update(value).into());
     }
     let Message::Update(long) = decode(&update(&[], &[0x80, 15, 3, 0, 1, 1], &[])).message else { panic!() };
-    assert_eq!(long.is_end_of_rib(), Some(Family::V4));
+    assert_eq!(long, Update { unreachable: Some(Nlri::none(Family::V4)), ..Update::default() });
     let Message::Update(route) = decode(&update(&[], &mandatory(), &ROUTE)).message else { panic!() };
-    assert_eq!(route.is_end_of_rib(), None);
+    assert_eq!(end_of_rib(&route), None);
 }
 
 #[test]

@@ -3,13 +3,19 @@
 //! `UPDATE_GOLDEN=1 cargo test --test it config` writes the expected files anew; read the difference aloud before committing it.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use lanlord::config::{Accepted, Config, Problems, Source, effective, from_configmap, parse};
+use lanlord::config::texts::Texts;
+use lanlord::config::{Accepted, Config, Problems, Source, effective, parse};
+
+/// The keys of a ConfigMap as one configuration.
+pub(crate) fn keys(called: &str, data: &[(&str, &str)]) -> Result<Accepted, Problems> {
+    let data = data.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+    Texts::Keys(called.to_owned(), data).parse()
+}
 
 pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -110,7 +116,7 @@ fn what_is_printed_as_effective_reads_back_as_the_same_configuration() {
 
 #[test]
 fn nothing_at_all_is_a_healthy_configuration() {
-    for accepted in [parse(&[]), one(""), one("---\n# nothing\n---\n"), from_configmap("lanlord", "lanlord", &BTreeMap::new())] {
+    for accepted in [parse(&[]), one(""), one("---\n# nothing\n---\n"), keys("ConfigMap lanlord/lanlord", &[])] {
         let accepted = accepted.unwrap();
         assert!(accepted.config.pools.is_empty());
         assert!(accepted.notes.is_empty());
@@ -151,22 +157,18 @@ fn every_way_of_writing_addresses_means_the_same() {
 
 #[test]
 fn a_configmap_of_the_api_and_its_manifest_mean_the_same_and_problems_name_the_key() {
-    let data = |config: &str| {
-        BTreeMap::from([
-            ("addresses".to_owned(), "192.168.1.240-250".to_owned()),
-            ("addresses.media".to_owned(), "192.168.1.230".to_owned()),
-            ("config.yaml".to_owned(), config.to_owned()),
-        ])
+    let with = |config: &str| {
+        let data = [("addresses", "192.168.1.240-250"), ("addresses.media", "192.168.1.230"), ("config.yaml", config)];
+        keys("ConfigMap lanlord/lanlord", &data)
     };
-    let live = from_configmap("lanlord", "lanlord", &data("announceInterval: 5\n")).unwrap();
+    let live = with("announceInterval: 5\n").unwrap();
     let manifest = accepted(
         "kind: ConfigMap\napiVersion: v1\nmetadata: {name: lanlord}\ndata:\n  config.yaml: 'announceInterval: 5'\n  addresses.media: 192.168.1.230\n  addresses: 192.168.1.240-250\n",
     );
     assert_eq!(live.config, manifest);
     assert_eq!(live.config.pools[0].name.as_str(), "default");
 
-    let problems =
-        from_configmap("lanlord", "lanlord", &data("\npools:\n- name: x\n  addresses:\n  - 192.168.1.240-x\n- name: media\n")).unwrap_err();
+    let problems = with("\npools:\n- name: x\n  addresses:\n  - 192.168.1.240-x\n- name: media\n").unwrap_err();
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(lines[0].starts_with("ConfigMap lanlord/lanlord, key config.yaml, line 5, column 5: `x` is not an IP address"), "{lines:?}");
     assert!(
@@ -174,7 +176,7 @@ fn a_configmap_of_the_api_and_its_manifest_mean_the_same_and_problems_name_the_k
         "{lines:?}"
     );
     assert!(lines[1].contains("the first is in ConfigMap lanlord/lanlord, key addresses.media, line 1, column 1"), "{lines:?}");
-    let key = from_configmap("lanlord", "lanlord", &BTreeMap::from([("address".to_owned(), "192.168.1.240".to_owned())])).unwrap_err();
+    let key = keys("ConfigMap lanlord/lanlord", &[("address", "192.168.1.240")]).unwrap_err();
     assert!(key.to_string().ends_with("did you mean `addresses`?"), "{key}");
 }
 

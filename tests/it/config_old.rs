@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lanlord::config::{Accepted, BgpAdvertisement, Community, Neighbor, PeerPassword, PoolName, Problems, RemoteAs, from_configmap};
+use lanlord::config::{Accepted, BgpAdvertisement, Community, Neighbor, PeerPassword, PoolName, Problems, RemoteAs};
 use lanlord::facts::LinkName;
 
-use crate::config::{accepted, one, rejected};
+use crate::config::{self, accepted, one, rejected};
 
 const POOL: &str = "address-pools: [{name: default, protocol: layer2, addresses: [192.168.1.240-192.168.1.250]}]\n";
 
@@ -114,8 +114,7 @@ fn peer_autodiscovery_is_noted_and_not_read() {
 }
 
 fn kube_vip(keys: &[(&str, &str)]) -> Result<Accepted, Problems> {
-    let keys = keys.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    from_configmap("kube-system", "kubevip", &keys)
+    config::keys("ConfigMap kube-system/kubevip", keys)
 }
 
 fn pools(keys: &[(&str, &str)]) -> Vec<(String, String, Vec<String>)> {

@@ -1,4 +1,4 @@
-//! When another member is lost, as a table: what the senses say, step by step, and what comes of it (design §4).
+//! When another member is lost, as a table: what the senses say, step by step, and what comes of it (docs/liveness.md).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,13 +8,11 @@ use lanlord::bfd::desired::SessionKey;
 use lanlord::bfd::status::{SessionStatus, State as SessionState, Status};
 use lanlord::facts::{Answer, Answers, Evidence, Member, Question};
 use lanlord::machine::{Instant, Machine};
-use lanlord::membership::judge::{Action, Desired, Event, Judge, NOTICE, Peer, REFUTE, State, UNHEARD};
+use lanlord::membership::judge::{Action, Desired, Event, Judge, NOTICE, Peer, REFUTE, RETURN, State, UNHEARD};
 
 use crate::world::ip;
 
 const HOLD: Duration = Duration::from_secs(5);
-/// What a living agent needs at most to be heard once the LAN is whole again.
-const RETURN: Duration = Duration::from_secs(3);
 
 fn question(last: u8) -> Question {
     Question { link: "eth0".into(), address: ip(&format!("192.168.1.{last}")), mac: None }

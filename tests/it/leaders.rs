@@ -2,7 +2,9 @@
 //! them. Each leader has its own copies of what the watches tell, kind by kind older than the truth, and its own configuration. Any
 //! number of steps lies between two writes of one piece of work: that is a leader stopped and resumed.
 //!
-//! After every step: no address is on two Services that may not share it, and what a Service shows is claimed for it. In the end one leader brings all to rest.
+//! After every step: no address is on two Services that may not share it, and what a Service shows is claimed for it. In the end one leader
+//! brings all to rest.
+//!
 //! A failing seed is printed; `LEADERS_SEED=17 cargo test --test it leaders` plays it alone and tells each step.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

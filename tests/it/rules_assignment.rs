@@ -339,7 +339,7 @@ fn service_allocation_1_1_namespaces_by_name_or_label_and_services_by_label_and_
     let app = |value: &str| format!("{{matchLabels: {{app: {value}}}}}");
     let not = "{matchExpressions: [{key: app, operator: NotIn, values: [web]}]}";
     let mine = "192.168.2.10";
-    // Who gets an address of the pool: a Service of `default` (team red) with app=web, one of `default` without, one of `zoo` (team blue) with.
+    // Who gets an address of the pool: a Service of `default` (team red) with app=web, one there without, one of `zoo` (team blue) with.
     let table: [(String, [bool; 3]); 12] = [
         ("{}".to_owned(), [true, true, true]),
         ("{namespaces: [zoo]}".to_owned(), [false, false, true]),

@@ -79,15 +79,10 @@ impl World {
         let name = NodeName::new(&format!("n{number}"));
         let node = Node {
             name: name.clone(),
-            uid: Uid::default(),
             labels: Labels::from([("kubernetes.io/hostname".to_owned(), name.to_string())]),
             addresses: vec![ip(&format!("192.168.1.{}", 10 + number))],
             ready: true,
-            network_unavailable: false,
-            unschedulable: false,
-            out_of_service: false,
-            excluded: false,
-            servicelb: false,
+            ..Node::default()
         };
         let addresses = [format!("192.168.1.{}/24", 10 + number), format!("fd00::{}/64", 10 + number)];
         let link = MemberLink {

@@ -28,9 +28,20 @@ pub(super) struct Kind {
 }
 
 const VTYSH: &str = "vtysh -c 'show bgp summary', 'show bgp ipv4 unicast', 'show ip route bgp', 'show bfd peers brief'";
-const BIRDC: &str = "birdc show protocols, birdc show route, birdc show bfd sessions";
-const BIRD_CONF: &[&str] = &["Append this to /etc/bird/bird.conf, then birdc configure check, birdc configure."];
 const BGPD_PORT: &str = "add -p PORT to bgpd_options in /etc/frr/daemons";
+
+const BIRD: Kind = Kind {
+    name: "bird",
+    also: &["bird2"],
+    what: "BIRD 2, 2.0.8 and later: bird.conf",
+    mark: "#",
+    paste: &["Append this to /etc/bird/bird.conf, then birdc configure check, birdc configure."],
+    firewall: "in from the nodes",
+    look: "birdc show protocols, birdc show route, birdc show bfd sessions",
+    is_linux: true,
+    port: Some(""),
+    write: bird::write,
+};
 
 /// All of them.
 pub(super) const KINDS: &[Kind] = &[
@@ -49,30 +60,8 @@ pub(super) const KINDS: &[Kind] = &[
         port: Some(BGPD_PORT),
         write: frr::write,
     },
-    Kind {
-        name: "bird",
-        also: &["bird2"],
-        what: "BIRD 2, 2.0.8 and later: bird.conf",
-        mark: "#",
-        paste: BIRD_CONF,
-        firewall: "in from the nodes",
-        look: BIRDC,
-        is_linux: true,
-        port: Some(""),
-        write: bird::write,
-    },
-    Kind {
-        name: "bird3",
-        also: &[],
-        what: "BIRD 3: bird.conf",
-        mark: "#",
-        paste: BIRD_CONF,
-        firewall: "in from the nodes",
-        look: BIRDC,
-        is_linux: true,
-        port: Some(""),
-        write: bird::write,
-    },
+    BIRD,
+    Kind { name: "bird3", also: &[], what: "BIRD 3: bird.conf", ..BIRD },
     Kind {
         name: "routeros",
         also: &["mikrotik", "routeros7", "ros"],
@@ -146,7 +135,7 @@ pub(super) const KINDS: &[Kind] = &[
             "birdc configure check, birdc configure.",
         ],
         firewall: "in from the zone of the nodes to this device (Network > Firewall > Traffic Rules)",
-        look: BIRDC,
+        look: BIRD.look,
         is_linux: true,
         port: Some(""),
         write: bird::write,

@@ -1,6 +1,6 @@
 //! What a router has to know of the nodes that speak BGP with it, whatever its language: a pure function from configuration and Nodes.
 //!
-//! Everything is seen from the router: its own AS first, intervals of BFD turned around, and of the routes only those that Lanlord may send.
+//! Everything is seen from the router: its own AS first, intervals of BFD turned around, of the routes only those that Lanlord may send.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

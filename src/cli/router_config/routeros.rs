@@ -1,4 +1,4 @@
-//! RouterOS 7, as commands for its terminal: each line stands for itself, and what is written in the `rule` of a filter is its own language.
+//! RouterOS 7, as commands for its terminal: each line stands for itself, and the `rule` of a filter is in a language of its own.
 
 use std::net::IpAddr;
 

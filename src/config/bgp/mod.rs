@@ -75,8 +75,8 @@ pub struct BgpPeer {
     pub graceful_restart: bool,
     /// `ebgpMultiHop`: the router may be more than one hop away. Default false; never for a router of our own AS.
     pub ebgp_multi_hop: bool,
-    /// `ttlSecurityHops` (ours; MetalLB has none): GTSM (RFC 5082), the router is at most so many hops away, 1 to 254, and packets that came
-    /// further are dropped. `None`: not asked for.
+    /// `ttlSecurityHops` (ours; MetalLB has none): GTSM (RFC 5082), the router is at most so many hops away, 1 to 254, and packets that
+    /// came further are dropped. `None`: not asked for.
     pub ttl_security_hops: Option<u8>,
     /// `vrf`: the device whose routing table holds session and routes.
     pub vrf: Option<LinkName>,

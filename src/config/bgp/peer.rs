@@ -184,7 +184,7 @@ fn neighbor(place: &Place, fields: &mut Fields<'_>, reading: &mut Reading) -> Op
         (Some(address), interface) => at_address(address.value, interface, &address.place, name, reading),
         _ if reading.problems.len() > before || fields.resembles("peerAddress") => None,
         (None, Some(_)) => {
-            // It would have to send router advertisements, so that the router finds it: in a LAN, every host would take the node for a router.
+            // It would have to send router advertisements for the router to find it: in a LAN, every host would take the node for one.
             let message = "a peer by `interface` alone (\"unnumbered\") is not supported: it needs router advertisements, which harm a LAN";
             let help = format!("add `{name}:` with the address of the router; a link-local one (fe80::…) does beside `interface`");
             reading.problem(place, message, help);

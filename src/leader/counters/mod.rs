@@ -47,12 +47,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::from_keys;
+    use crate::config::texts::Texts;
     use crate::facts::{Claim, Holder, Object, ServiceKey, Uid};
 
     fn config(keys: &[(&str, &str)]) -> Config {
         let data = keys.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
-        from_keys("ConfigMap lanlord/lanlord", &data).unwrap().config
+        Texts::Keys("ConfigMap lanlord/lanlord".to_owned(), data).parse().unwrap().config
     }
 
     fn claim(address: &str, holders: usize) -> (IpAddr, Arc<Claim>) {

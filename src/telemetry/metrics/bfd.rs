@@ -9,7 +9,7 @@ use super::rows::Rows;
 /// UDP ports of BFD with routers (RFC 5881 §4, RFC 5883 §5).
 const ROUTER_PORTS: [u16; 2] = [3784, 4784];
 
-/// A BFD session: with another member (port 7474) or a router (3784).
+/// A BFD session: with a router ([`ROUTER_PORTS`]), or with another member (any other port).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SessionLabels {
     /// The neighbour's address.

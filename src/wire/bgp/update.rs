@@ -57,13 +57,6 @@ impl Update {
         Self { unreachable, ..Self::default() }
     }
 
-    /// The family that this is the End-of-RIB of. Both forms of IPv4's are understood.
-    pub fn is_end_of_rib(&self) -> Option<Family> {
-        let family = self.unreachable.as_ref().map_or(Family::V4, Nlri::family);
-        let bare = Self { unreachable: self.unreachable.clone().filter(Nlri::is_empty), ..Self::default() };
-        (*self == bare).then_some(family)
-    }
-
     pub(super) fn decode(body: &[u8], codec: &Codec) -> Result<(Self, Vec<Fault>), DecodeError> {
         let mut reader = Reader::new(body);
         let mut section = || reader.u16().and_then(|length| reader.bytes(length.into()));

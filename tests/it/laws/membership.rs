@@ -8,7 +8,7 @@ use std::time::Duration;
 use lanlord::addr::MacAddr;
 use lanlord::bfd::desired::SessionKey;
 use lanlord::bfd::status::{SessionStatus, State as SessionState, Status};
-use lanlord::facts::{Answer, Answers, Labels, Link, Links, Medium, Member, MemberLink, Node, NodeName, Question, Role, Snapshot, Uid};
+use lanlord::facts::{Answer, Answers, Link, Links, Medium, Member, MemberLink, Node, NodeName, Question, Role, Snapshot};
 use lanlord::machine::Machine;
 use lanlord::membership::judge::{self, Judge, Peer};
 use lanlord::membership::machine::{self, Membership};
@@ -139,15 +139,10 @@ impl MembershipSubject {
             if rng.u8(..6) > 0 {
                 let node = Node {
                     name: name.clone(),
-                    uid: Uid::default(),
-                    labels: Labels::new(),
                     addresses: vec![host(number)],
                     ready: rng.bool(),
-                    network_unavailable: false,
-                    unschedulable: false,
                     out_of_service: rng.u8(..8) == 0,
-                    excluded: false,
-                    servicelb: false,
+                    ..Node::default()
                 };
                 Arc::make_mut(&mut snapshot.nodes).insert(name.clone(), Arc::new(node));
             }
