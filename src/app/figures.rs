@@ -8,7 +8,7 @@ use super::Wires;
 use super::status::idle;
 use crate::addr::Family;
 use crate::api::Api;
-use crate::api::watch::Contact;
+use crate::api::state::Contact;
 use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{SessionStatus, State as SessionState};
 use crate::bgp::status::{PeerStatus, State, Status as BgpStatus};

@@ -10,11 +10,12 @@ use serde::Serialize;
 use super::answer::{Output, exit, write_report};
 use super::cluster::{Cluster, Origins};
 use super::r#move::{announcer, not_found};
+use super::named::Named;
 use super::peers::{self, PeerRow};
 use super::report::{ServiceReport, Settled, others_at_work};
 use super::table::{row, table};
 use crate::config::Config;
-use crate::facts::{LinkName, Living, Node, NodeName, Service, ServiceKey};
+use crate::facts::{LinkName, Living, Node, NodeName, Service};
 use crate::leader::assign::assign;
 use crate::leader::left;
 use crate::leader::paper::{UNKNOWN_LINK, settle};
@@ -40,12 +41,8 @@ Examples:
   lanlord explain media/jellyfin -o json
   lanlord explain nginx --config lanlord.yaml --cluster cluster.json")]
 pub struct Explain {
-    /// The Service: NAME or NAMESPACE/NAME
-    service: String,
-
-    /// Its namespace, if SERVICE does not say it [default: default]
-    #[arg(short, long, value_name = "NAMESPACE")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    service: Named,
 
     #[command(flatten)]
     origins: Origins,
@@ -112,26 +109,12 @@ impl Explain {
     }
 
     fn ask(&self, input: &mut dyn Read) -> anyhow::Result<ExplainReport> {
-        let key = self.key()?;
+        let key = self.service.key()?;
         let cluster = self.origins.read(input)?;
         let Some(service) = cluster.snapshot.services.get(&key).cloned() else {
             anyhow::bail!(not_found(&cluster.snapshot, &key));
         };
         Ok(report(cluster, &service))
-    }
-
-    fn key(&self) -> anyhow::Result<ServiceKey> {
-        let text = if self.service.contains('/') {
-            anyhow::ensure!(
-                self.namespace.as_ref().is_none_or(|namespace| self.service.starts_with(&format!("{namespace}/"))),
-                "{} names a namespace, and --namespace another one; leave one of the two out",
-                self.service
-            );
-            self.service.clone()
-        } else {
-            format!("{}/{}", self.namespace.as_deref().unwrap_or("default"), self.service)
-        };
-        ServiceKey::parse(&text).ok_or_else(|| anyhow::anyhow!("{:?} is neither NAME nor NAMESPACE/NAME", self.service))
     }
 }
 

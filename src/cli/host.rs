@@ -39,11 +39,11 @@ const LINKS_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Place {
     /// The agents' configuration, as their own --config: configmap:NAMESPACE/NAME, or a file or directory; and crds:NAMESPACE,…
     #[arg(long, value_name = "SOURCE", default_value = "configmap:lanlord/lanlord")]
-    config: Vec<Origin>,
+    pub(super) config: Vec<Origin>,
 
     /// Namespace of the agents' Leases
     #[arg(long, value_name = "NAMESPACE", default_value = "lanlord")]
-    lease_namespace: String,
+    pub(super) lease_namespace: String,
 }
 
 /// This host and its cluster.

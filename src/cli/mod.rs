@@ -13,6 +13,7 @@ mod host;
 pub mod links;
 pub mod metrics;
 pub mod r#move;
+mod named;
 pub mod peers;
 pub mod plan;
 pub mod probe;

@@ -11,10 +11,13 @@ use anyhow::Context;
 use clap::Args;
 use tokio::time::Instant;
 
+use super::answer::{PROBLEMS, UNASKED};
 use super::eyes::Eyes;
+use super::host::Place;
+use super::named::Named;
 use crate::api::WriteError;
 use crate::config::Config;
-use crate::config::origin::{Origin, Origins};
+use crate::config::origin::Origins;
 use crate::facts::{Claim, Living, Moved, NodeName, Placement, Service, ServiceKey, Snapshot, annotation};
 use crate::membership::living::{Senses, living};
 use crate::plan::obstacle::obstacle;
@@ -33,39 +36,24 @@ Exit codes: 0 it is there (also if it was before), 1 it cannot be there, and why
 
 Examples:
   lanlord move nginx pi2
-  lanlord move media/jellyfin pi3
+  lanlord move jellyfin pi3 -n media
   kubectl exec -n lanlord ds/lanlord -- lanlord move media/jellyfin pi3"
 )]
 pub struct Move {
-    /// The Service: NAMESPACE/NAME, or NAME in namespace default
-    #[arg(value_parser = service_key)]
-    service: ServiceKey,
+    #[command(flatten)]
+    service: Named,
 
     /// The node it shall be announced by
     node: String,
 
-    /// The agents' configuration, as their own --config: configmap:NAMESPACE/NAME, or a file or directory; and crds:NAMESPACE,…
-    #[arg(long, value_name = "SOURCE", default_value = "configmap:lanlord/lanlord")]
-    config: Vec<Origin>,
-
-    /// Namespace of the agents' Leases
-    #[arg(long, value_name = "NAMESPACE", default_value = "lanlord")]
-    namespace: String,
+    #[command(flatten)]
+    place: Place,
 
     /// Seconds to wait until it is announced from there
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     timeout: u64,
 }
 
-fn service_key(text: &str) -> Result<ServiceKey, String> {
-    let key = if text.contains('/') { ServiceKey::parse(text) } else { ServiceKey::parse(&format!("default/{text}")) };
-    key.ok_or_else(|| format!("{text:?} is neither NAME nor NAMESPACE/NAME"))
-}
-
-/// It cannot be there.
-const REFUSED: u8 = 1;
-/// The question could not be asked.
-const UNASKED: u8 = 2;
 /// It is recorded and not announced.
 const UNSEEN: u8 = 3;
 /// How often a write that came too late is tried again: the leader, or another person, was faster.
@@ -78,7 +66,7 @@ impl Move {
         let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(self.relocate()));
         let (code, text) = match result {
             Ok(Outcome::There(text)) => (0, text),
-            Ok(Outcome::Refused(text)) => (REFUSED, text),
+            Ok(Outcome::Refused(text)) => (PROBLEMS, text),
             Ok(Outcome::Unseen(text)) => (UNSEEN, text),
             Err(error) => (UNASKED, format!("{error:#}")),
         };
@@ -89,36 +77,37 @@ impl Move {
 
     async fn relocate(&self) -> anyhow::Result<Outcome> {
         let begun = Instant::now();
-        let eyes = Eyes::open(&self.namespace).await?;
-        let result = self.relocate_with(&eyes, begun).await;
+        let service = self.service.key()?;
+        let eyes = Eyes::open(&self.place.lease_namespace).await?;
+        let result = self.relocate_with(&eyes, &service, begun).await;
         eyes.close();
         result
     }
 
-    async fn relocate_with(&self, eyes: &Eyes, begun: Instant) -> anyhow::Result<Outcome> {
-        let config = eyes.config(&Origins::try_from(self.config.clone())?).await?;
+    async fn relocate_with(&self, eyes: &Eyes, service: &ServiceKey, begun: Instant) -> anyhow::Result<Outcome> {
+        let config = eyes.config(&Origins::try_from(self.place.config.clone())?).await?;
         let node = NodeName::new(&self.node);
         let mut from = None;
         for _ in 0..ATTEMPTS {
             let snapshot = eyes.snapshot().await?;
             let living = living(&snapshot, &Senses::default());
-            match record(&config, &snapshot, &living, &self.service, &node) {
+            match record(&config, &snapshot, &living, service, &node) {
                 Err(why) => return Ok(Outcome::Refused(why)),
-                Ok(claims) if claims.is_empty() => return self.wait(eyes, begun, from).await,
+                Ok(claims) if claims.is_empty() => return self.wait(eyes, service, begun, from).await,
                 Ok(claims) => {
                     from = from.or_else(|| claims.iter().find_map(|claim| claim.moved.as_ref()).map(|moved| moved.from.clone()));
-                    self.write(eyes, &claims).await?;
+                    self.write(eyes, service, &claims).await?;
                 }
             }
         }
-        anyhow::bail!("the Leases of {} change all the time; try again", self.service)
+        anyhow::bail!("the Leases of {service} change all the time; try again")
     }
 
     /// Writes all, and waits until they are seen: also what somebody else wrote.
-    async fn write(&self, eyes: &Eyes, claims: &[Claim]) -> anyhow::Result<()> {
+    async fn write(&self, eyes: &Eyes, service: &ServiceKey, claims: &[Claim]) -> anyhow::Result<()> {
         for claim in claims {
             match eyes.api.write_claim(claim).await {
-                Ok(_) => say(&format!("{} of {}: {} recorded as owner", claim.address, self.service, self.node)),
+                Ok(_) => say(&format!("{} of {service}: {} recorded as owner", claim.address, self.node)),
                 Err(WriteError::Conflict) => {}
                 Err(error) => return Err(error).context(format!("the Lease of {} could not be written", claim.address)),
             }
@@ -133,8 +122,8 @@ impl Move {
         Ok(())
     }
 
-    async fn wait(&self, eyes: &Eyes, begun: Instant, from: Option<NodeName>) -> anyhow::Result<Outcome> {
-        let (service, node) = (&self.service, &self.node);
+    async fn wait(&self, eyes: &Eyes, service: &ServiceKey, begun: Instant, from: Option<NodeName>) -> anyhow::Result<Outcome> {
+        let node = &self.node;
         let announced = |snapshot: &Snapshot| {
             snapshot.services.get(service).and_then(|service| announcer(service)).is_some_and(|by| by.as_str() == node)
         };
@@ -145,7 +134,7 @@ impl Move {
         if !eyes.until(deadline, announced).await? {
             let text = format!(
                 "{node} is recorded as the owner of {service}, but that is not announced yet; look at kubectl describe service and kubectl get lease leader -n {}",
-                self.namespace
+                self.place.lease_namespace
             );
             return Ok(Outcome::Unseen(text));
         }
