@@ -16,7 +16,7 @@ use super::status::SessionStatus;
 use crate::facts::LinkName;
 use crate::machine::{Instant, Machine, earliest};
 use crate::wire::DecodeError;
-use crate::wire::bfd::{Diagnostic, Packet, State};
+use crate::wire::bfd::{Packet, State};
 
 /// What the world tells.
 #[derive(Clone, PartialEq, Eq, Debug)]
