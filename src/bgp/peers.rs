@@ -53,7 +53,7 @@ pub struct Action {
 
 /// How far leaving has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Departure {
+enum Leaving {
     /// Routes say GRACEFUL_SHUTDOWN.
     Telling,
     /// Routes are withdrawn.
@@ -78,15 +78,15 @@ pub struct Peers {
     /// The highest number that a connection of a forgotten session had.
     connections: u64,
     peers: BTreeMap<PeerKey, Peer>,
-    departure: Option<Departure>,
-    departure_timer: Option<Instant>,
+    leaving: Option<Leaving>,
+    leaving_timer: Option<Instant>,
 }
 
 impl Peers {
     /// No peers; `seed` makes jitter.
     pub fn new(seed: u64, restart: Option<Restart>) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self { rng, restart, connections: 0, peers: BTreeMap::new(), departure: None, departure_timer: None }
+        Self { rng, restart, connections: 0, peers: BTreeMap::new(), leaving: None, leaving_timer: None }
     }
 
     /// How to read messages of this peer's connection now; see [`Session::codec`].
@@ -106,12 +106,12 @@ impl Peers {
 
     /// The peers have been left: nothing more will be done.
     pub fn is_over(&self) -> bool {
-        matches!(self.departure, Some(Departure::Over | Departure::Silent))
+        matches!(self.leaving, Some(Leaving::Over | Leaving::Silent))
     }
 
     /// They have been left without a word.
     pub fn is_silent(&self) -> bool {
-        self.departure == Some(Departure::Silent)
+        self.leaving == Some(Leaving::Silent)
     }
 
     /// Lets one session act, and adds who it is to what it asks for.
@@ -144,23 +144,23 @@ impl Peers {
     }
 
     /// The next step of leaving.
-    fn depart(&mut self, to: Departure, now: Instant, out: &mut Vec<Action>) {
-        self.departure = Some(to);
+    fn leave(&mut self, to: Leaving, now: Instant, out: &mut Vec<Action>) {
+        self.leaving = Some(to);
         match to {
-            Departure::Telling => {
-                self.departure_timer = Some(now + GRACEFUL_SHUTDOWN);
+            Leaving::Telling => {
+                self.leaving_timer = Some(now + GRACEFUL_SHUTDOWN);
                 self.want_all(now, out, |desired| Desired { graceful_shutdown: true, ..desired });
             }
-            Departure::Withdrawing => {
-                self.departure_timer = Some(now + WITHDRAWAL);
+            Leaving::Withdrawing => {
+                self.leaving_timer = Some(now + WITHDRAWAL);
                 self.want_all(now, out, |desired| Desired { routes: Arc::new(Routes::new()), ..desired });
             }
-            Departure::Over => {
-                self.departure_timer = None;
+            Leaving::Over => {
+                self.leaving_timer = None;
                 self.want_all(now, out, |desired| Desired { session: None, ending: Ending::Shutdown(LEAVES.to_owned()), ..desired });
             }
-            Departure::Silent => {
-                self.departure_timer = None;
+            Leaving::Silent => {
+                self.leaving_timer = None;
                 self.want_all(now, out, |desired| Desired { session: None, ending: Ending::Silent, ..desired });
             }
         }
@@ -169,11 +169,11 @@ impl Peers {
     /// Goes on with leaving as soon as nothing is left to wait for.
     fn go_on(&mut self, now: Instant, out: &mut Vec<Action>) {
         let knows = |peer: &Peer| peer.session.state() == State::Established && peer.session.status(now).announced > 0;
-        if self.departure == Some(Departure::Telling) && !self.peers.values().any(knows) {
-            self.depart(Departure::Withdrawing, now, out);
+        if self.leaving == Some(Leaving::Telling) && !self.peers.values().any(knows) {
+            self.leave(Leaving::Withdrawing, now, out);
         }
-        if self.departure == Some(Departure::Withdrawing) && self.peers.values().all(|peer| peer.session.has_told_all()) {
-            self.depart(Departure::Over, now, out);
+        if self.leaving == Some(Leaving::Withdrawing) && self.peers.values().all(|peer| peer.session.has_told_all()) {
+            self.leave(Leaving::Over, now, out);
         }
     }
 }
@@ -184,7 +184,7 @@ impl Machine for Peers {
     type Action = Action;
 
     fn set(&mut self, desired: Arc<PeersDesired>, now: Instant, out: &mut Vec<Action>) {
-        if self.departure.is_some() {
+        if self.leaving.is_some() {
             return;
         }
         let gone: Vec<PeerKey> = self.peers.keys().filter(|key| !desired.contains_key(*key)).cloned().collect();
@@ -201,9 +201,9 @@ impl Machine for Peers {
     fn handle(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
         match event {
             Event::Session { peer, event } => self.turn(&peer, out, |peer, out| peer.session.handle(event, now, out)),
-            Event::Leave if self.departure.is_some() => {}
-            Event::Leave => self.depart(Departure::Telling, now, out),
-            Event::Silence => self.depart(Departure::Silent, now, out),
+            Event::Leave if self.leaving.is_some() => {}
+            Event::Leave => self.leave(Leaving::Telling, now, out),
+            Event::Silence => self.leave(Leaving::Silent, now, out),
         }
         self.go_on(now, out);
     }
@@ -214,11 +214,11 @@ impl Machine for Peers {
         for key in keys {
             self.turn(&key, out, |peer, out| peer.session.handle_timeout(now, out));
         }
-        if self.departure_timer.is_some_and(|due| due <= now) {
-            match self.departure {
-                Some(Departure::Telling) => self.depart(Departure::Withdrawing, now, out),
-                Some(Departure::Withdrawing) => self.depart(Departure::Over, now, out),
-                Some(Departure::Over | Departure::Silent) | None => self.departure_timer = None,
+        if self.leaving_timer.is_some_and(|due| due <= now) {
+            match self.leaving {
+                Some(Leaving::Telling) => self.leave(Leaving::Withdrawing, now, out),
+                Some(Leaving::Withdrawing) => self.leave(Leaving::Over, now, out),
+                Some(Leaving::Over | Leaving::Silent) | None => self.leaving_timer = None,
             }
         }
         self.go_on(now, out);
@@ -226,6 +226,6 @@ impl Machine for Peers {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.peers.values().map(|peer| peer.session.poll_timeout());
-        earliest(sessions.chain([self.departure_timer]))
+        earliest(sessions.chain([self.leaving_timer]))
     }
 }

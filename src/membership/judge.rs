@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trial::Trial;
-pub use trial::{Action, Peer, REFUTE, State, UNHEARD};
+pub use trial::{Action, REFUTE, State, UNHEARD, Watched};
 
 use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{State as SessionState, Status};
@@ -46,7 +46,7 @@ const STAGGER: Duration = Duration::from_millis(20);
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
     /// The other members.
-    pub peers: BTreeMap<NodeName, Peer>,
+    pub members: BTreeMap<NodeName, Watched>,
     /// Who can prove that our own links work, beside the members: gateways.
     pub witnesses: Questions,
     /// Our place among the members, from 0: who accuses first.
@@ -131,7 +131,7 @@ impl Judge {
         let up = |session: &SessionKey| self.sessions.sessions.get(session).filter(|status| status.state == SessionState::Up);
         let heard = self.trials.iter().filter(|(_, trial)| trial.state == State::Up);
         heard
-            .map(|(node, trial)| (node.clone(), trial.peer.sessions.iter().filter_map(up).all(|status| status.concatenated_path_down)))
+            .map(|(node, trial)| (node.clone(), trial.watched.sessions.iter().filter_map(up).all(|status| status.concatenated_path_down)))
             .collect()
     }
 
@@ -143,7 +143,7 @@ impl Judge {
     /// What is to be asked on the LAN now.
     pub fn questions(&self) -> Questions {
         let asked = self.trials.values().filter(|trial| matches!(trial.state, State::Asking | State::Holding | State::Suspected(_)));
-        let mut questions: Questions = asked.flat_map(|trial| trial.peer.questions.iter().cloned()).collect();
+        let mut questions: Questions = asked.flat_map(|trial| trial.watched.questions.iter().cloned()).collect();
         if !questions.is_empty() || self.desired.prove || self.acquaint_timer.is_some() {
             questions.extend(self.desired.witnesses.iter().cloned());
         }
@@ -154,7 +154,7 @@ impl Judge {
     pub fn link_proven(&self) -> bool {
         let heard = self.trials.values().any(|trial| trial.state == State::Up);
         let answers = |question: &Question| self.answers.get(question).is_some_and(|answer| answer.mac.is_some() && answer.unanswered == 0);
-        let kernels = self.trials.values().flat_map(|trial| &trial.peer.questions);
+        let kernels = self.trials.values().flat_map(|trial| &trial.watched.questions);
         let mut known = self.desired.witnesses.iter().filter(|witness| self.known.contains(*witness)).peekable();
         heard || kernels.chain(&self.desired.witnesses).any(answers) || known.peek().is_none()
     }
@@ -198,13 +198,13 @@ impl Judge {
 
     /// Answers to what was asked in an earlier case say nothing in this one.
     fn ask(&mut self, trial: &mut Trial, reason: &'static str, out: &mut Vec<Action>) {
-        self.answers.retain(|question, _| !trial.peer.questions.contains(question));
+        self.answers.retain(|question, _| !trial.watched.questions.contains(question));
         trial.enter(State::Asking, reason, out);
     }
 
     /// What the sessions say.
     fn hear(&mut self, trial: &mut Trial, now: Instant, out: &mut Vec<Action>) {
-        let sessions: Vec<_> = trial.peer.sessions.iter().filter_map(|key| self.sessions.sessions.get(key)).collect();
+        let sessions: Vec<_> = trial.watched.sessions.iter().filter_map(|key| self.sessions.sessions.get(key)).collect();
         let up = sessions.iter().any(|session| session.state == SessionState::Up);
         let expired = sessions.iter().any(|session| session.expired);
         match trial.state {
@@ -227,8 +227,8 @@ impl Judge {
         if trial.is_remote() {
             return trial.weigh_remote(now, out);
         }
-        let silent = self.is_silent(&trial.peer.questions);
-        let answers = self.answers(&trial.peer.questions);
+        let silent = self.is_silent(&trial.watched.questions);
+        let answers = self.answers(&trial.watched.questions);
         match trial.state {
             State::Asking if silent && proven => {
                 let evidence = if trial.expired { Evidence::SessionExpired } else { Evidence::NeverHeard };
@@ -238,7 +238,7 @@ impl Judge {
                 trial.enter(State::Holding, "its kernel answers: waiting for its agent to come back", out);
                 (trial.restart_hold_timer, trial.notice_timer) = (Some(now + self.desired.restart_hold), Some(now + NOTICE));
             }
-            State::Asking if answers && trial.peer.node_ready => {
+            State::Asking if answers && trial.watched.node_ready => {
                 trial.blocked = true;
                 trial.wait_unheard(UNHEARD, "its kernel answers", now, out);
             }
@@ -272,14 +272,14 @@ impl Machine for Judge {
             self.acquaint_timer = Some(now + UNHEARD);
         }
         self.desired = desired.clone();
-        self.trials.retain(|node, _| desired.peers.contains_key(node));
-        for (node, peer) in &desired.peers {
+        self.trials.retain(|node, _| desired.members.contains_key(node));
+        for (node, watched) in &desired.members {
             match self.trials.remove(node) {
                 Some(mut trial) => {
-                    trial.follow(peer.clone(), self.turn(), now, out);
+                    trial.follow(watched.clone(), self.turn(), now, out);
                     self.trials.insert(node.clone(), trial);
                 }
-                None => drop(self.trials.insert(node.clone(), Trial::new(peer.clone(), now))),
+                None => drop(self.trials.insert(node.clone(), Trial::new(watched.clone(), now))),
             }
         }
         self.consider(now, out);

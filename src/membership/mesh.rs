@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::judge::Peer;
+use super::judge::Watched;
 use crate::addr::Prefix;
 use crate::bfd::desired::{Desired, SessionDesired, SessionKey};
 use crate::facts::{FULL_MESH, Heirs, Link, Links, Medium, Member, MemberLink, NodeName, Question, Questions, Snapshot};
@@ -63,15 +63,15 @@ struct Pair<'a> {
 
 impl View<'_> {
     /// The members to watch. Of the others nothing is known: that they are not heard speaks neither against them nor against the LAN.
-    pub fn peers(&self, timers: &Timers) -> BTreeMap<NodeName, Peer> {
-        let peer = |member: &Arc<Member>| {
+    pub fn members(&self, timers: &Timers) -> BTreeMap<NodeName, Watched> {
+        let watched = |member: &Arc<Member>| {
             let pairs = self.pairs(member);
             let sessions = pairs.iter().map(|pair| key(pair, timers)).collect();
             let questions = pairs.iter().map(question).collect();
             let node_ready = self.snapshot.nodes.get(&member.node).is_some_and(|node| node.ready);
-            (member.node.clone(), Peer { member: member.clone(), sessions, questions, node_ready })
+            (member.node.clone(), Watched { member: member.clone(), sessions, questions, node_ready })
         };
-        self.watched_members().map(peer).collect()
+        self.watched_members().map(watched).collect()
     }
 
     /// The sessions wanted of BFD: also with those who lost their Leases, for an evicted member that does not know it yet (it was cut off)
@@ -175,6 +175,6 @@ fn question(pair: &Pair<'_>) -> Question {
 
 /// The judge's desired set.
 pub fn desired(view: &View<'_>, timers: &Timers, restart_hold: Duration, prove: bool) -> Arc<super::judge::Desired> {
-    let (peers, witnesses) = (view.peers(timers), view.witnesses());
-    Arc::new(super::judge::Desired { peers, witnesses, place: view.place(), restart_hold, prove })
+    let (members, witnesses) = (view.members(timers), view.witnesses());
+    Arc::new(super::judge::Desired { members, witnesses, place: view.place(), restart_hold, prove })
 }

@@ -113,7 +113,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let identity = format!("{node}/{instance}");
     let machine = Membership::new(node.clone(), instance, fastrand::Rng::with_seed(seed));
-    let mut keeper = Keeper {
+    let mut shell = Shell {
         api,
         node,
         identity,
@@ -129,20 +129,20 @@ pub async fn run(
     inputs.snapshot.mark_changed();
     inputs.desired.mark_changed();
     loop {
-        keeper.publish();
+        shell.publish();
         tokio::select! {
             biased;
             () = leave.cancelled() => break,
-            stepped = keeper.follow(&mut inputs) => stepped?,
+            stepped = shell.follow(&mut inputs) => stepped?,
         }
     }
     let desired = inputs.desired.borrow().clone();
     let leaving = Desired { own: own::Desired { leave: true, ..desired.own.clone() }, ..Desired::clone(&desired) };
-    keeper.step(vec![Input::Set(Arc::new(leaving))]);
-    if tokio::time::timeout(LEAVE_TIMEOUT, keeper.finish(&mut inputs)).await.is_err() {
+    shell.step(vec![Input::Set(Arc::new(leaving))]);
+    if tokio::time::timeout(LEAVE_TIMEOUT, shell.finish(&mut inputs)).await.is_err() {
         tracing::warn!("the API server did not answer in time: the member Lease is left behind");
     }
-    keeper.publish();
+    shell.publish();
     Ok(())
 }
 
@@ -153,7 +153,7 @@ enum Done {
     Cleared(NodeName, Result<Member, WriteError>),
 }
 
-struct Keeper {
+struct Shell {
     api: Api,
     node: NodeName,
     identity: String,
@@ -167,7 +167,7 @@ struct Keeper {
     claims: Claims,
 }
 
-impl Keeper {
+impl Shell {
     /// Waits for whatever comes first and takes it in.
     async fn follow(&mut self, inputs: &mut Inputs) -> anyhow::Result<()> {
         tokio::select! {

@@ -8,7 +8,7 @@ use lanlord::bfd::desired::SessionKey;
 use lanlord::bfd::status::{SessionStatus, State as SessionState, Status};
 use lanlord::facts::{Answer, Answers, Evidence, Member, Question};
 use lanlord::machine::{Instant, Machine};
-use lanlord::membership::judge::{Action, Desired, Event, Judge, NOTICE, Peer, REFUTE, RETURN, State, UNHEARD};
+use lanlord::membership::judge::{Action, Desired, Event, Judge, NOTICE, REFUTE, RETURN, State, UNHEARD, Watched};
 
 use crate::world::ip;
 
@@ -44,14 +44,14 @@ struct Court {
 
 impl Court {
     fn new() -> Self {
-        let peer = |number: u8| Peer {
+        let watched = |number: u8| Watched {
             member: Arc::new(member(number, "5")),
             sessions: [session(number)].into(),
             questions: [question(10 + number)].into(),
             node_ready: true,
         };
-        let peers = [2, 3].map(|number| (format!("n{number}").as_str().into(), peer(number))).into();
-        let desired = Desired { peers, witnesses: [question(1)].into(), place: 0, restart_hold: HOLD, prove: false };
+        let members = [2, 3].map(|number| (format!("n{number}").as_str().into(), watched(number))).into();
+        let desired = Desired { members, witnesses: [question(1)].into(), place: 0, restart_hold: HOLD, prove: false };
         let mut court = Self {
             judge: Judge::new(),
             now: Instant::from_nanos(1_000_000_000),
@@ -70,8 +70,8 @@ impl Court {
     }
 
     fn lease(&mut self, member: Member) {
-        let peer = self.desired.peers.get_mut(&member.node).unwrap();
-        peer.member = Arc::new(member);
+        let watched = self.desired.members.get_mut(&member.node).unwrap();
+        watched.member = Arc::new(member);
         self.set();
     }
 
@@ -153,7 +153,7 @@ fn a_member_whose_session_expired_and_whose_kernel_is_silent_is_suspected_and_cl
     assert_eq!(court.writes(), ["clear n2 6"]);
     court.written(Member { instance: None, ..member(2, "7") });
     assert_eq!(court.judge.evidence().len(), 1);
-    court.desired.peers.remove("n2");
+    court.desired.members.remove("n2");
     court.set();
     assert_eq!((court.judge.evidence().len(), court.judge.states().len()), (0, 1), "the Lease says it now");
 }
@@ -328,7 +328,7 @@ fn a_member_never_heard_is_asked_for_and_suspected_only_if_its_kernel_is_silent(
 fn a_member_not_heard_whose_node_is_not_ready_is_lost() {
     let mut court = Court::new();
     court.up(3);
-    court.desired.peers.get_mut("n2").unwrap().node_ready = false;
+    court.desired.members.get_mut("n2").unwrap().node_ready = false;
     court.set();
     court.pass(UNHEARD);
     court.answer(12, 0);
@@ -340,8 +340,8 @@ fn a_member_that_shares_no_network_is_lost_when_its_node_stays_not_ready_and_nev
     let mut court = Court::new();
     court.up(3);
     let ready = |court: &mut Court, ready: bool| {
-        let peer = court.desired.peers.get_mut("n2").unwrap();
-        (peer.sessions, peer.questions, peer.node_ready) = ([].into(), [].into(), ready);
+        let watched = court.desired.members.get_mut("n2").unwrap();
+        (watched.sessions, watched.questions, watched.node_ready) = ([].into(), [].into(), ready);
         court.set();
     };
     ready(&mut court, true);
@@ -367,8 +367,8 @@ fn a_member_that_shares_no_network_is_lost_when_its_node_stays_not_ready_and_nev
 fn a_member_that_lives_behind_a_node_that_is_not_ready_refutes_it_and_one_that_shares_a_network_again_is_heard() {
     let mut court = Court::new();
     court.up(3);
-    let peer = court.desired.peers.get_mut("n2").unwrap();
-    (peer.sessions, peer.questions, peer.node_ready) = ([].into(), [].into(), false);
+    let watched = court.desired.members.get_mut("n2").unwrap();
+    (watched.sessions, watched.questions, watched.node_ready) = ([].into(), [].into(), false);
     court.set();
     court.pass(UNHEARD);
     court.written(suspected(2, "6"));
@@ -378,8 +378,8 @@ fn a_member_that_lives_behind_a_node_that_is_not_ready_refutes_it_and_one_that_s
     assert_eq!(court.state("n2"), State::Refuted);
     court.pass(Duration::from_secs(40));
     assert_eq!(court.state("n2"), State::Remote);
-    let peer = court.desired.peers.get_mut("n2").unwrap();
-    (peer.sessions, peer.questions) = ([session(2)].into(), [question(12)].into());
+    let watched = court.desired.members.get_mut("n2").unwrap();
+    (watched.sessions, watched.questions) = ([session(2)].into(), [question(12)].into());
     court.set();
     assert_eq!(court.state("n2"), State::Unheard);
     court.up(2);

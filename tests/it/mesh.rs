@@ -85,8 +85,8 @@ fn links_that_share_no_network_have_no_session_and_neither_has_a_link_that_is_do
     ] {
         let world = with_links(&[("n1", &[wired(a)]), ("n2", &[wired(b)])]);
         assert_eq!(of_n1(&world), [""; 0], "{a} {b}");
-        let peers = seen(&world, &Heirs::new(), "n1", |view| view.peers(&Timers::default()));
-        assert_eq!((peers.len(), peers["n2"].sessions.len(), peers["n2"].questions.len()), (1, 0, 0), "{a} {b}");
+        let members = seen(&world, &Heirs::new(), "n1", |view| view.members(&Timers::default()));
+        assert_eq!((members.len(), members["n2"].sessions.len(), members["n2"].questions.len()), (1, 0, 0), "{a} {b}");
     }
     let down = seen_without(&world(2), &Heirs::new(), "n1", "eth0", |view| view.sessions(&Timers::default(), false));
     assert_eq!(down.sessions, BTreeMap::new());
@@ -115,11 +115,11 @@ fn a_member_is_asked_for_where_its_sessions_run_and_gateways_only_on_their_netwo
     let world = world(3);
     let question = |last: u8, mac| Question { link: "eth0".into(), address: ip(&format!("192.168.1.{last}")), mac };
     seen(&world, &Heirs::new(), "n2", |view| {
-        let peers = view.peers(&Timers::default());
-        assert_eq!(peers["n3"].questions, [question(13, Some(MacAddr([2, 0, 0, 0, 0, 3])))].into());
+        let members = view.members(&Timers::default());
+        assert_eq!(members["n3"].questions, [question(13, Some(MacAddr([2, 0, 0, 0, 0, 3])))].into());
         assert_eq!(view.witnesses(), [question(1, None)].into(), "the other gateway is on no link of ours");
         assert_eq!(view.place(), 1);
-        let all: BTreeSet<SessionKey> = peers.values().flat_map(|peer| peer.sessions.clone()).collect();
+        let all: BTreeSet<SessionKey> = members.values().flat_map(|watched| watched.sessions.clone()).collect();
         assert!(all.iter().eq(view.sessions(&Timers::default(), false).sessions.keys()), "what the judge listens to is what is desired");
     });
 }
@@ -198,8 +198,8 @@ fn who_lost_its_lease_is_spoken_to_and_not_watched() {
     let before = sessions(&world, &Heirs::new(), "n1");
     world.leave("n3");
     assert_eq!(sessions(&world, &Heirs::new(), "n1"), before, "it may not know it yet");
-    let peers = seen(&world, &Heirs::new(), "n1", |view| view.peers(&Timers::default()));
-    assert_eq!(peers.into_keys().collect::<Vec<_>>(), ["n2".into()]);
+    let members = seen(&world, &Heirs::new(), "n1", |view| view.members(&Timers::default()));
+    assert_eq!(members.into_keys().collect::<Vec<_>>(), ["n2".into()]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ const TRUST: (Duration, Duration) = (Duration::from_secs(60), Duration::from_sec
 
 /// Another member, and how it can be sensed from here.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Peer {
+pub struct Watched {
     /// Its Lease; held by an instance.
     pub member: Arc<Member>,
     /// Our liveness sessions with it.
@@ -93,7 +93,7 @@ pub enum Action {
 /// The case of one member.
 #[derive(Debug)]
 pub(super) struct Trial {
-    pub(super) peer: Peer,
+    pub(super) watched: Watched,
     pub(super) state: State,
     /// A session with it was Up in this generation and expired; else it was never heard or said Down.
     pub(super) expired: bool,
@@ -116,9 +116,9 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    pub(super) fn new(peer: Peer, now: Instant) -> Self {
+    pub(super) fn new(watched: Watched, now: Instant) -> Self {
         Self {
-            peer,
+            watched,
             state: State::Unheard,
             expired: false,
             unheard_timer: Some(now + UNHEARD),
@@ -140,7 +140,7 @@ impl Trial {
         self.doubt_timer = None;
         self.write_timer = None;
         if self.state != to {
-            out.push(Action::StateChanged { node: self.peer.member.node.clone(), from: self.state, to, reason });
+            out.push(Action::StateChanged { node: self.watched.member.node.clone(), from: self.state, to, reason });
             self.state = to;
         }
     }
@@ -161,16 +161,16 @@ impl Trial {
 
     /// There is no way from here to hear or ask it.
     pub(super) fn is_remote(&self) -> bool {
-        self.peer.sessions.is_empty() && self.peer.questions.is_empty()
+        self.watched.sessions.is_empty() && self.watched.questions.is_empty()
     }
 
     fn same_instance(&self, member: &Member) -> bool {
-        (self.peer.member.generation, &self.peer.member.instance) == (member.generation, &member.instance)
+        (self.watched.member.generation, &self.watched.member.instance) == (member.generation, &member.instance)
     }
 
     /// What the Node of a member says that nothing else tells of.
     pub(super) fn weigh_remote(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let ready = self.peer.node_ready;
+        let ready = self.watched.node_ready;
         match self.state {
             State::Unheard | State::Asking | State::Holding => self.enter(State::Remote, "it shares no network with us", out),
             State::Suspected(Evidence::NodeNotReady) if ready => self.enter(State::Remote, "its Node is Ready again", out),
@@ -187,23 +187,23 @@ impl Trial {
         self.enter(State::Suspected(evidence), reason, out);
         let doubted = !believed && (self.refutations > 0 || matches!(evidence, Evidence::AgentGone | Evidence::NodeNotReady));
         self.doubt_timer = doubted.then(|| now + DOUBT);
-        self.accused = self.peer.member.suspect.as_ref().map(|_| self.peer.member.resource_version.clone());
+        self.accused = self.watched.member.suspect.as_ref().map(|_| self.watched.member.resource_version.clone());
         let patience = if self.accused.is_some() { REFUTE } else { Duration::ZERO };
         self.write_timer = Some(now + patience + turn);
     }
 
     /// Takes in what the API server says of it.
-    pub(super) fn follow(&mut self, peer: Peer, turn: Duration, now: Instant, out: &mut Vec<Action>) {
-        if !is_at_least(&peer.member.resource_version, &self.peer.member.resource_version) {
-            self.peer = Peer { member: self.peer.member.clone(), ..peer };
+    pub(super) fn follow(&mut self, watched: Watched, turn: Duration, now: Instant, out: &mut Vec<Action>) {
+        if !is_at_least(&watched.member.resource_version, &self.watched.member.resource_version) {
+            self.watched = Watched { member: self.watched.member.clone(), ..watched };
             return;
         }
-        let known = self.same_instance(&peer.member);
-        let version = peer.member.resource_version.clone();
+        let known = self.same_instance(&watched.member);
+        let version = watched.member.resource_version.clone();
         let newer = |than: &String| is_at_least(&version, than) && version != *than;
-        let suspected = peer.member.suspect.is_some();
-        let is_new = version != self.peer.member.resource_version;
-        self.peer = peer;
+        let suspected = watched.member.suspect.is_some();
+        let is_new = version != self.watched.member.resource_version;
+        self.watched = watched;
         if !known {
             // A new instance took the Lease, so its agent lives; whoever held it before is of no interest.
             self.accused = None;
@@ -231,7 +231,7 @@ impl Trial {
         }
         self.write_timer = None;
         self.writing = true;
-        let member = self.peer.member.clone();
+        let member = self.watched.member.clone();
         out.push(if self.accused.is_some() { Action::Clear(member) } else { Action::Suspect(member) });
     }
 
@@ -241,8 +241,8 @@ impl Trial {
             self.accused = Some(member.resource_version.clone());
             self.write_timer = Some(now + REFUTE + turn);
         }
-        if is_at_least(&member.resource_version, &self.peer.member.resource_version) {
-            self.peer.member = Arc::new(member);
+        if is_at_least(&member.resource_version, &self.watched.member.resource_version) {
+            self.watched.member = Arc::new(member);
         }
     }
 

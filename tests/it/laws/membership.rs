@@ -10,7 +10,7 @@ use lanlord::bfd::desired::SessionKey;
 use lanlord::bfd::status::{SessionStatus, State as SessionState, Status};
 use lanlord::facts::{Answer, Answers, Link, Links, Medium, Member, MemberLink, Node, NodeName, Question, Role, Snapshot};
 use lanlord::machine::Machine;
-use lanlord::membership::judge::{self, Judge, Peer};
+use lanlord::membership::judge::{self, Judge, Watched};
 use lanlord::membership::machine::{self, Membership};
 use lanlord::membership::mesh::Timers;
 use lanlord::membership::own;
@@ -95,20 +95,20 @@ impl Subject for JudgeSubject {
     }
 
     fn desired(rng: &mut fastrand::Rng) -> judge::Desired {
-        let mut peers = BTreeMap::new();
+        let mut members = BTreeMap::new();
         for number in most(&[2, 3, 4], rng) {
             let name = NodeName::new(&format!("n{number}"));
-            let peer = Peer {
+            let watched = Watched {
                 member: Arc::new(member(rng, &name, number)),
                 sessions: (rng.u8(..4) > 0).then(|| session(number)).into_iter().collect(),
                 questions: (rng.u8(..4) > 0).then(|| question(number)).into_iter().collect(),
                 node_ready: rng.bool(),
             };
-            peers.insert(name, peer);
+            members.insert(name, watched);
         }
         let restart_hold = Duration::from_millis([0, 5000][rng.usize(..2)]);
         let witnesses = (0..rng.usize(..2)).map(|_| question(9)).collect();
-        judge::Desired { peers, witnesses, place: rng.u32(..3), restart_hold, prove: rng.u8(..4) == 0 }
+        judge::Desired { members, witnesses, place: rng.u32(..3), restart_hold, prove: rng.u8(..4) == 0 }
     }
 
     fn event(rng: &mut fastrand::Rng) -> judge::Event {
