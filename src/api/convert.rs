@@ -130,17 +130,13 @@ pub fn merged<'a>(slices: impl Iterator<Item = &'a Endpoints>) -> Endpoints {
     })
 }
 
-/// Whether `arguments` are those of a k3s server that runs its ServiceLB. It is a part of its cloud controller.
+/// Whether `arguments` are those of a k3s server that runs its ServiceLB. `--disable-cloud-controller` leaves that part of the controller on.
 fn has_servicelb(arguments: &str) -> bool {
     let arguments: Vec<String> = serde_json::from_str(arguments).unwrap_or_default();
     let words: Vec<&str> = arguments.iter().flat_map(|argument| argument.split('=')).collect();
-    let is_off = |flag: &str, value: &str| match flag {
-        "--disable" | "--no-deploy" => value.split(',').any(|name| name.trim() == "servicelb"),
-        "--disable-cloud-controller" => value != "false",
-        _ => false,
-    };
-    let value = |at: usize| words.get(at + 1).copied().unwrap_or_default();
-    words.first() == Some(&"server") && !words.iter().enumerate().any(|(at, flag)| is_off(flag, value(at)))
+    let is_off =
+        |pair: &[&str]| matches!(pair[0], "--disable" | "--no-deploy") && pair[1].split(',').any(|name| name.trim() == "servicelb");
+    words.first() == Some(&"server") && !words.windows(2).any(is_off)
 }
 
 /// A Node.
@@ -226,10 +222,8 @@ mod tests {
             (r#"["server","--disable=traefik,servicelb"]"#, false),
             (r#"["server","--disable","servicelb,traefik"]"#, false),
             (r#"["server","--no-deploy","servicelb"]"#, false),
-            (r#"["server","--disable-cloud-controller"]"#, false),
-            (r#"["server","--disable-cloud-controller","true"]"#, false),
-            (r#"["server","--disable-cloud-controller=false"]"#, true),
-            (r#"["server","--disable-cloud-controller","false","--disable","traefik"]"#, true),
+            (r#"["server","--disable-cloud-controller"]"#, true),
+            (r#"["server","--disable-cloud-controller","--disable","servicelb"]"#, false),
             (r#"["server","--servicelb-namespace","servicelb"]"#, true),
             (r#"["agent","--node-label","a=b"]"#, false),
             ("[]", false),

@@ -44,16 +44,13 @@ impl Recorder {
         granted
     }
 
-    /// Writes one Event.
-    ///
-    /// # Errors
-    /// Why it was dropped; nothing to be done about it.
-    pub async fn publish(&self, event: &Event) -> Result<(), WriteError> {
+    /// Writes one Event. One that cannot be written is dropped and counted: what it tells stands in a status as well.
+    pub async fn publish(&self, event: &Event) {
         let written = if self.token() { self.write(event).await } else { Err(WriteError::Invalid("too many Events at once".to_owned())) };
-        if written.is_err() {
+        if let Err(error) = written {
+            tracing::debug!(reason = event.reason, %error, "Event dropped");
             self.api.events_dropped.fetch_add(1, Ordering::Relaxed);
         }
-        written
     }
 
     async fn write(&self, event: &Event) -> Result<(), WriteError> {

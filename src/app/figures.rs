@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Wires;
 use super::status::idle;
+use super::wires::Wires;
 use crate::addr::Family;
 use crate::api::Api;
 use crate::api::state::Contact;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use siphasher::sip::SipHasher13;
 
+use super::Options;
 use super::problems::problems;
 use super::report::{
     AddressReport, ConflictReport, CountsReport, GroupReport, LinkReport, MemberReport, PeerReport, Problem, Report, SessionReport,
 };
 use super::services;
 use super::transitions::{Moment, transitions};
-use super::{Options, Wires};
+use super::wires::Wires;
 use crate::addr::{Family, MacAddr};
 use crate::api::state::Contact;
 use crate::bfd::desired::SessionKey;

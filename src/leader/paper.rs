@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::decide::{Decision, Tend, Work, decide};
+use super::suggest::{Advice, Prospect};
 use super::tell::{Now, Publish};
 use crate::addr::MacAddr;
 use crate::config::Config;
@@ -21,7 +22,7 @@ const ROUNDS: usize = 64;
 /// The cluster as it would be once the leader has nothing left to write. Texts with a time say `now`.
 pub fn settle(config: &Config, snapshot: &Snapshot, living: &Living) -> Snapshot {
     // What is given back on paper was given back after everything else.
-    let now = Now { text: "now".to_owned(), seconds: i64::MAX, quiet: false, ..Now::default() };
+    let now = Now { text: "now".to_owned(), seconds: i64::MAX, prospect: Prospect::Known(Advice::default()), ..Now::default() };
     let mut snapshot = snapshot.clone();
     for _ in 0..ROUNDS {
         let decision = decide(config, &snapshot, living, &plan(config, &snapshot, living), &now);

@@ -401,7 +401,7 @@ impl Leader {
         for event in news {
             let recorder = self.recorder.clone();
             self.jobs.spawn(async move {
-                work::tell(&recorder, &event).await;
+                recorder.publish(&event).await;
                 Done::Told
             });
         }

@@ -67,9 +67,10 @@ pub enum Event {
 }
 
 /// Where this agent stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum State {
     /// Not a member yet.
+    #[default]
     Joining,
     /// Holds the Lease.
     Member,

@@ -17,6 +17,7 @@ use lanlord::config::Config;
 use lanlord::facts::{Claim, Holder, LeaderRecord, Protocol, Service, ServicePort, Snapshot};
 use lanlord::leader::decide::{Tend, Work, decide};
 use lanlord::leader::election::{Action, Desired, Elector, Event};
+use lanlord::leader::suggest::{Advice, Prospect};
 use lanlord::leader::tell::Now;
 use lanlord::machine::{Driver, Input, Instant};
 use lanlord::membership::living::{Senses, living};
@@ -82,7 +83,7 @@ impl Leader {
             &self.view,
             &living,
             &plan(&self.config, &self.view, &living),
-            &Now { text: format!("t{seconds}"), seconds, quiet: false, ..Now::default() },
+            &Now { text: format!("t{seconds}"), seconds, quiet: false, prospect: Prospect::Known(Advice::default()), ..Now::default() },
         );
         self.jobs = decision.tend.into_iter().map(|tend| Job::from([Request::Gone(tend.gone().to_vec()), Request::Tend(tend)])).collect();
         for work in decision.work {
@@ -391,7 +392,7 @@ fn act(world: &mut World, view: &Snapshot) {
         view,
         &living,
         &plan(&world.config, view, &living),
-        &Now { text: "now".to_owned(), seconds: 0, quiet: false, ..Now::default() },
+        &Now { text: "now".to_owned(), seconds: 0, quiet: false, prospect: Prospect::Known(Advice::default()), ..Now::default() },
     );
     for work in decision.work {
         world.carry_out(work);

@@ -13,6 +13,7 @@ use lanlord::facts::{
 use lanlord::leader::decide::{Decision, decide};
 use lanlord::leader::moves::moves;
 use lanlord::leader::quiet::{QUIET, Quiet, SPACING};
+use lanlord::leader::suggest::{Advice, Prospect};
 use lanlord::leader::tell::Now;
 use lanlord::machine::Instant;
 use lanlord::membership::living::{Senses, living};
@@ -512,7 +513,7 @@ fn the_record_follows_a_loss_when_it_is_certain_and_not_a_suspicion() {
     let mut world = on_n1();
     let evidence = BTreeMap::from([("n1".into(), Evidence::SessionExpired)]);
     let suspected = living(&world.snapshot, &Senses { evidence, ..Senses::default() });
-    let now = Now { text: "now".to_owned(), seconds: 1, quiet: false, ..Now::default() };
+    let now = Now { text: "now".to_owned(), seconds: 1, quiet: false, prospect: Prospect::Known(Advice::default()), ..Now::default() };
     let plan = plan(&world.config, &world.snapshot, &suspected);
     assert_ne!(plan.group_of(&key("web-1")).unwrap().owner.as_ref().unwrap().node.as_str(), "n1", "whoever hears nothing of it takes over");
     assert_eq!(decide(&world.config, &world.snapshot, &suspected, &plan, &now), Decision::default(), "it may still prove itself");

@@ -11,6 +11,7 @@ use lanlord::facts::{
     Snapshot, TrafficPolicy, Uid,
 };
 use lanlord::leader::decide::{Decision, Tend, Work, decide};
+use lanlord::leader::suggest::{Advice, Prospect};
 use lanlord::leader::tell::Now;
 use lanlord::membership::living::{Senses, living};
 use lanlord::plan::plan;
@@ -206,7 +207,13 @@ impl World {
 
     pub(crate) fn decide(&mut self) -> Decision {
         self.seconds += 1;
-        let now = Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: self.quiet, ..Now::default() };
+        let now = Now {
+            text: format!("t{}", self.seconds),
+            seconds: self.seconds,
+            quiet: self.quiet,
+            prospect: Prospect::Known(Advice::default()),
+            ..Now::default()
+        };
         let living = self.living();
         decide(&self.config, &self.snapshot, &living, &plan(&self.config, &self.snapshot, &living), &now)
     }

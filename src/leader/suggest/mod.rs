@@ -204,18 +204,13 @@ impl fmt::Display for Advice {
 }
 
 /// What the leader knows of free addresses at a moment.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Prospect {
     /// The LAN has not been asked yet: within seconds there is more to say.
+    #[default]
     NotYet,
     /// All there is to say.
     Known(Advice),
-}
-
-impl Default for Prospect {
-    fn default() -> Self {
-        Self::Known(Advice::default())
-    }
 }
 
 /// Where and for what to ask.

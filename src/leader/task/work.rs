@@ -8,7 +8,7 @@ use crate::api::events::Recorder;
 use crate::api::patch::ServiceStatus;
 use crate::api::watch::Feedback;
 use crate::api::{Api, WriteError};
-use crate::facts::{Claim, Event, Holder, Moved, Placement, ServiceKey, Snapshot, is_at_least};
+use crate::facts::{Claim, Holder, Moved, Placement, ServiceKey, Snapshot, is_at_least};
 use crate::leader::decide::{Tend, Work};
 
 /// The versions a Snapshot must have reached before the same thing is looked at again.
@@ -30,13 +30,6 @@ impl Written {
                 .claims
                 .iter()
                 .all(|(address, version)| snapshot.claims.get(address).is_some_and(|known| is_at_least(&known.resource_version, version)))
-    }
-}
-
-/// An Event that cannot be published is dropped: what it tells stands in the status as well.
-pub(super) async fn tell(recorder: &Recorder, event: &Event) {
-    if let Err(error) = recorder.publish(event).await {
-        tracing::debug!(reason = event.reason, %error, "Event dropped");
     }
 }
 
@@ -74,7 +67,7 @@ pub(super) async fn carry_out(
         tracing::info!(address = %claim.address, service = %key, pool = claim.pool, owner = node, "assigned");
     }
     for event in &work.events {
-        tell(recorder, event).await;
+        recorder.publish(event).await;
     }
     Ok(())
 }

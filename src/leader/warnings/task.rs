@@ -49,9 +49,7 @@ pub async fn run(api: Api, node: NodeName, mut inputs: Inputs, shutdown: Cancell
         for warning in due {
             tracing::warn!(reason = warning.reason, "{}", warning.message());
             let Some(event) = warning.event() else { continue };
-            if let Err(error) = recorder.publish(&event).await {
-                tracing::debug!(reason = event.reason, %error, "Event dropped");
-            }
+            recorder.publish(&event).await;
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),

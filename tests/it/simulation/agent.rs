@@ -14,6 +14,7 @@ use lanlord::l2::desired::LinkDesired;
 use lanlord::l2::{Action as ArpAction, Protocol, Purpose, State as ArpState};
 use lanlord::leader::decide::{Decision, decide};
 use lanlord::leader::election::{self, Elector, heard_by_all, observed, stands};
+use lanlord::leader::suggest::{Advice, Prospect};
 use lanlord::leader::tell::Now;
 use lanlord::machine::{Driver, Input as Step, Instant, earliest};
 use lanlord::membership::machine::{Action, Desired, Event, Membership};
@@ -393,7 +394,13 @@ impl Agent {
                 &view,
                 &living,
                 &plan,
-                &Now { text: format!("t{}", self.seconds), seconds: self.seconds, quiet: false, ..Now::default() },
+                &Now {
+                    text: format!("t{}", self.seconds),
+                    seconds: self.seconds,
+                    quiet: false,
+                    prospect: Prospect::Known(Advice::default()),
+                    ..Now::default()
+                },
             );
             if decision != Decision::default() {
                 process.deciding = true;
