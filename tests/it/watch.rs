@@ -106,7 +106,7 @@ fn an_agent_that_cannot_be_watched_is_told_with_what_to_do() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (code, lines, err) = watch(nobody, &[], 1);
     assert_eq!((code.unwrap(), lines.len()), (2, 0));
-    assert!(err.contains("no agent answers") && err.contains("kubectl get pods -n lanlord") && err.contains("--http"), "{err}");
+    assert!(err.contains("no agent answers") && err.contains("kubectl get pods -A") && err.contains("--http"), "{err}");
     let (code, _, err) = watch(serve(vec!["HTTP/1.0 403 x\r\n\r\nonly from this host\n".to_owned()]), &[], 1);
     assert!(code.unwrap() == 2 && err.contains("403: only from this host"), "{err}");
     let (code, _, err) = watch(serve(vec!["HTTP/1.0 404 x\r\n\r\n".to_owned()]), &[], 1);
