@@ -265,7 +265,10 @@ fn a_cluster_that_kubectl_does_not_know_is_looked_at_with_kinds_own_file_and_mad
     let machine = machine("docker", DOCKER, "");
     machine.answers("docker", &[("network*", DOCKER), ("info*", ""), ("ps*", ""), ("image\\ inspect*", ""), ("save*", "")]);
     machine.answers("kind", &[("get\\ clusters", "kind\n"), ("get\\ kubeconfig*", ""), ("export*", ""), ("load*", "")]);
-    machine.command("kubectl", "case $* in *get-contexts*) exit 1 ;; --kubeconfig=*configmap*) echo 172.18.255.0/28 ;; *--request-timeout*) exit 1 ;; esac");
+    machine.command(
+        "kubectl",
+        "case $* in *get-contexts*) exit 1 ;; --kubeconfig=*configmap*) echo 172.18.255.0/28 ;; *--request-timeout*) exit 1 ;; esac",
+    );
     let plan = ["kubectl has no context kind-kind", "keep the configuration that is there: 172.18.255.0/28"];
     quickstart(&machine, &["--dry-run"]).says(&plan).only_looked();
     let outcome = quickstart(&machine, &[]);
@@ -321,8 +324,10 @@ fn the_policies_of_the_overlay_hardened_go_with_the_rest_and_nothing_is_asked_of
     for (there, deletes) in [("echo validatingadmissionpolicy.admissionregistration.k8s.io/lanlord-leases", true), ("exit 1", false)] {
         machine.command("kubectl", &format!("case $* in *'get validating'*) {there} ;; esac"));
         let outcome = quickstart(&machine, &["--uninstall"]);
-        outcome.says(&["Lanlord is gone"]).called("kubectl --context kind-kind delete clusterrole,clusterrolebinding -l \
-            app.kubernetes.io/name=lanlord --ignore-not-found");
+        outcome.says(&["Lanlord is gone"]).called(
+            "kubectl --context kind-kind delete clusterrole,clusterrolebinding -l \
+            app.kubernetes.io/name=lanlord --ignore-not-found",
+        );
         let delete = format!("kubectl --context kind-kind delete {policies}");
         assert_eq!(outcome.calls.contains(&delete), deletes, "{}", outcome.said);
     }
