@@ -79,10 +79,13 @@ networks() {
         $3 != family || (routed ? !($2 in lan) : $2 ~ /^(lo|cni|flannel|docker|br-|veth)/) || split($4, part, /[.\/]/) < 2 { next }
         family == "inet6" && $4 !~ /^fe80|\/128$/ { all[$4] = 1 }
         family == "inet" && part[5] != "" {
-            size = 2 ^ (32 - part[5])
-            first = ((part[1] * 256 + part[2]) * 256 + part[3]) * 256 + part[4]
-            first -= first % size
-            all[int(first / 16777216) "." int(first / 65536) % 256 "." int(first / 256) % 256 "." first % 256 "/" part[5]] = 1
+            # Of each byte what the prefix leaves. No powers: the awk of small systems may have none.
+            for (i = 1; i <= 4; i++) {
+                unit = 1
+                for (bit = 8 * i; bit > 8 * (i - 1) && bit > part[5]; bit--) unit *= 2
+                part[i] -= part[i] % unit
+            }
+            all[part[1] "." part[2] "." part[3] "." part[4] "/" part[5]] = 1
         }
         END { for (one in all) { printf "%s%s", comma, one; comma = ", " } }'
 }
