@@ -3,10 +3,12 @@
 set -eu
 LC_ALL=C
 export LC_ALL
+# k3s kubectl would follow it, perhaps to another cluster. Without it that takes the file of this server.
+unset KUBECONFIG
 
 usage() {
     cat <<'TEXT'
-Usage: sudo sh k3s/install.sh RANGE [--image FILE] [--disable-servicelb] [--dry-run]
+Usage: sudo sh k3s/install.sh RANGE [--image FILE] [--disable-servicelb] [--routed] [--dry-run]
        sudo sh k3s/install.sh --keep-config [--image FILE] [--dry-run]     another version, your configuration as it is
        sudo sh k3s/install.sh --disable-servicelb [--dry-run]              this alone, on each further server
        sudo sh k3s/install.sh --uninstall [--disable-servicelb] [--dry-run]
@@ -19,12 +21,14 @@ About a minute, most of it waiting for k3s, which looks for new manifests every 
   --image FILE         an archive of the image (scripts/image.sh makes lanlord-VERSION-ARCH.docker.tar), where there is no registry
   --disable-servicelb  switch off k3s's own load balancer on this server, and restart k3s here. With --uninstall: switch it on again
                        where this script switched it off
+  --routed             take a RANGE that is in no network of this server: a BGP router makes it reachable, or nodes elsewhere have it
   --manifest FILE      lanlord.yaml, a file or an address (https://…); if not given, the one beside this script
   --data-dir DIR       k3s's own --data-dir; found in its configuration if not given, else /var/lib/rancher/k3s
+  --node NAME          this server's name as a node; found if not given
   --dry-run            only say what would be done; change nothing
   --uninstall          take Lanlord off the cluster
   --wait SECONDS       how long to wait for each condition; 180 if not given
-  --root DIR           files are read and written below DIR instead of /; commands are not. For trials: the tests use it
+  --root DIR           files are read and written below DIR instead of /; commands on the path are not. For trials: the tests use it
 TEXT
 }
 
@@ -54,15 +58,48 @@ until_true() {
     done
 }
 
-range='' image='' manifest='' data='' root='' wait=180 dry='' uninstall='' disable='' keep='' switched=''
+# quoted TEXT: as a shell takes it for one word.
+quoted() {
+    case $1 in
+    *[!A-Za-z0-9_./:@%+,=-]* | '') printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf '%s' "$1" ;;
+    esac
+}
+# there ADDRESS COMMAND: the command line that does it on another node; there_from FILE ADDRESS PATH: the one that copies a file to it.
+there() { printf 'ssh -t %s %s' "$1" "$(quoted "$2")"; }
+there_from() {
+    case $2 in *:*) set -- "$1" "[$2]" "$3" ;; esac
+    printf 'scp %s %s' "$(quoted "$1")" "$(quoted "$2:$3")"
+}
+
+# networks FAMILY (inet, inet6): those in which this server has a router, with commas; if it has none, all but those of containers.
+networks() {
+    { ip -o route show default || true; ip -6 -o route show default || true; ip -o addr show || true; } 2>/dev/null | awk -v family="$1" '
+        $1 == "default" { for (i = 1; i < NF; i++) if ($i == "dev") { lan[$(i + 1)] = 1; routed = 1 } next }
+        $3 != family || (routed ? !($2 in lan) : $2 ~ /^(lo|cni|flannel|docker|br-|veth)/) || split($4, part, /[.\/]/) < 2 { next }
+        family == "inet6" && $4 !~ /^fe80|\/128$/ { all[$4] = 1 }
+        family == "inet" && part[5] != "" {
+            # Of each byte what the prefix leaves. No powers: the awk of small systems may have none.
+            for (i = 1; i <= 4; i++) {
+                unit = 1
+                for (bit = 8 * i; bit > 8 * (i - 1) && bit > part[5]; bit--) unit *= 2
+                part[i] -= part[i] % unit
+            }
+            all[part[1] "." part[2] "." part[3] "." part[4] "/" part[5]] = 1
+        }
+        END { for (one in all) { printf "%s%s", comma, one; comma = ", " } }'
+}
+
+range='' image='' manifest='' data='' root='' node='' wait=180 dry='' uninstall='' disable='' keep='' routed='' switched=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --image | --manifest | --data-dir | --root | --wait)
+    --image | --manifest | --data-dir | --node | --root | --wait)
         [ $# -gt 1 ] || fail "$1 wants a value. See --help"
         case $1 in
         --image) image=$2 ;;
         --manifest) manifest=$2 ;;
         --data-dir) data=$2 ;;
+        --node) node=$2 ;;
         --root) root=${2%/} ;;
         --wait) wait=$2 ;;
         esac
@@ -70,6 +107,7 @@ while [ $# -gt 0 ]; do
         ;;
     --disable-servicelb) disable=yes ;;
     --keep-config) keep=yes ;;
+    --routed) routed=yes ;;
     --dry-run) dry=yes ;;
     --uninstall) uninstall=yes ;;
     --help | -h) usage && exit 0 ;;
@@ -82,30 +120,52 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $wait in '' | *[!0-9]*) fail "--wait wants seconds, not \"$wait\"" ;; esac
+# What sudo leaves out on some systems. Hints name k3s by its whole path there.
+k3s=k3s
+command -v k3s >/dev/null || k3s=''
+PATH=$PATH:$root/usr/local/bin:$root/opt/bin:$root/usr/sbin:$root/sbin
+[ -n "$k3s" ] || k3s=$(command -v k3s) ||
+    fail "this is not a k3s server: there is no command k3s on the path of this shell (PATH=$PATH). On kubeadm and others: kubectl apply -f manifests/lanlord.yaml"
 install=yes
 [ -z "$uninstall" ] || install=''
 if [ -z "$range$keep$uninstall" ]; then
-    [ -n "$disable" ] || { usage >&2 && fail "RANGE is missing: free addresses of your LAN, such as 192.168.1.240-192.168.1.250"; }
+    if [ -z "$disable" ]; then
+        usage >&2
+        lan=$(networks inet)
+        fail "RANGE is missing: FIRST-LAST, free addresses of ${lan:-your LAN}, outside of your router's DHCP range"
+    fi
     install=''
 fi
 [ -z "$range" ] || [ -z "$keep$uninstall" ] || fail "a RANGE goes neither with --keep-config nor with --uninstall"
 
 # ---------------------------------------------------------------------------------------------------- how k3s was started
 
-# words FILE…: what stands in a unit, an init script or a file of variables, a word a line, without quotes and comments.
-words() { sed 's/^[[:space:]]*#.*//' "$@" 2>/dev/null | tr "'\"\\\\=" '    ' | tr -s '[:space:]' '\n'; }
-
-# value FLAG [FLAG]: what stands behind it in the words on standard input; the last one counts.
-value() { awk -v a="$1" -v b="${2-$1}" 'last == a || last == b { found = $0 } { last = $0 } END { print found }'; }
-
-# disabled: the parts of k3s that the arguments on standard input switch off, one a line. ServiceLB is a part of the cloud controller.
-disabled() {
+# words FILE…: the arguments of k3s and the variables in units, init scripts and files of variables, a word a line, without quotes.
+# Only what stands behind "server" is k3s's: what is run before it, or around it, has flags of its own.
+words() {
     awk '
-        last == "--disable-cloud-controller" && $0 != "false" { print "servicelb" }
-        last == "--disable" || last == "--no-deploy" { n = split($0, part, ","); for (i = 1; i <= n; i++) print part[i] }
-        { last = $0 }
-        END { if (last == "--disable-cloud-controller") print "servicelb" }'
+        function finish(   n, i, word, command, behind) {
+            command = line ~ /^[[:space:]]*(ExecStart|command_args)[[:space:]]*=/
+            if (command || line ~ /^[[:space:]]*(Environment[[:space:]]*=|(export[[:space:]]+)?[A-Z][A-Z0-9_]*=)/) {
+                gsub(/["\047\\=]/, " ", line)
+                n = split(line, word)
+                for (i = 1; i <= n; i++) { if (!command || behind) print word[i]; if (word[i] == "server") behind = 1 }
+            }
+            line = ""
+        }
+        FNR == 1 { finish() }
+        /^[[:space:]]*[#;]/ { next }
+        { line = line " " $0 }
+        sub(/\\[[:space:]]*$/, "", line) || (line ~ /^[[:space:]]*command_args/ && gsub(/"/, "&", line) % 2) { next }
+        { finish() }
+        END { finish() }' "$@"
 }
+
+# value LIKE FLAG [FLAG]: what stands behind it in the words on standard input, if it matches LIKE; the last one counts.
+value() { awk -v like="$1" -v a="$2" -v b="${3-$2}" '(last == a || last == b) && $0 ~ like { found = $0 } { last = $0 } END { print found }'; }
+
+# disabled: the parts of k3s that the arguments on standard input switch off, one a line.
+disabled() { awk 'last == "--disable" || last == "--no-deploy" { n = split($0, part, ","); for (i = 1; i <= n; i++) print part[i] } { last = $0 }'; }
 
 # configured KEY FILE…: the values of a key in k3s's configuration files, merged as k3s does: KEY takes the place of what files
 # before it said, KEY+ is added to it.
@@ -137,7 +197,7 @@ configured() {
         END { for (i = 1; i <= count; i++) print list[i] }' "$@"
 }
 
-has() { grep -qx "$1"; }
+has() { grep -qxF -e "$1"; }
 # plainly FILE: whether it says `disable:` without a plus.
 plainly() { grep -q "^[\"']\{0,1\}disable[\"']\{0,1\}[[:space:]]*:" "$1"; }
 
@@ -157,7 +217,7 @@ find_service() {
     service='' starts='' init=''
     for file in "$root"/etc/systemd/system/k3s.service "$root"/usr/lib/systemd/system/k3s.service \
         "$root"/etc/systemd/system/k3s-*.service "$root"/etc/init.d/k3s "$root"/etc/init.d/k3s-*; do
-        if [ ! -f "$file" ] || words "$file" | has agent; then continue; fi
+        if [ ! -f "$file" ] || sed 's/^[[:space:]]*#.*//' "$file" | tr -s "\"'[:space:]" '\n' | has agent; then continue; fi
         service=${file##*/} && service=${service%.service}
         case $file in */init.d/*) init=openrc ;; *) init=systemd ;; esac
         break
@@ -190,19 +250,20 @@ is_running() {
 # live: the arguments of the running process. k3s hides them from most, and then this is empty.
 live() {
     for proc in $(grep -ls k3s "$root"/proc/[0-9]*/cmdline); do
-        tr '\0' '\n' <"$proc" 2>/dev/null | awk 'NR == 1 && $0 !~ /(^|\/)k3s$/ { exit } { gsub(/=/, "\n"); print }' || true
+        tr '\0' '\n' <"$proc" 2>/dev/null | awk 'NR == 1 && $0 !~ /(^|\/)k3s$/ || NR == 2 && $0 != "server" { exit } { gsub(/=/, "\n"); print }' || true
     done
 }
 
-# read_start: fills in config (the main file), dropins, flagged (the file with --disable), and whether the files switch ServiceLB off.
+# read_start: fills in config (the main file), dropins, flagged (the file with --disable), and whether the files switch ServiceLB off. By
+# k3s's documentation a list among the flags takes the place of those in configuration files: then these count only if k3s heeds them.
 read_start() {
     find_service
     # shellcheck disable=SC2086 # lists of paths; k3s has none with spaces
     readable $starts
     # shellcheck disable=SC2086
     arguments=$({ [ -z "$starts" ] || words $starts; } && live)
-    config=$(printf '%s\n' "$arguments" | value --config -c)
-    [ -n "$config" ] || config=$(printf '%s\n' "$arguments" | value K3S_CONFIG_FILE)
+    config=$(printf '%s\n' "$arguments" | value '^/' --config -c)
+    [ -n "$config" ] || config=$(printf '%s\n' "$arguments" | value '^/' K3S_CONFIG_FILE)
     config=$root${config:-/etc/rancher/k3s/config.yaml}
     dropins=$config.d files=''
     [ ! -f "$config" ] || files=$config
@@ -214,58 +275,92 @@ read_start() {
     for file in $starts; do
         [ -n "$flagged" ] || [ -z "$(words "$file" | disabled)" ] || flagged=$file
     done
-    # shellcheck disable=SC2086
-    { printf '%s\n' "$arguments" | disabled && configured disable $files; } >"$work/disabled"
-    here_off=''
+    printf '%s\n' "$arguments" | disabled >"$work/disabled"
+    here_off='' in_files=''
     ! has servicelb <"$work/disabled" || here_off=yes
     # shellcheck disable=SC2086
-    ! configured disable-cloud-controller $files | tail -n 1 | has true || here_off=yes
+    ! configured disable $files | has servicelb || in_files=yes
+    [ -s "$work/disabled" ] || here_off=$in_files
+    # shellcheck disable=SC2086
+    configured disable $files >>"$work/disabled"
     if [ -z "$data" ]; then
-        data=$(printf '%s\n' "$arguments" | value --data-dir -d)
+        data=$(printf '%s\n' "$arguments" | value '^/' --data-dir -d)
         # shellcheck disable=SC2086
         [ -n "$data" ] || data=$(configured data-dir $files | tail -n 1)
-        [ -n "$data" ] || data=$(printf '%s\n' "$arguments" | value K3S_DATA_DIR)
+        [ -n "$data" ] || data=$(printf '%s\n' "$arguments" | value '^/' K3S_DATA_DIR)
     fi
     data=$root${data:-/var/lib/rancher/k3s}
     readable "$data" "$data/server"
     # Not beside it: in /etc/init.d every file is a service.
     kept=$data/server/before-lanlord.${flagged##*/}
-    me=$(printf '%s\n' "$arguments" | value --node-name)
+    cloud=$data/server/etc/cloud-config.yaml
+    me=$node
+    [ -n "$me" ] || me=$(printf '%s\n' "$arguments" | value . --node-name)
     # shellcheck disable=SC2086
     [ -n "$me" ] || me=$(configured node-name $files | tail -n 1)
+    [ -n "$me" ] || me=$(printf '%s\n' "$arguments" | value . K3S_NODE_NAME)
     [ -n "$me" ] || me=$(uname -n | tr '[:upper:]' '[:lower:]')
+    # shellcheck disable=SC2086
+    agentless=$({ printf '%s\n' "$arguments" | grep -x -e --disable-agent || configured disable-agent $files | grep -x true; } | tail -n 1)
 }
 
+# k3s_says_on: whether the k3s that runs here was started with ServiceLB, by what it wrote then.
+k3s_says_on() { grep -qs '"lbEnabled":true' "$cloud"; }
+
 # ---------------------------------------------------------------------------------------------------- what the cluster says
+
+# find_me: makes sure that this server is a node of the cluster that answers. Where k3s adds to its name (--with-node-id) the address tells.
+find_me() {
+    ! cut -d '|' -f 1 "$work/raw" | has "$me" || return 0
+    if [ -n "$agentless" ]; then
+        echo "$me||unknown|" >>"$work/raw"
+        return
+    fi
+    same=$({ ip -o addr show 2>/dev/null && cat "$work/raw"; } | awk -F '|' '
+        NF < 4 { split($0, part, " "); sub(/\/.*/, "", part[4]); own[part[4]] = 1; next }
+        { n = split($2, part, " "); for (i = 1; i <= n; i++) if (part[i] in own) { print $1; exit } }')
+    if [ -n "$node" ] || [ -z "$same" ]; then
+        names=$(cut -d '|' -f 1 "$work/raw" | tr '\n' ' ')
+        fail "the cluster that answers has no node $me, but: ${names% }. If this server has another name there, say it: --node NAME. If that is not the cluster of this server: is /etc/rancher/k3s/k3s.yaml there? k3s writes it at each start"
+    fi
+    me=$same
+}
 
 # read_nodes: $work/nodes, a node a line: name, role (server, agent), ServiceLB (on, off, -), address, architecture.
 # A server says with which arguments it runs, those of its configuration files included, in the annotation k3s.io/node-args.
 read_nodes() {
     kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.name}{"|"}{.status.addresses[?(@.type=="InternalIP")].address}{"|"}{.status.nodeInfo.architecture}{"|"}{.metadata.annotations.k3s\.io/node-args}{"\n"}{end}' >"$work/raw" ||
         fail "the API server does not answer (k3s kubectl get nodes). Is k3s running? Look: journalctl -u ${service:-k3s} -n 20"
+    find_me
     while IFS='|' read -r name address arch arguments; do
         printf '%s' "$arguments" | awk '{ gsub(/^\["|"\]$/, ""); gsub(/","/, "\n"); print }' | tr '=' '\n' >"$work/words"
         role=agent lb='-'
         if [ "$(head -n 1 "$work/words")" = server ]; then
             role=server lb=on
             ! disabled <"$work/words" | has servicelb || lb=off
-            # The annotation may be a moment behind.
-            [ -z "$switched" ] || [ "$name" != "$me" ] || lb=off
         fi
-        echo "$name $role $lb ${address%% *} ${arch:-unknown}"
+        if [ "$name" = "$me" ]; then
+            # Without the annotation it is taken for what its files say; after a switch the annotation may be a moment behind.
+            [ -n "$arguments" ] || role=server lb=on
+            [ -n "$arguments" ] || [ -z "$here_off" ] || lb=off
+            [ -z "$switched" ] || lb=off
+            ! k3s_says_on || lb=on
+        fi
+        address=${address%% *}
+        echo "$name $role $lb ${address:--} ${arch:-unknown}"
     done <"$work/raw" >"$work/nodes"
-    # A server of which nothing is known, this one, is taken for what its files say.
-    if ! grep -q ' server ' "$work/nodes"; then
-        lb=on
-        [ -z "$here_off" ] || lb=off
-        echo "$me server $lb - unknown" >>"$work/nodes"
-    fi
     on=$(awk '$3 == "on" { print $1 }' "$work/nodes" | tr '\n' ' ')
     on=${on% }
     servers=$(awk '$2 == "server" { print $1 }' "$work/nodes" | tr '\n' ' ')
     others=$(awk -v me="$me" '$2 == "server" && $1 != me { print $1 }' "$work/nodes" | tr '\n' ' ')
     others=${others% }
+    case " $servers" in *" $me "*) ;; *) fail "this is an agent, $me. Run this on a k3s server${servers:+: ${servers% }}" ;; esac
+    # Its files say so, and it runs so: k3s heeds them.
+    [ -z "$in_files" ] || runs_here || here_off=yes
 }
+
+# runs_here: whether the k3s that runs on this server was started with ServiceLB.
+runs_here() { case " $on " in *" $me "*) ;; *) return 1 ;; esac; }
 
 # services: Services of type LoadBalancer, one a line: namespace name class(-) deleted(-) finalizers(-) told(-) addresses…
 services() {
@@ -285,7 +380,7 @@ check_range() {
     ip -o addr show 2>/dev/null | awk '$3 ~ /^inet/ && $2 != "lo" { print "net", $4 }' >"$work/own"
     { ip -o route show default 2>/dev/null && ip -6 -o route show default 2>/dev/null; } | awk '{ for (i = 1; i < NF; i++) if ($i == "via") print "gateway", $(i + 1) }' >>"$work/own"
     awk '{ print "node", $4 }' "$work/nodes" >>"$work/own"
-    { cat "$work/own" && printf '%s\n' "$range" | tr -s ', ' '\n' | sed 's/^/range /'; } | awk '
+    { cat "$work/own" && printf '%s\n' "$range" | tr -s ', ' '\n' | sed 's/^/range /'; } | awk -v routed="$routed" -v lan4="$(networks inet)" -v lan6="$(networks inet6)" '
         # An address as hexadecimal digits: those of one family compare as text. Empty where it is none.
         function hex(text,   n, part, i, out, left, right, m, k) {
             if (text ~ /^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/) {
@@ -329,9 +424,12 @@ check_range() {
             if (first == "" || last == "" || length(first) != length(last)) { print "error \"" $2 "\" is no range of addresses. Write 192.168.1.240-192.168.1.250, 192.168.1.240/28 or fd00::240-fd00::24f"; next }
             if (first > last) { print "error \"" $2 "\" ends before it begins"; next }
             for (h in own) if (length(h) == length(first) && h >= first && h <= last) print "note " $2 " contains " own[h] ". Lanlord leaves it out"
-            inside = 0
+            inside = routed != "" || !n
             for (i = 1; i <= n; i++) if (length(nets[i]) == length(first) && first >= nets[i] && last <= ends[i]) inside = 1
-            if (!inside) print "note " $2 " is on none of the networks of this server. Only BGP can make such addresses reachable; for ARP choose some of your LAN"
+            if (inside) next
+            lan = length(first) == 8 ? lan4 : lan6
+            lan = lan == "" ? "any network of this server" : "the network" (lan ~ /,/ ? "s" : "") " of this server, " lan
+            print "error " $2 " is not in " lan ". Choose free addresses of your LAN, outside of your router\047s DHCP range. (If a BGP router shall make these reachable, or they are for nodes in another network: --routed)"
         }
         END { if (!some) print "error the range is empty" }' >"$work/range"
     ! grep -q '^error ' "$work/range" || fail "$(sed -n 's/^error //p' "$work/range" | head -n 1)"
@@ -370,7 +468,7 @@ tell_servicelb() {
                 say "  or let this script do it: --disable-servicelb"
             fi
         else
-            [ ! -f "$0" ] || say "  $server:  scp $0 $address:/tmp/ && ssh -t $address sudo sh /tmp/${0##*/} --disable-servicelb"
+            [ ! -f "$0" ] || say "  $server:  $(there_from "$0" "$address" /tmp/install.sh) && $(there "$address" 'sudo sh /tmp/install.sh --disable-servicelb')"
             [ -f "$0" ] || say "  $server:  fetch this script there, too, and run it: sudo sh install.sh --disable-servicelb"
             say "      by hand, if k3s has no --disable among its flags there (grep -e --disable /etc/systemd/system/k3s.service* /etc/init.d/k3s):"
             say "      sudo mkdir -p /etc/rancher/k3s/config.yaml.d && printf 'disable+:\\n  - servicelb\\n' | sudo tee /etc/rancher/k3s/config.yaml.d/90-lanlord.yaml && sudo systemctl restart k3s"
@@ -414,7 +512,7 @@ tell_finalizers() {
     warn "these Services are being deleted, but wait for a load balancer that cleans up after itself (finalizer"
     say "service.kubernetes.io/load-balancer-cleanup, left by ServiceLB). If ServiceLB is off, nobody will. This lets each of them go:"
     while read -r namespace name; do
-        say "      kubectl patch service $name -n $namespace --type merge -p '{\"metadata\":{\"finalizers\":null}}'"
+        say "      sudo $k3s kubectl patch service $name -n $namespace --type merge -p '{\"metadata\":{\"finalizers\":null}}'"
     done <"$work/stuck"
 }
 
@@ -435,11 +533,12 @@ check_image() {
 tell_image() {
     [ "$(awk '{ print $1 }' "$work/nodes" | sort -u | wc -l)" -gt 1 ] || return 0
     say ""
+    images=$(quoted "$data_shown/agent/images")
     say "Every node needs the image. This script reaches this server only; for the others, before or while it waits:"
     while read -r name _ _ address arch; do
-        file=$(image_for "$arch")
-        [ "$name" = "$me" ] ||
-            say "      $name:  scp $(dirname "$image")/$file $address:/tmp/ && ssh -t $address 'sudo mkdir -p $data_shown/agent/images && sudo mv /tmp/$file $data_shown/agent/images/lanlord.tar && sudo k3s ctr images import $data_shown/agent/images/lanlord.tar'"
+        [ "$name" != "$me" ] || continue
+        file=$(dirname "$image")/$(image_for "$arch")
+        say "      $name:  $(there_from "$file" "$address" /tmp/lanlord.tar) && $(there "$address" "sudo mkdir -p $images && sudo mv /tmp/lanlord.tar $images && sudo $k3s ctr images import $images/lanlord.tar")"
     done <"$work/nodes"
 }
 
@@ -456,9 +555,6 @@ check_switch() {
         fail "${file#"$root"} says \"disable:\", which takes the place of all before it, 90-lanlord.yaml included. Write \"disable+:\" there, or add servicelb to its list, then run this again"
     done <"$work/dropins"
 }
-
-# runs_here: whether the k3s that runs on this server was started with ServiceLB.
-runs_here() { case " $on " in *" $me "*) ;; *) return 1 ;; esac; }
 
 plan_switch() {
     if [ -n "$here_off" ]; then
@@ -526,8 +622,7 @@ do_switch() {
     fi
     do_restart
     switched=yes
-    cloud=$data/server/etc/cloud-config.yaml
-    ! grep -qs '"lbEnabled":true' "$cloud" || fail "k3s still starts ServiceLB (${cloud#"$root"} says \"lbEnabled\":true). Look how it is started: ${starts:-no service file found}, ${config#"$root"}"
+    ! k3s_says_on || fail "k3s still starts ServiceLB (${cloud#"$root"} says \"lbEnabled\":true). Look how it is started: ${starts:-no service file found}, ${config#"$root"}"
 }
 
 # in_place FILE: k3s sees the whole file or none; names with a dot in front it does not look at.
@@ -551,7 +646,7 @@ check_configuration() {
     elif [ "$(cat "$work/keys")" = addresses ] || [ ! -s "$work/keys" ]; then
         change='patch'
     else
-        fail "ConfigMap lanlord/lanlord has a configuration of its own (keys: $(tr '\n' ' ' <"$work/keys")); this script does not overwrite it. Change it yourself: kubectl edit configmap lanlord -n lanlord. To install this version and keep it: --keep-config instead of a RANGE"
+        fail "ConfigMap lanlord/lanlord has a configuration of its own (keys: $(tr '\n' ' ' <"$work/keys")); this script does not overwrite it. Change it yourself: sudo $k3s kubectl edit configmap lanlord -n lanlord. To install this version and keep it: --keep-config instead of a RANGE"
     fi
 }
 
@@ -593,14 +688,14 @@ do_install() {
     say "    $manifest -> $data_shown/server/manifests/lanlord.yaml"
     cmp -s "$manifest" "$data/server/manifests/lanlord.yaml" || in_place "$manifest" "$data/server/manifests/lanlord.yaml"
     say "    waiting for k3s to apply it (it looks every 15 s)"
-    until_true is_applied || fail "k3s did not apply the manifest within $wait s. Its reason: k3s kubectl describe addon lanlord -n kube-system"
+    until_true is_applied || fail "k3s did not apply the manifest within $wait s. Its reason: sudo $k3s kubectl describe addon lanlord -n kube-system"
     case $change in
     create) run k3s kubectl create configmap lanlord -n lanlord "--from-literal=addresses=$range" ;;
     patch) run k3s kubectl patch configmap lanlord -n lanlord --type merge -p "{\"data\":{\"addresses\":\"$range\"}}" ;;
     esac
     run k3s kubectl rollout status daemonset/lanlord -n lanlord "--timeout=${wait}s" || {
         kubectl get pods -n lanlord -o wide || true
-        fail "Lanlord is not ready on every node after $wait s. If a pod says ErrImagePull or ImagePullBackOff: that node cannot get $wanted; give the image as a file (--image), on that node, too. Otherwise: k3s kubectl describe pods -n lanlord"
+        fail "Lanlord is not ready on every node after $wait s. If a pod says ErrImagePull or ImagePullBackOff: that node cannot get $wanted; give the image as a file (--image), on that node, too. Otherwise: sudo $k3s kubectl describe pods -n lanlord"
     }
     if [ -n "$disable" ]; then
         do_switch
@@ -608,17 +703,21 @@ do_install() {
     fi
     head_line "Waiting for addresses"
     until_true all_told || untold | while read -r namespace name rest; do
-        warn "$namespace/$name has no address yet. Why: k3s kubectl describe service $name -n $namespace"
+        warn "$namespace/$name has no address yet. Why: sudo $k3s kubectl describe service $name -n $namespace"
     done
     run k3s kubectl get services -A --field-selector spec.type=LoadBalancer
     say ""
-    say "Lanlord runs. To try it: kubectl create deployment hello --image=nginx:alpine && kubectl expose deployment hello --port=80 --type=LoadBalancer"
-    say "Why a Service has its address, or none: kubectl describe service NAME. Change the range: kubectl edit configmap lanlord -n lanlord"
+    # What has no class is ServiceLB's as long as that is on.
+    class=''
+    [ -z "$on" ] || class=" --overrides='{\"spec\":{\"loadBalancerClass\":\"lanlord.dev/lb\"}}'"
+    say "Lanlord runs. To try it: sudo $k3s kubectl create deployment hello --image=nginx:alpine && sudo $k3s kubectl expose deployment hello --port=80 --type=LoadBalancer$class"
+    say "Why a Service has its address, or none: sudo $k3s kubectl describe service NAME. Change the range: sudo $k3s kubectl edit configmap lanlord -n lanlord"
 }
 
 plan_uninstall() {
     [ ! -f "$data/server/manifests/lanlord.yaml" ] || plan "remove $data_shown/server/manifests/lanlord.yaml"
-    plan "delete the DaemonSet; its agents stop announcing. Then rights and namespace of Lanlord, with its configuration and Leases"
+    [ ! -f "$data/agent/images/lanlord.tar" ] || plan "remove $data_shown/agent/images/lanlord.tar, the image"
+    plan "delete the DaemonSet; its agents stop announcing. Then rights, policies and namespace of Lanlord, with its configuration and Leases"
     plan "take what is left of Lanlord's out of the status of Services: address, condition, annotation"
     if [ -n "$disable" ]; then
         [ ! -f "$dropins/90-lanlord.yaml" ] || plan "remove ${dropins#"$root"}/90-lanlord.yaml"
@@ -629,6 +728,8 @@ plan_uninstall() {
     say "Services of type LoadBalancer stay, without an address, until another load balancer serves them. Services of class lanlord.dev/lb have"
     say "none until they are made anew: a class cannot be changed."
     [ -z "$others" ] || say "If the manifest lies on another server, too ($others), remove it there FIRST: else that k3s brings Lanlord back at its next start."
+    elsewhere=$(awk -v me="$me" '$1 != me { print $1 }' "$work/nodes" | tr '\n' ' ')
+    [ -z "$elsewhere" ] || say "If the image was copied to other nodes (${elsewhere% }), remove it there, too: sudo rm -f $(quoted "$data_shown/agent/images/lanlord.tar")"
     if [ -z "$disable" ] && [ -f "$dropins/90-lanlord.yaml" ]; then
         say "ServiceLB stays off: ${dropins#"$root"}/90-lanlord.yaml is kept. To have it back: run this with --uninstall --disable-servicelb on every server."
     fi
@@ -639,10 +740,14 @@ do_uninstall() {
     if [ -f "$data/server/manifests/lanlord.yaml" ]; then
         run rm "$data/server/manifests/lanlord.yaml"
     fi
+    [ ! -f "$data/agent/images/lanlord.tar" ] || run rm "$data/agent/images/lanlord.tar"
     # First, and until they are gone: an agent would write again what is taken out of the Services below.
     run k3s kubectl delete daemonset lanlord -n lanlord --ignore-not-found --cascade=foreground "--timeout=${wait}s"
     ! kubectl get crd addons.k3s.cattle.io >/dev/null 2>&1 || run k3s kubectl delete addons.k3s.cattle.io lanlord -n kube-system --ignore-not-found
     run k3s kubectl delete clusterrole,clusterrolebinding -l app.kubernetes.io/name=lanlord --ignore-not-found
+    # Of the overlay "hardened"; Kubernetes before 1.30 does not know them.
+    ! kubectl get validatingadmissionpolicies >/dev/null 2>&1 ||
+        run k3s kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy -l app.kubernetes.io/name=lanlord --ignore-not-found
     run k3s kubectl delete namespace lanlord --ignore-not-found "--timeout=${wait}s"
     told >"$work/told"
     while read -r namespace name mark; do
@@ -671,10 +776,7 @@ do_uninstall() {
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
-command -v k3s >/dev/null || fail "this is not a k3s server: there is no command k3s here. On kubeadm and others: kubectl apply -f manifests/lanlord.yaml"
-readable "$root/etc/rancher/k3s" "$root/etc/rancher/k3s/config.yaml.d"
-# With a KUBECONFIG of one's own k3s kubectl does not look at this one.
-[ -n "${KUBECONFIG-}" ] || readable "$root/etc/rancher/k3s/k3s.yaml"
+readable "$root/etc/rancher/k3s" "$root/etc/rancher/k3s/config.yaml.d" "$root/etc/rancher/k3s/k3s.yaml"
 read_start
 data_shown=${data#"$root"}
 [ -d "$data/server" ] ||

@@ -15,8 +15,9 @@ the network, and addresses that nothing else uses. It says first what it is goin
 About a minute on a cluster that is there; two or three more if it must make one. It can be run again.
 
   --name CLUSTER     the kind cluster; needed only if there are several. The same: --context kind-CLUSTER
-  --image FILE       an archive of Lanlord's image; if not given: lanlord-*-ARCH.docker.tar in this folder or where scripts/image.sh
-                     puts it, then the image of that name that the container engine has, then the published one
+  --image FILE       an archive of Lanlord's image; if not given: lanlord-VERSION-ARCH.docker.tar in this folder or where
+                     scripts/image.sh puts it, of the version that lanlord.yaml names; then the image of that name that the
+                     container engine has, then the published one
   --manifest FILE    lanlord.yaml; if not given, ../manifests/lanlord.yaml beside this script
   --dry-run          only say what would be done; change nothing
   --uninstall        remove Lanlord and the application again; with --delete-cluster the whole cluster
@@ -52,7 +53,7 @@ until_true() {
 }
 
 here=$(cd "$(dirname "$0")" && pwd)
-name='' image='' manifest=${here%/*}/manifests/lanlord.yaml dry='' uninstall='' delete='' wait=180
+name='' lent='' image='' manifest=${here%/*}/manifests/lanlord.yaml dry='' uninstall='' delete='' wait=180
 while [ $# -gt 0 ]; do
     case $1 in
     --name | --image | --manifest | --wait | --context)
@@ -93,7 +94,7 @@ find_engine() {
         for engine in docker podman nerdctl ''; do
             [ -z "$engine" ] || ! command -v "$engine" >/dev/null || ! "$engine" ps >/dev/null 2>&1 || break
         done
-        [ -n "$engine" ] || fail "neither docker nor podman nor nerdctl works here (\"docker ps\" fails). Start one, or install it: https://docs.docker.com/engine/install"
+        [ -n "$engine" ] || no_engine
         # The command docker may be podman in disguise.
         [ "$engine" != docker ] || case $(docker --version 2>/dev/null) in *[Pp]odman*) engine=podman ;; esac
         [ "$engine" = docker ] || { KIND_EXPERIMENTAL_PROVIDER=$engine && export KIND_EXPERIMENTAL_PROVIDER; }
@@ -105,6 +106,18 @@ find_engine() {
     podman) network=${KIND_EXPERIMENTAL_PODMAN_NETWORK:-kind} ;;
     *) network=kind ;;
     esac
+}
+
+# no_engine: what docker says of it decides what is to be done.
+no_engine() {
+    what="Start one, or install it: https://docs.docker.com/engine/install"
+    if command -v docker >/dev/null; then
+        said=$(docker ps 2>&1 | tail -n 1)
+        case $said in *"permission denied"*) what="Your user may have to be in the group docker: https://docs.docker.com/engine/install/linux-postinstall" ;; esac
+        what="docker says: ${said:-nothing}
+    $what"
+    fi
+    fail "neither docker nor podman nor nerdctl works here. $what"
 }
 
 # find_distance: sets far to the reason why addresses of the containers' network are not reachable from this machine; empty if they are.
@@ -144,7 +157,18 @@ find_cluster() {
     esac
 }
 
-kctl() { kubectl --context "kind-$name" "$@"; }
+# find_context: sets lent where kubectl does not know the cluster: it was made with another KUBECONFIG. To look, kind's own file does.
+find_context() {
+    kubectl config get-contexts "kind-$name" >/dev/null 2>&1 || lent=$work/kubeconfig
+    [ -z "$lent" ] || kind get kubeconfig --name "$name" >"$lent" 2>/dev/null || true
+}
+plan_context() { [ -z "$lent" ] || plan "kind export kubeconfig: kubectl has no context kind-$name, and gets it"; }
+export_context() {
+    if [ -n "$lent" ]; then run kind export kubeconfig --name "$name"; fi
+    lent=''
+}
+
+kctl() { kubectl ${lent:+"--kubeconfig=$lent"} --context "kind-$name" "$@"; }
 
 # ---------------------------------------------------------------------------------------------------- free addresses
 
@@ -241,26 +265,30 @@ find_range() {
 
 # ---------------------------------------------------------------------------------------------------- the image
 
+# find_image: sets image to an archive if there is one; else source to where it comes from, and other to an archive of another version.
 find_image() {
+    source=archive other=''
     wanted=$(sed -n 's/^ *image: *//p' "$manifest" | head -n 1)
     [ -z "$image" ] || { [ -r "$image" ] || fail "there is no file $image. scripts/image.sh makes it"; }
     [ -z "$image" ] || return 0
     case $(uname -m) in x86_64 | amd64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; *) arch=armv7 ;; esac
-    for file in "$here"/lanlord-*-"$arch".docker.tar "${here%/*}"/lanlord-*-"$arch".docker.tar "${here%/*}"/target/image/lanlord-*-"$arch".docker.tar; do
-        [ ! -f "$file" ] || image=$file
+    for folder in "$here" "${here%/*}" "${here%/*}/target/image"; do
+        for file in "$folder"/lanlord-*-"$arch".docker.tar; do
+            [ -f "$file" ] || continue
+            if [ "${file##*/}" = "lanlord-${wanted##*:}-$arch.docker.tar" ]; then image=$file; else other=$file; fi
+        done
     done
-    source=archive
     [ -n "$image" ] || { source=pulled && ! "$engine" image inspect "$wanted" >/dev/null 2>&1 || source=local; }
 }
 
-load_image() {
-    if [ -z "$image" ]; then
-        [ "$source" = local ] || run "$engine" pull "$wanted" || fail "there is no image $wanted to be had. Make it from the sources, and run this again:
-    scripts/image.sh --arch $arch --out kind"
-        image=$work/lanlord.tar
-        run "$engine" save -o "$image" "$wanted"
-    fi
-    run kind load image-archive "$image" --name "$name"
+# get_image: makes an archive of what is none yet.
+get_image() {
+    [ -z "$image" ] || return 0
+    # Without Linux or Rust docker builds it.
+    [ "$source" = local ] || run "$engine" pull "$wanted" || fail "there is no image $wanted to be had, and nothing was changed. Make it from the sources, and run this again:
+    ${here%/*}/scripts/image.sh --arch $arch$([ "$(uname -s)" = Linux ] && command -v cargo >/dev/null || echo ' --docker')"
+    image=$work/lanlord.tar
+    run "$engine" save -o "$image" "$wanted"
 }
 
 # ---------------------------------------------------------------------------------------------------- the answer
@@ -290,6 +318,7 @@ ask() {
         say ""
         say "To open it in a browser of this machine, publish a port; then http://localhost:8080/hostname:"
         say "    $engine run -d --rm --name lanlord-port --network $network -p 8080:80 alpine/socat tcp-listen:80,fork,reuseaddr tcp-connect:$host:80"
+        say "To end that (--uninstall does it, too): $engine rm -f lanlord-port"
     fi
     wait=$full
     say ""
@@ -307,16 +336,28 @@ told() {
     kctl get services -A -o go-template='{{range .items}}{{$mark := ""}}{{range $key, $value := .metadata.annotations}}{{if or (eq $key "lanlord.dev/announced") (eq $key "lanlord.dev/ip-allocated-from-pool") (eq $key "lanlord.dev/released")}}{{$mark = "marked"}}{{end}}{{end}}{{range .status.conditions}}{{if eq .type "lanlord.dev/Announced"}}{{$mark = "served"}}{{if eq .reason "NotServed"}}{{$mark = "left"}}{{end}}{{end}}{{end}}{{if $mark}}{{.metadata.namespace}} {{.metadata.name}} {{$mark}}{{"\n"}}{{end}}{{end}}'
 }
 
+# find_port: whether the container runs that ask() proposes, in whatever cluster.
+find_port() {
+    port=''
+    ! "$engine" container inspect lanlord-port >/dev/null 2>&1 || port=yes
+}
+
 remove() {
     head_line "Taking Lanlord off"
+    [ -z "$port" ] || run "$engine" rm -f lanlord-port
     if [ -n "$delete" ]; then
         run kind delete cluster --name "$name"
         return
     fi
+    export_context
     run kubectl --context "kind-$name" delete namespace lanlord-demo --ignore-not-found "--timeout=${wait}s"
     run kubectl --context "kind-$name" delete daemonset lanlord -n lanlord --ignore-not-found --cascade=foreground "--timeout=${wait}s"
     run kubectl --context "kind-$name" delete clusterrole,clusterrolebinding -l app.kubernetes.io/name=lanlord --ignore-not-found
     run kubectl --context "kind-$name" delete namespace lanlord --ignore-not-found "--timeout=${wait}s"
+    # Of the overlay `hardened`. A command of its own: Kubernetes before 1.30 does not know these, and kubectl would delete nothing at all.
+    policies=validatingadmissionpolicy,validatingadmissionpolicybinding
+    [ -z "$(kctl get "$policies" -l app.kubernetes.io/name=lanlord -o name 2>/dev/null)" ] ||
+        run kubectl --context "kind-$name" delete "$policies" -l app.kubernetes.io/name=lanlord
     told >"$work/told"
     while read -r namespace service mark; do
         words='"metadata":{"annotations":{"lanlord.dev/announced":null,"lanlord.dev/ip-allocated-from-pool":null,"lanlord.dev/released":null}}'
@@ -340,16 +381,20 @@ command -v kubectl >/dev/null || fail "there is no command kubectl. Install it: 
 find_engine
 find_distance
 find_cluster
+[ -n "$create" ] || find_context
 
 head_line "What this will do"
 say "With $engine, in kind cluster \"$name\"$([ -z "$create" ] || echo ", which is not there yet"), on network \"$network\":"
 if [ -n "$uninstall" ]; then
     [ -z "$create" ] || fail "there is no kind cluster \"$name\""
+    find_port
+    [ -z "$port" ] || plan "remove the container lanlord-port, which publishes a port"
     if [ -n "$delete" ]; then
         plan "delete the cluster \"$name\" with everything in it"
     else
+        plan_context
         plan "delete the application (namespace lanlord-demo)"
-        plan "delete Lanlord: DaemonSet, rights, namespace with configuration and Leases; and its words in the status of Services"
+        plan "delete Lanlord: DaemonSet, rights, policies, namespace with configuration and Leases; and its words in the status of Services"
     fi
     [ -z "$dry" ] || { printf '\nNothing was changed (--dry-run).\n' && exit 0; }
     remove
@@ -357,14 +402,17 @@ if [ -n "$uninstall" ]; then
 fi
 [ -r "$manifest" ] || fail "there is no file $manifest. Run this script inside a copy of the project, or say where lanlord.yaml is: --manifest FILE"
 find_image
+[ -n "$image" ] || [ "$source" = local ] || plan "pull the image $wanted from its registry"
 if [ -z "$create" ]; then
+    plan_context
     find_range
     old=$(kctl --request-timeout=5s get configmap lanlord -n lanlord -o 'jsonpath={.data.addresses}' 2>/dev/null) && old=${old:-ConfigMap lanlord/lanlord} || old=''
 else
     ranges='' old=''
     plan "make the cluster: kind create cluster, $([ -f "$here/cluster.yaml" ] && echo "one control plane node and two workers (kind/cluster.yaml)" || echo "one node"); this takes two or three minutes"
 fi
-plan "load the image ${image:-$wanted}$([ -n "$image" ] || [ "$source" = local ] || echo ", pulled from its registry,") into the nodes"
+plan "load the image ${image:-$wanted} into the nodes"
+[ -n "$image" ] || [ -z "$other" ] || say "     (not $other: it is of another version than ${manifest##*/} names)"
 plan "kubectl apply -f ${manifest#"${here%/*}/"}"
 if [ -n "$old" ]; then
     plan "keep the configuration that is there: $old"
@@ -385,6 +433,7 @@ fi
 [ -z "$dry" ] || { printf '\nNothing was changed (--dry-run).\n' && exit 0; }
 
 head_line "Installing"
+get_image
 if [ -n "$create" ]; then
     if [ -f "$here/cluster.yaml" ]; then
         run kind create cluster --name "$name" --config "$here/cluster.yaml" --wait "${wait}s"
@@ -392,11 +441,12 @@ if [ -n "$create" ]; then
         run kind create cluster --name "$name" --wait "${wait}s"
     fi
     find_range
+else
+    export_context
 fi
-kubectl config get-contexts "kind-$name" >/dev/null 2>&1 || run kind export kubeconfig --name "$name"
-load_image
+run kind load image-archive "$image" --name "$name"
 run kubectl --context "kind-$name" apply -f "$manifest"
-[ -n "$old" ] || run kubectl --context "kind-$name" create configmap lanlord -n lanlord "--from-literal=addresses=$ranges"
+kctl get configmap lanlord -n lanlord >/dev/null 2>&1 || run kubectl --context "kind-$name" create configmap lanlord -n lanlord "--from-literal=addresses=$ranges"
 run kubectl --context "kind-$name" rollout status daemonset/lanlord -n lanlord "--timeout=${wait}s" ||
     fail "Lanlord is not ready on every node. See why: kubectl --context kind-$name describe pods -n lanlord"
 run kubectl --context "kind-$name" apply -f "$here/demo.yaml"

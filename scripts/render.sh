@@ -54,6 +54,8 @@ k3s() {
 #   sudo mkdir -p /etc/rancher/k3s/config.yaml.d
 #   printf 'disable+:\n  - servicelb\n' | sudo tee /etc/rancher/k3s/config.yaml.d/90-lanlord.yaml && sudo systemctl restart k3s
 #
+# (where k3s has no --disable among its flags; otherwise add servicelb to those)
+#
 # To look:      kubectl describe addon lanlord -n kube-system
 # To uninstall: remove this file from every server first, then kubectl delete -f lanlord.yaml
 #

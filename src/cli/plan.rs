@@ -26,20 +26,23 @@ use crate::leader::paper::{adopt_configuration, drain, settle};
 It asks the functions that the agents run, so its answer is what they would do. What only a running agent knows (links of the nodes, \
 other machines that use an address) it takes from the agents' Leases.
 
+Without --cluster it asks the Kubernetes API, once, found as explain finds it; without --config the ConfigMap lanlord/lanlord there is \
+the configuration.
+
 Exit codes: 0 every Service is served, 1 there is something to look at, 2 the question could not be asked.
 
 Examples:
   kubectl get svc,endpointslices,nodes,namespaces,leases -A -o json > cluster.json
   lanlord plan --config lanlord.yaml --cluster cluster.json
   lanlord plan --config new.yaml --cluster cluster.json --against old.yaml
-  lanlord plan --live --drain pi2
-  lanlord plan --live -o json | jq '.services[] | select(.problems != [])'")]
+  lanlord plan --drain pi2
+  lanlord plan -o json | jq '.services[] | select(.problems != [])'")]
 pub struct Plan {
     #[command(flatten)]
     origins: Origins,
 
-    /// See the cluster through the Kubernetes API, once; without --config its ConfigMap lanlord/lanlord is the configuration
-    #[arg(long, required_unless_present = "cluster", conflicts_with = "cluster")]
+    /// Has no effect: without --cluster the cluster is seen through the Kubernetes API anyway
+    #[arg(long, conflicts_with = "cluster")]
     live: bool,
 
     /// Say what would change if this configuration were in force now, and --config came after it

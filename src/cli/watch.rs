@@ -17,16 +17,17 @@ use crate::telemetry::client::follow;
 /// Follow what happens: addresses assigned and moved, members lost, BGP peers up and down; a line each, until Ctrl-C
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "It asks the agent of this host, which answers nobody else. What concerns the cluster every agent sees; BGP peers are those of
-its own node. The last 200 transitions since the agent's start are kept; when it restarts, watching goes on.
+    after_help = "It asks the agent of this host, which answers nobody else. What concerns the cluster every agent sees; BGP peers are those of \
+                  its own node. The last 200 transitions since the agent's start are kept; when it restarts, watching goes on.
 
-Exit codes: 2 the agent could not be asked. Ctrl-C ends it.
+Exit codes: 2 the agent could not be asked. Ctrl-C ends it; in a pod only with kubectl exec -it: without, Ctrl-C ends kubectl and leaves \
+                  the watch behind, which keeps one of the agent's eight seats until the agent restarts.
 
 Examples:
   lanlord watch
   lanlord watch --last 200
-  kubectl exec -n lanlord ds/lanlord -- lanlord watch
-  kubectl exec -n lanlord ds/lanlord -- lanlord watch -o json | jq -r 'select(.kind == \"owner\") | .text'"
+  lanlord watch -o json | jq -r 'select(.kind == \"owner\") | .text'
+  kubectl exec -it -n lanlord ds/lanlord -- lanlord watch"
 )]
 pub struct Watch {
     #[command(flatten)]

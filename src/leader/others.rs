@@ -78,11 +78,13 @@ impl Other {
                 let servers = if names.is_empty() { "every k3s server".to_owned() } else { names.join(", ") };
                 format!(
                     "switch it off on {servers}: sudo mkdir -p /etc/rancher/k3s/config.yaml.d && printf 'disable+:\\n  - servicelb\\n' | sudo tee \
-                     /etc/rancher/k3s/config.yaml.d/90-lanlord.yaml && sudo systemctl restart k3s"
+                     /etc/rancher/k3s/config.yaml.d/90-lanlord.yaml && sudo systemctl restart k3s (where k3s has no --disable among its flags; \
+                     otherwise add servicelb to those)"
                 )
             }
             Self::MetalLb => {
-                "take its programs out, its custom resources may stay: kubectl delete deployment,daemonset --all -n metallb-system"
+                "take its programs out, its custom resources may stay: kubectl delete deployment,daemonset --all -n metallb-system \
+                 --cascade=foreground"
                     .to_owned()
             }
             Self::KubeVip => {

@@ -175,7 +175,10 @@ fn k3s(stage: &Stage<'_>) {
     for (node, arguments) in [("n1", r#"["server","--disable","servicelb"]"#), ("n2", r#"["agent"]"#), ("n3", r#"["agent"]"#)] {
         cluster.kubectl(&["annotate", "node", node, &format!("k3s.io/node-args={arguments}")]);
     }
-    stage.command("k3s", "case $1 in kubectl) shift && exec kubectl \"$@\" ;; ctr) ;; *) exit 1 ;; esac");
+    // As k3s does, it knows the file of its own cluster; the script does not heed KUBECONFIG.
+    let kubeconfig = stage.folder.join("kubeconfig").display().to_string();
+    let kubectl = format!("shift && exec kubectl --kubeconfig {kubeconfig} \"$@\"");
+    stage.command("k3s", &format!("case $1 in kubectl) {kubectl} ;; ctr) ;; *) exit 1 ;; esac"));
     stage.command("uname", "[ \"$1\" != -n ] && exec /bin/uname \"$@\"; echo n1");
     fs::write(stage.folder.join("lanlord.tar"), "an image").expect("a file of ours");
     let root = stage.folder.join("root").display().to_string();

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -67,6 +68,10 @@ fn person<'a>(cluster: &'a Cluster, tools: &std::path::Path) -> Person<'a> {
     for (target, link) in links.into_iter().chain([(tools.join("metallb-native.yaml").display().to_string(), "metallb-native.yaml")]) {
         std::os::unix::fs::symlink(target, directory.join(link)).expect("a link of ours");
     }
+    // kubectl execs through a kubelet, and there is none here: what the plugin would run in a pod runs beside it.
+    let plugin = directory.join("kubectl-lanlord");
+    fs::write(&plugin, "#!/bin/sh\nexec lanlord \"$@\"\n").expect("its directory is there");
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).expect("a file of ours");
     Person { cluster, directory }
 }
 
@@ -261,13 +266,13 @@ fn every_address_is_kept_on_the_way_from_metallb_and_back_and_nothing_is_left_of
     one_answers_for_each(&cluster, &before);
 
     // To Lanlord.
-    let [write_down, look, install, switch, see] = &fences("## From MetalLB")[..] else { panic!("five steps") };
+    let [write_down, install, look, switch, see] = &fences("## From MetalLB")[..] else { panic!("five steps") };
     person.types(write_down);
-    let looked = person.types(look);
-    assert!(looked.lines().any(|line| line == "Nothing changes."), "{looked}");
     // The rollout is of Pods whose processes the test starts.
     person.types(&install.replace("kubectl rollout", "true kubectl rollout"));
     cluster.agents_start();
+    let looked = person.types(look);
+    assert!(looked.lines().any(|line| line == "Nothing changes."), "{looked}");
     assert_eq!(kept(&cluster), before, "Lanlord without a configuration leaves all as it is");
     one_answers_for_each(&cluster, &before);
     let begun = Instant::now();

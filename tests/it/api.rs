@@ -474,7 +474,7 @@ async fn plan_and_explain_see_the_cluster_live_with_the_agents_configuration() {
     let (code, out, err) = command(&server, &["explain", "web"]).await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     assert!(out.contains("addresses  192.168.1.240\n") && out.contains("owner      pi1\n"), "{out}");
-    let (code, out, err) = command(&server, &["plan", "--live", "-o", "json"]).await;
+    let (code, out, err) = command(&server, &["plan", "-o", "json"]).await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let said: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(said["addresses"][0]["owner"], "pi1", "{out}");

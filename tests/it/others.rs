@@ -60,7 +60,7 @@ fn who_overwrote_a_status_is_named_with_the_command_that_stops_it() {
             &["10.0.0.1"],
             metallb,
             "MetalLB changed the status to 10.0.0.1",
-            "kubectl delete deployment,daemonset --all -n metallb-system",
+            "kubectl delete deployment,daemonset --all -n metallb-system --cascade=foreground",
         ),
         (Some("kube-vip-cloud-provider"), &["10.0.0.1"], plain, "kube-vip changed", "kubectl delete deployment kube-vip-cloud-provider"),
         (
@@ -141,8 +141,12 @@ fn a_service_without_a_class_is_left_to_servicelb_while_that_is_on_and_the_event
     assert_eq!(world.ingress("ours"), ["192.168.1.240"], "its class says whose it is");
     let told = left_to_servicelb(&world);
     let [text] = &told[..] else { panic!("{told:?}") };
-    let words =
-        ["LeftToServiceLB k3s ServiceLB is on (n2)", "switch it off on n2: sudo mkdir", "restart k3s", "loadBalancerClass: lanlord.dev/lb"];
+    let words = [
+        "LeftToServiceLB k3s ServiceLB is on (n2)",
+        "switch it off on n2: sudo mkdir",
+        "restart k3s (where k3s has no --disable among its flags",
+        "loadBalancerClass: lanlord.dev/lb",
+    ];
     assert!(words.iter().all(|word| text.contains(word)), "{text}");
 
     world.node("n2", |node| node.servicelb = false);
@@ -175,7 +179,7 @@ fn another_load_balancer_that_marks_services_after_us_is_told_once_for_all_of_th
         told,
         [
             "MetalLB is at work on default/app0, default/app1, default/app2 and 2 more, too: it wrote there after Lanlord did; take its \
-             programs out, its custom resources may stay: kubectl delete deployment,daemonset --all -n metallb-system",
+             programs out, its custom resources may stay: kubectl delete deployment,daemonset --all -n metallb-system --cascade=foreground",
             "Cilium's LB IPAM is at work on default/web, too: it wrote there after Lanlord did; delete its pools, it sleeps without: kubectl \
              delete ciliumloadbalancerippools --all",
         ]

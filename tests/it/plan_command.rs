@@ -120,8 +120,16 @@ fn a_question_that_cannot_be_asked_says_what_to_do() {
         assert_eq!((outcome.code, outcome.out.as_str()), (2, ""), "{args:?}");
         assert!(outcome.err.starts_with("lanlord: ") && outcome.err.contains(expected), "{}", outcome.err);
     }
-    let neither = Cli::try_parse_from(["lanlord plan", "--config", &good]).err().unwrap();
-    assert_eq!(neither.exit_code(), 2);
+    let both = Cli::try_parse_from(["lanlord plan", "--live", "--cluster", &empty]).err().unwrap();
+    assert_eq!(both.exit_code(), 2);
+}
+
+#[test]
+fn what_is_live_needs_no_flag_and_takes_the_one_of_old() {
+    for args in [&[][..], &["--live"], &["-o", "json"], &["--config", "new.yaml", "--drain", "pi2"]] {
+        let parsed = Cli::try_parse_from(std::iter::once(&"lanlord plan").chain(args)).map(drop);
+        assert!(parsed.is_ok(), "{args:?}: {parsed:?}");
+    }
 }
 
 #[test]

@@ -136,8 +136,8 @@ fn a_file_of_this_machine_reaches_the_pod_as_standard_input() {
         &["check", "my config.yaml"][..],
         &["check", "-o", "json", "my config.yaml"],
         &["convert", "--to", "metallb", "my config.yaml"],
-        &["plan", "--live", "--config", "my config.yaml"],
-        &["plan", "--against=my config.yaml", "--live"],
+        &["plan", "--config", "my config.yaml"],
+        &["plan", "--against=my config.yaml", "--drain", "n1"],
         &["explain", "web", "--config", "my config.yaml"],
     ] {
         let did = desk.run(arguments, "");
@@ -168,10 +168,33 @@ fn what_cannot_be_done_is_said_with_what_to_do() {
     }
     desk.put("pods", "");
     let did = desk.run(&["status"], "");
-    assert!(did.code == 2 && did.err.contains("kubectl get pods -n lanlord -o wide"), "{}", did.err);
+    assert!(did.code == 2 && did.err.ends_with("kubectl get pods -n lanlord -o wide\n"), "{}", did.err);
+    let did = desk.run(&["-n", "media", "explain", "jellyfin"], "");
+    assert!(did.code == 2 && did.err.contains("a Service's stands behind it: explain jellyfin -n media"), "{}", did.err);
     let did = desk.run(&["--help"], "");
     assert!(did.code == 0 && did.out.contains("/usr/local/bin"), "{}", did.out);
     assert_eq!(desk.run(&[], "").code, 2);
+}
+
+#[test]
+fn a_watch_on_a_terminal_has_the_terminal_in_the_pod_so_that_ctrl_c_ends_it_there() {
+    let desk = Desk::new();
+    let did = desk.run(&["watch", "--last", "3"], "");
+    assert_eq!(did.calls, ["[exec][-n][lanlord][lanlord-a][-c][lanlord][--][/lanlord][watch][--last][3]"]);
+    // `script` gives what it runs a terminal.
+    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kubectl-lanlord");
+    for (verb, flags) in [("watch", "[exec][-i][-t]"), ("suggest", "[exec][-n]")] {
+        drop(fs::remove_file(desk.path().join("calls")));
+        let output = Command::new("script")
+            .args(["-qec", &format!("sh {} {verb}", plugin.display()), "/dev/null"])
+            .env("PATH", format!("{}:{}", desk.path().display(), std::env::var("PATH").unwrap()))
+            .stdin(Stdio::null())
+            .output()
+            .expect("script (of Debian's bsdutils) runs");
+        let calls = fs::read_to_string(desk.path().join("calls")).unwrap_or_default();
+        let exec = calls.lines().find(|call| call.contains("[exec]"));
+        assert!(exec.is_some_and(|call| call.starts_with(flags)), "{calls}{output:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,12 @@ const UNIT: &str = "[Service]\nEnvironmentFile=-/etc/systemd/system/k3s.service.
 const DROPIN: &str = "/etc/rancher/k3s/config.yaml.d/90-lanlord.yaml";
 const MANIFEST: &str = "/var/lib/rancher/k3s/server/manifests/lanlord.yaml";
 
+/// The image that the manifest names.
+fn image() -> String {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/k3s/lanlord.yaml")).unwrap();
+    manifest.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned()
+}
+
 /// What `kubectl get nodes` prints of a server or agent with these arguments.
 fn node(name: &str, host: u8, arguments: &str) -> String {
     format!("{name}|192.168.1.{host}|arm64|{arguments}\n")
@@ -91,17 +97,12 @@ fn servicelb_that_the_files_switch_off_needs_only_a_restart() {
 }
 
 #[test]
-fn without_the_cloud_controller_there_is_no_servicelb() {
+fn servicelb_runs_without_the_cloud_controller_too() {
     let machine = one(r#"["server","--disable-cloud-controller"]"#);
     machine.file("/etc/systemd/system/k3s.service", &format!("{UNIT}\t'--disable-cloud-controller' \\\n"));
-    dry(&machine).says(&["ServiceLB, is off on every server (pi1)"]);
-    let machine = one(r#"["server","--disable-cloud-controller","false"]"#);
-    machine.file("/etc/systemd/system/k3s.service", &format!("{UNIT}\t'--disable-cloud-controller=false' \\\n"));
     dry(&machine).says(&["pi1 (this server):", TEE]);
     let machine = one(ON);
     machine.file("/etc/rancher/k3s/config.yaml", "disable-cloud-controller: true\n");
-    dry(&machine).says(&["its files switch it off already", "sudo systemctl restart k3s"]);
-    machine.file("/etc/rancher/k3s/config.yaml", "disable-cloud-controller: false\n");
     dry(&machine).says(&["pi1 (this server):", TEE]);
 }
 
@@ -247,8 +248,6 @@ fn a_service_file_is_changed_in_one_word_and_comes_back_as_it_was() {
 
 #[test]
 fn a_full_disk_leaves_the_service_file_as_it_was_and_k3s_running() {
-    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/k3s/lanlord.yaml")).unwrap();
-    let image = manifest.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned();
     let unit = format!("{UNIT}\t'--disable' 'traefik'\n");
     for (command, writes) in
         [("cp", "*before-lanlord*"), ("cp", "*/.lanlord.*/new"), ("cat", "*/flagged"), ("awk", "*quote*"), ("mv", "*/k3s.service")]
@@ -256,7 +255,7 @@ fn a_full_disk_leaves_the_service_file_as_it_was_and_k3s_running() {
         let machine = one(ON);
         machine.file("/etc/systemd/system/k3s.service", &unit).file("/var/lib/rancher/k3s/server/manifests/traefik.yaml", "");
         let nodes = node("pi1", 11, r#"["server","--disable","traefik"]"#);
-        let answers = [("*get\\ nodes*", &*nodes), ("*get\\ daemonset\\ *", &*image), ("*get\\ configmap*", ""), ("*", "")];
+        let answers = [("*get\\ nodes*", &*nodes), ("*get\\ daemonset\\ *", &*image()), ("*get\\ configmap*", ""), ("*", "")];
         machine.answers("k3s", &answers);
         machine.command(command, &format!("case \"$*\" in {writes}) exit 1 ;; esac\nexec /usr/bin/{command} \"$@\""));
         let outcome = install(&machine, &[RANGE, "--disable-servicelb"]);
@@ -314,13 +313,17 @@ fn ranges_are_looked_at_before_anything_is_done() {
         ("192.168.1.1-192.168.1.10", "the address of your router: 192.168.1.1"),
         ("192.168.1.8/29", "an address of this server: 192.168.1.11"),
         ("fd00::10-fd00::20", "an address of this server: fd00::11"),
-        ("10.0.0.1-10.0.0.9", "is on none of the networks of this server"),
-        ("192.168.1.250-192.168.2.5", "is on none of the networks"),
-        ("fd01::1", "is on none of the networks"),
     ];
     for (range, note) in notes {
         install(&one(ON), &[range, "--dry-run"]).says(&["Note: ", note]);
     }
+    for range in ["10.0.0.1-10.0.0.9", "192.168.1.250-192.168.2.5", "192.168.1.240,10.0.0.1"] {
+        let outcome = install(&one(ON), &[range]);
+        outcome.refuses("is not in the network of this server, 192.168.1.0/24. Choose free addresses").tells(&["--routed"]).only_looked();
+        install(&one(ON), &[range, "--routed", "--dry-run"]).says(&["addresses="]);
+    }
+    install(&one(ON), &["fd01::1"]).refuses("is not in the network of this server, fd00::11/64");
+    install(&one(ON), &[]).refuses("free addresses of 192.168.1.0/24");
     let machine = server(&(node("pi1", 11, ON) + &node("pi5", 245, r#"["agent"]"#)), "");
     dry(&machine).says(&["contains the address of a node: 192.168.1.245"]);
 }
@@ -329,7 +332,9 @@ fn ranges_are_looked_at_before_anything_is_done() {
 fn machines_that_are_no_k3s_server_are_refused() {
     let machine = one(ON);
     std::fs::remove_file(machine.path("bin/k3s")).unwrap();
-    dry(&machine).refuses("there is no command k3s");
+    dry(&machine).refuses("there is no command k3s on the path of this shell (PATH=");
+    let machine = server(&node("pi1", 11, r#"["agent"]"#), "");
+    dry(&machine).refuses("this is an agent, pi1");
     let machine = one(ON);
     std::fs::remove_dir_all(machine.path("root/var")).unwrap();
     dry(&machine).refuses("there is no /var/lib/rancher/k3s/server");
@@ -366,7 +371,7 @@ fn what_it_would_overwrite_or_could_not_do_is_refused_with_what_to_do() {
         machine.answers("k3s", &answers);
         dry(&machine)
     };
-    config("config.yaml\n", "").refuses("does not overwrite it. Change it yourself: kubectl edit configmap lanlord -n lanlord");
+    config("config.yaml\n", "").refuses("does not overwrite it. Change it yourself: sudo k3s kubectl edit configmap lanlord -n lanlord");
     config("addresses\nrebalance\n", RANGE).says(&["leave the ConfigMap lanlord/lanlord as it is"]);
     config("addresses\n", "192.168.1.9")
         .says(&["change addresses in the ConfigMap lanlord/lanlord from \"192.168.1.9\" to \"192.168.1.240"]);
@@ -381,7 +386,7 @@ fn other_nodes_get_the_image_by_a_command_each() {
     let image = machine.path("root/lanlord-0.1.0-arm64.docker.tar");
     let outcome = install(&machine, &[RANGE, "--dry-run", "--image", image.to_str().unwrap()]);
     outcome.says(&["1. copy", "/agent/images/lanlord.tar", "k3s ctr images import", "Every node needs the image", "nuc:  scp"]);
-    outcome.says(&["lanlord-0.1.0-amd64.docker.tar 192.168.1.20:/tmp/", "lanlord-0.1.0-armv7.docker.tar 192.168.1.21:/tmp/"]);
+    outcome.says(&["lanlord-0.1.0-amd64.docker.tar 192.168.1.20:/tmp/lanlord.tar", "lanlord-0.1.0-armv7.docker.tar 192.168.1.21:/tmp/"]);
 }
 
 #[test]
@@ -406,7 +411,7 @@ fn traefiks_move_is_told_before_it_happens() {
 fn a_service_that_servicelb_holds_back_gets_its_command_and_nothing_more() {
     let services = "default old - 2026-11-20T00:00:00Z service.kubernetes.io/load-balancer-cleanup,- -\n";
     let outcome = dry(&server(&node("pi1", 11, ON), services));
-    outcome.says(&["kubectl patch service old -n default --type merge -p '{\"metadata\":{\"finalizers\":null}}'"]).only_looked();
+    outcome.says(&["sudo k3s kubectl patch service old -n default --type merge -p '{\"metadata\":{\"finalizers\":null}}'"]).only_looked();
 }
 
 #[test]
@@ -425,4 +430,161 @@ fn taking_it_off_leaves_the_addresses_that_another_load_balancer_gave() {
     assert_eq!(seen, [(true, true), (false, true), (false, false)]);
     let template = outcome.calls.iter().find(|call| call.contains("$mark")).unwrap();
     assert!(template.contains("if eq .reason \"NotServed\""), "{template}");
+}
+
+#[test]
+fn only_the_cluster_of_this_server_is_asked() {
+    let machine = one(ON);
+    let own = "*'get nodes'*) echo 'pi1|192.168.1.11|arm64|[\"server\"]' ;;";
+    let answer = format!("case $KUBECONFIG$* in */cloud*) echo 'cloud-a|203.0.113.5|amd64|' ;; {own} esac");
+    machine.command("k3s", &answer);
+    let root = machine.path("root");
+    let arguments = ["--uninstall", "--dry-run", "--root", root.to_str().unwrap()];
+    machine.run("k3s/install.sh", &arguments, &[("KUBECONFIG", "/cloud")]).says(&["k3s servers: pi1; this one is pi1"]);
+
+    let machine = server("cloud-a|203.0.113.5|amd64|\ncloud-b|203.0.113.6|amd64|\n", "");
+    let outcome = install(&machine, &["--uninstall"]);
+    outcome.refuses("has no node pi1, but: cloud-a cloud-b. If this server has another name there, say it: --node NAME").only_looked();
+}
+
+#[test]
+fn a_server_is_found_by_each_name_it_may_have() {
+    let named = |name: &str| server(&(node("pi2", 12, ON) + &format!("{name}|10.9.9.9|arm64|{ON}\n")), "");
+    let machine = named("rpi-one");
+    machine.file("/etc/systemd/system/k3s.service.env", "K3S_NODE_NAME=rpi-one\n");
+    dry(&machine).says(&["k3s servers: pi2 rpi-one; this one is rpi-one"]);
+    let machine = named("rpi-one");
+    machine.file("/etc/systemd/system/k3s.service", &format!("{UNIT}\t'--node-name' \\\n\t'rpi-one' \\\n"));
+    dry(&machine).says(&["this one is rpi-one"]);
+    install(&named("rpi-one"), &[RANGE, "--dry-run", "--node", "rpi-one"]).says(&["this one is rpi-one"]);
+    // --with-node-id: its addresses tell.
+    let nodes = node("pi2", 12, ON) + &format!("pi1-3f2a|10.9.9.9 192.168.1.11|arm64|{ON}\n");
+    dry(&server(&nodes, "")).says(&["k3s servers: pi2 pi1-3f2a; this one is pi1-3f2a"]);
+    let machine = server(&node("pi2", 12, ON), "");
+    machine.file("/etc/rancher/k3s/config.yaml", "disable-agent: true\n");
+    dry(&machine).says(&["k3s servers: pi2 pi1; this one is pi1", "ServiceLB, is on: pi2 pi1."]);
+}
+
+#[test]
+fn flags_of_other_programs_in_a_unit_are_not_those_of_k3s() {
+    let wait = "ExecStartPre=/bin/sh -c \"until ping -c 1 nas; do sleep 1; done\"\nExecStartPre=/bin/sh -c \"[ -d /mnt/ssd ]\"\n";
+    let before = "ExecStartPre=/usr/bin/nodectl --disable servicelb -c /srv/other.yaml\n";
+    let machine = one(ON);
+    machine.file("/etc/systemd/system/k3s.service.d/wait.conf", &format!("[Service]\n{wait}{before}"));
+    machine.file("/proc/7/cmdline", "/usr/local/bin/k3s\0kubectl\0exec\0-c\0/srv/pod.yaml\0");
+    dry(&machine).says(&["pi1 (this server):", TEE, "1. write /var/lib/rancher/k3s/server/manifests/lanlord.yaml"]);
+    machine
+        .file("/etc/systemd/system/k3s.service.d/wrap.conf", "[Service]\nExecStart=\nExecStart=/bin/wrap -c /srv/wrap.conf k3s server\n");
+    machine.file("/etc/default/k3s", "PROBE='sh -c until'\n");
+    dry(&machine).says(&["pi1 (this server):", TEE]);
+    // Its own flags still count, wherever they stand.
+    machine.file(
+        "/etc/systemd/system/k3s.service.d/own.conf",
+        "[Service]\nExecStart=\nExecStart=/bin/sh -c 'exec k3s server -c /srv/own.yaml'\n",
+    );
+    dry(&machine).says(&["sudo tee /srv/own.yaml.d/90-lanlord.yaml"]);
+
+    let machine = one(ON);
+    std::fs::remove_file(machine.path("root/etc/systemd/system/k3s.service")).unwrap();
+    let script =
+        "#!/sbin/openrc-run\nstart_pre() {\n    [ -d /mnt/ssd ] && checkpath -c /tmp/x\n}\ncommand_args=\"server\n  --disable traefik\"\n";
+    machine.file("/etc/init.d/k3s", script).command("rc-service", "exit 0");
+    dry(&machine).says(&["with --disable in /etc/init.d/k3s", "1. write /var/lib/rancher/k3s/server/manifests/lanlord.yaml"]);
+}
+
+#[test]
+fn a_list_in_a_file_counts_beside_one_among_the_flags_only_where_k3s_heeds_it() {
+    let machine = one(r#"["server","--disable","servicelb","--disable","traefik"]"#);
+    let cloud = |says: &str| machine.file("/var/lib/rancher/k3s/server/etc/cloud-config.yaml", says);
+    machine
+        .file("/etc/systemd/system/k3s.service", &format!("{UNIT}\t'--disable' \\\n\t'traefik' \\\n"))
+        .file(DROPIN, "disable+: [servicelb]\n");
+    cloud("{\"lbEnabled\":false}");
+    let outcome = install(&machine, &["--disable-servicelb"]);
+    outcome.says(&["ServiceLB, is off on every server (pi1)", "Nothing: ServiceLB is off"]).only_looked();
+    cloud("{\"lbEnabled\":true}");
+    dry(&machine).says(&["ServiceLB, is on: pi1", "k3s is started with --disable in /etc/systemd/system/k3s.service"]);
+    // The way out of it: the flag.
+    machine.command(
+        "systemctl",
+        &format!(
+            "[ $1 != restart ] || echo '{{\"lbEnabled\":false}}' >{}",
+            machine.path("root/var/lib/rancher/k3s/server/etc/cloud-config.yaml").display()
+        ),
+    );
+    install(&machine, &["--disable-servicelb"])
+        .says(&["1. write --disable=servicelb into /etc/systemd/system/k3s.service", "ServiceLB is off on this server"])
+        .called("systemctl restart k3s");
+    install(&machine, &["--disable-servicelb"]).says(&["Nothing: ServiceLB is off"]).only_looked();
+}
+
+#[test]
+fn what_sudo_leaves_out_of_the_path_is_found_and_hints_say_where() {
+    let services = "default old - 2026-11-20T00:00:00Z service.kubernetes.io/load-balancer-cleanup,- -\n";
+    let machine = server(&node("pi1", 11, ON), services);
+    std::fs::create_dir_all(machine.path("root/usr/local/bin")).unwrap();
+    std::fs::rename(machine.path("bin/k3s"), machine.path("root/usr/local/bin/k3s")).unwrap();
+    let k3s = machine.path("root/usr/local/bin/k3s");
+    dry(&machine).says(&["this one is pi1", &format!("sudo {} kubectl patch", k3s.display()), "What this will do"]);
+}
+
+#[test]
+fn the_command_to_try_it_fits_whether_servicelb_is_on() {
+    let tried = |arguments: &str| {
+        let machine = one(arguments);
+        let nodes = node("pi1", 11, arguments);
+        let answers = [("*get\\ nodes*", &*nodes), ("*get\\ daemonset\\ *", &*image()), ("*get\\ configmap*", ""), ("*", "")];
+        machine.answers("k3s", &answers);
+        machine.file("/var/lib/rancher/k3s/server/manifests/traefik.yaml", "");
+        install(&machine, &[RANGE])
+    };
+    let class = r#"--overrides='{"spec":{"loadBalancerClass":"lanlord.dev/lb"}}'"#;
+    let expose = "sudo k3s kubectl expose deployment hello --port=80 --type=LoadBalancer";
+    tried(ON).says(&[&format!("{expose} {class}\n"), "sudo k3s kubectl edit configmap"]);
+    tried(r#"["server","--disable","servicelb"]"#).says(&[&format!("{expose}\n")]);
+}
+
+#[test]
+fn taking_it_off_leaves_no_image_and_no_policy() {
+    let machine = one(ON);
+    let nodes = node("pi1", 11, ON) + &node("pi2", 12, r#"["agent"]"#);
+    machine.answers("k3s", &[("*get\\ nodes*", &*nodes), ("*", "")]);
+    let image = "/var/lib/rancher/k3s/agent/images/lanlord.tar";
+    machine.file(image, "an image").file("/var/lib/rancher/k3s/agent/images/mine.tar", "another");
+    let outcome = install(&machine, &["--uninstall"]);
+    outcome.says(&[
+        &format!("remove {image}, the image"),
+        "rights, policies and namespace",
+        &format!("copied to other nodes (pi2), remove it there, too: sudo rm -f {image}"),
+        "Lanlord is gone",
+    ]);
+    outcome.called(
+        "k3s kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy -l app.kubernetes.io/name=lanlord --ignore-not-found",
+    );
+    assert!(machine.read(image).is_none());
+    assert!(machine.read("/var/lib/rancher/k3s/agent/images/mine.tar").is_some());
+}
+
+#[test]
+fn printed_commands_are_good_for_ipv6_and_for_spaces() {
+    let machine = server(&(node("pi1", 11, ON) + &format!("pi2|fd00::12|arm64|{ON}\n")), "");
+    machine.file("/it's mine/lanlord-0.1.0-arm64.docker.tar", "");
+    let image = machine.path("root/it's mine/lanlord-0.1.0-arm64.docker.tar");
+    let said = install(&machine, &[RANGE, "--dry-run", "--image", image.to_str().unwrap()]).said;
+    let lines: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("pi2:  ")).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    // A shell takes the words as they are meant.
+    machine.command("scp", "[ -f \"$1\" ] && echo \"to $2\"").command("ssh", "echo \"on $2: $3 ($#)\"");
+    let typed = |line: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", line]).current_dir(env!("CARGO_MANIFEST_DIR")).env("CALLS", machine.path("calls"));
+        command.env("PATH", format!("{}:/usr/bin:/bin", machine.path("bin").display()));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(typed(lines[0]), "to [fd00::12]:/tmp/install.sh\non fd00::12: sudo sh /tmp/install.sh --disable-servicelb (3)\n");
+    let copied = typed(lines[1]);
+    assert!(
+        copied.starts_with("to [fd00::12]:/tmp/lanlord.tar\non fd00::12: sudo mkdir -p /var/lib/rancher/k3s/agent/images && "),
+        "{copied}"
+    );
 }

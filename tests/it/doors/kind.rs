@@ -1,5 +1,8 @@
 //! `kind/quickstart.sh`: what it finds with docker, podman and nerdctl, which addresses it takes, and what it says before it begins.
 
+use std::fs;
+use std::path::Path;
+
 use super::{Machine, Outcome};
 
 const DOCKER: &str = r#"[{"Name": "kind", "IPAM": {"Driver": "default", "Config": [
@@ -183,7 +186,7 @@ fn other_contexts_and_machines_without_the_tools_are_refused() {
     quickstart(&machine("docker", DOCKER, ""), &["--context", "production"]).refuses("context production is no kind cluster");
     let machine = Machine::new();
     quickstart(&machine, &[]).refuses("neither docker nor podman nor nerdctl works here");
-    std::fs::remove_file(machine.path("bin/kind")).unwrap();
+    fs::remove_file(machine.path("bin/kind")).unwrap();
     quickstart(&machine, &[]).refuses("there is no command kind");
     let outcome = machine.run("kind/quickstart.sh", &[], &[("KIND_EXPERIMENTAL_PROVIDER", "lxc")]);
     assert!(!outcome.succeeded);
@@ -211,4 +214,121 @@ fn taking_it_off_leaves_the_addresses_that_another_load_balancer_gave() {
     assert_eq!(seen, [(true, true), (false, true), (false, false)]);
     let template = outcome.calls.iter().find(|call| call.contains("get services -A")).unwrap();
     assert!(template.contains("if eq .reason \"NotServed\""), "{template}");
+}
+
+/// Where a call that begins so stands among the calls.
+#[track_caller]
+fn at(outcome: &Outcome, begin: &str) -> usize {
+    outcome.calls.iter().position(|call| call.starts_with(begin)).unwrap_or_else(|| panic!("no call {begin:?}\n{}", outcome.said))
+}
+
+/// A copy of what the script needs, without what somebody may have built beside it; the machine has this processor and system.
+fn copy(machine: &Machine, system: &str) -> String {
+    for file in ["kind/quickstart.sh", "kind/cluster.yaml", "kind/demo.yaml", "manifests/lanlord.yaml"] {
+        let to = machine.path("project").join(file);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(file), to).unwrap();
+    }
+    machine.command("uname", &format!("case $1 in -m) echo x86_64 ;; *) echo {system} ;; esac"));
+    machine.path("project/kind/quickstart.sh").display().to_string()
+}
+
+#[test]
+fn without_an_image_nothing_is_made_and_it_says_how_to_make_one() {
+    let machine = machine("docker", DOCKER, "");
+    machine.answers("docker", &[("network*", DOCKER), ("info*", ""), ("ps*", "")]);
+    machine.answers("kind", &[("get\\ clusters", "")]);
+    machine.command("cargo", "");
+    for (system, end) in [("Linux", "scripts/image.sh --arch amd64\n"), ("Darwin", "scripts/image.sh --arch amd64 --docker\n")] {
+        let outcome = machine.run(&copy(&machine, system), &[], &[]);
+        outcome.refuses("there is no image ghcr.io/lanlord/lanlord:").tells(&["1. pull the image", "2. make the cluster", end]);
+        at(&outcome, "docker pull ghcr.io/lanlord/lanlord:");
+        assert!(!outcome.calls.iter().any(|call| call.starts_with("kind create")), "{}", outcome.said);
+    }
+}
+
+#[test]
+fn an_archive_of_another_version_is_not_taken_and_it_says_so() {
+    let machine = machine("docker", DOCKER, "");
+    let (script, archive) = (copy(&machine, "Linux"), |version: &str| format!("lanlord-{version}-amd64.docker.tar"));
+    let (old, new) = (archive("0.0.9"), archive(env!("CARGO_PKG_VERSION")));
+    fs::write(machine.path("project/kind").join(&old), "").unwrap();
+    let outcome = machine.run(&script, &["--dry-run"], &[]);
+    outcome.says(&["load the image ghcr.io/lanlord/lanlord:", &format!("{old}: it is of another version than lanlord.yaml names")]);
+    fs::write(machine.path("project/kind").join(&new), "").unwrap();
+    let outcome = machine.run(&script, &["--dry-run"], &[]);
+    outcome.says(&[&format!("kind/{new} into the nodes")]).is_silent_about(&old);
+}
+
+#[test]
+fn a_cluster_that_kubectl_does_not_know_is_looked_at_with_kinds_own_file_and_made_known_before_anything_else() {
+    let machine = machine("docker", DOCKER, "");
+    machine.answers("docker", &[("network*", DOCKER), ("info*", ""), ("ps*", ""), ("image\\ inspect*", ""), ("save*", "")]);
+    machine.answers("kind", &[("get\\ clusters", "kind\n"), ("get\\ kubeconfig*", ""), ("export*", ""), ("load*", "")]);
+    machine.command(
+        "kubectl",
+        "case $* in *get-contexts*) exit 1 ;; --kubeconfig=*configmap*) echo 172.18.255.0/28 ;; *--request-timeout*) exit 1 ;; esac",
+    );
+    let plan = ["kubectl has no context kind-kind", "keep the configuration that is there: 172.18.255.0/28"];
+    quickstart(&machine, &["--dry-run"]).says(&plan).only_looked();
+    let outcome = quickstart(&machine, &[]);
+    outcome.tells(&plan);
+    assert!(at(&outcome, "kind export kubeconfig --name kind") < at(&outcome, "kubectl --context kind-kind apply"));
+    let outcome = quickstart(&machine, &["--uninstall"]);
+    outcome.says(&["kubectl has no context kind-kind", "Lanlord is gone"]);
+    assert!(at(&outcome, "kind export kubeconfig --name kind") < at(&outcome, "kubectl --context kind-kind delete"));
+}
+
+#[test]
+fn a_configuration_that_is_there_in_the_end_is_kept() {
+    let machine = machine("docker", DOCKER, "");
+    machine.answers("docker", &[("network*", DOCKER), ("info*", ""), ("ps*", ""), ("image\\ inspect*", ""), ("save*", "")]);
+    machine.answers("kind", &[("get\\ clusters", "kind\n"), ("load*", "")]);
+    for (there, creates) in [("", false), ("exit 1", true)] {
+        machine.command("kubectl", &format!("case $* in *request-timeout*) exit 1 ;; *'get configmap'*) {there} ;; esac"));
+        let outcome = quickstart(&machine, &[]);
+        at(&outcome, "kubectl --context kind-kind apply");
+        assert_eq!(outcome.calls.iter().any(|call| call.contains("create configmap")), creates, "{}", outcome.said);
+    }
+}
+
+#[test]
+fn docker_that_refuses_this_user_is_not_called_missing() {
+    let machine = Machine::new();
+    for (says, advice) in [
+        ("permission denied while trying to connect to the Docker daemon socket", "in the group docker: https://docs.docker.com/"),
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "Start one, or install it"),
+    ] {
+        machine.command("docker", &format!("echo '{says}' >&2\nexit 1"));
+        quickstart(&machine, &[]).refuses("neither docker nor podman nor nerdctl works here").tells(&["docker says: ", says, advice]);
+    }
+}
+
+#[test]
+fn the_container_that_publishes_a_port_goes_with_the_rest() {
+    let machine = machine("docker", DOCKER, "");
+    machine.answers("kubectl", &[("*", "")]);
+    machine.answers("kind", &[("get\\ clusters", "kind\n"), ("delete*", "")]);
+    let ends = |outcome: &Outcome| outcome.calls.iter().any(|call| call == "docker rm -f lanlord-port");
+    assert!(!ends(quickstart(&machine, &["--uninstall"]).says(&["Lanlord is gone"])));
+    machine.answers("docker", &[("ps*", ""), ("info*", ""), ("container\\ inspect\\ lanlord-port", ""), ("rm*", "")]);
+    quickstart(&machine, &["--uninstall", "--dry-run"]).says(&["1. remove the container lanlord-port"]).only_looked();
+    assert!(ends(quickstart(&machine, &["--uninstall"]).says(&["Lanlord is gone"])));
+    assert!(ends(quickstart(&machine, &["--uninstall", "--delete-cluster"]).says(&["kind delete cluster"])));
+}
+
+#[test]
+fn the_policies_of_the_overlay_hardened_go_with_the_rest_and_nothing_is_asked_of_a_kubernetes_without_such() {
+    let machine = machine("docker", DOCKER, "");
+    let policies = "validatingadmissionpolicy,validatingadmissionpolicybinding -l app.kubernetes.io/name=lanlord";
+    for (there, deletes) in [("echo validatingadmissionpolicy.admissionregistration.k8s.io/lanlord-leases", true), ("exit 1", false)] {
+        machine.command("kubectl", &format!("case $* in *'get validating'*) {there} ;; esac"));
+        let outcome = quickstart(&machine, &["--uninstall"]);
+        outcome.says(&["Lanlord is gone"]).called(
+            "kubectl --context kind-kind delete clusterrole,clusterrolebinding -l \
+            app.kubernetes.io/name=lanlord --ignore-not-found",
+        );
+        let delete = format!("kubectl --context kind-kind delete {policies}");
+        assert_eq!(outcome.calls.contains(&delete), deletes, "{}", outcome.said);
+    }
 }
