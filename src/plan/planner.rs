@@ -56,17 +56,17 @@ impl Planner {
         let moved = differing(&before.claims, &snapshot.claims);
         let mut services = differing(&before.endpoints, &snapshot.endpoints);
         services.extend(edited.iter().cloned());
-        let claims = || moved.iter().flat_map(|address| [before.claims.get(address), snapshot.claims.get(address)]).flatten();
-        services.extend(claims().flat_map(|claim| &claim.holders).map(|holder| holder.service.clone()));
-        let concerned: BTreeSet<ServiceKey> = services.iter().filter_map(|service| self.group_of.get(service)).cloned().collect();
-        // A Service that was none of ours, or not there, may hold claims that are in no group.
+        // A Service that was none of ours, or not there, may hold claims that are in no group, or in that of others who share them.
         let strangers = || edited.iter().any(|service| !self.group_of.contains_key(service));
         let found = if strangers() { held_by(snapshot, &edited) } else { BTreeSet::new() };
-        if concerned.is_empty() && moved.is_empty() && found.is_empty() {
+        let mut addresses: BTreeSet<IpAddr> = moved.into_iter().chain(found).collect();
+        let claims = addresses.iter().flat_map(|address| [before.claims.get(address), snapshot.claims.get(address)]).flatten();
+        services.extend(claims.flat_map(|claim| &claim.holders).map(|holder| holder.service.clone()));
+        let concerned: BTreeSet<ServiceKey> = services.iter().filter_map(|service| self.group_of.get(service)).cloned().collect();
+        if concerned.is_empty() && addresses.is_empty() {
             return;
         }
         let plan = Arc::make_mut(&mut self.plan);
-        let mut addresses: BTreeSet<IpAddr> = moved.into_iter().chain(found).collect();
         for first in concerned {
             let Some(old) = plan.groups.remove(&first) else { continue };
             addresses.extend(old.group.claims.keys());

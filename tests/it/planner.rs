@@ -132,6 +132,20 @@ proptest! {
 }
 
 #[test]
+fn a_service_that_becomes_ours_joins_those_that_share_its_address() {
+    use Step::{Class, Create, Settle};
+    let mut world = World::new(3, home(6));
+    let (mut planner, mut held) = (Planner::default(), Held::default());
+    for step in [Create(0, 1), Create(1, 1), Settle, Class(0, 1), Class(0, 0)] {
+        play(&mut world, &step);
+        let (config, living) = held.look(&world);
+        let mended = planner.plan(&config, &world.snapshot, &living);
+        assert_eq!(*mended, plan(&config, &world.snapshot, &living), "after {step:?}");
+    }
+    assert_eq!(planner.plan(&held.look(&world).0, &world.snapshot, &held.living).groups.len(), 1);
+}
+
+#[test]
 fn only_the_group_that_something_happened_to_is_planned_anew() {
     let mut world = World::new(3, home(8));
     for number in 0..8 {
