@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::time::Instant;
 
-use super::answer::{PROBLEMS, UNASKED};
+use super::answer::{PROBLEMS, UNASKED, wait_for};
 use super::eyes::Eyes;
 use super::host::Place;
 use super::named::Named;
@@ -62,9 +62,7 @@ const ATTEMPTS: usize = 5;
 impl Move {
     /// Runs on the process's own streams.
     pub fn run(self) -> ExitCode {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(self.relocate()));
-        let (code, text) = match result {
+        let (code, text) = match wait_for(self.relocate()) {
             Ok(Outcome::There(text)) => (0, text),
             Ok(Outcome::Refused(text)) => (PROBLEMS, text),
             Ok(Outcome::Unseen(text)) => (UNSEEN, text),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::answer::{Output, exit, write_report};
+use super::answer::{Output, exit, wait_for, write_report};
 use super::host::{Heard, Host, Place, Sender, ask, may_ask};
 use super::table::{row, table};
 use crate::addr::{Family, Range};
@@ -108,8 +108,7 @@ impl Suggest {
 
     fn look(&self) -> anyhow::Result<SuggestReport> {
         may_ask()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        wait_for(async {
             let host = self.place.read().await?;
             let config = host.config.clone().unwrap_or_default();
             let taken = Taken::of(&config, &host.snapshot, &host.links);

@@ -9,9 +9,9 @@
 //!
 //! What cannot be read or accepted never replaces what is in force; neither does a ConfigMap or a file that vanishes, because a
 //! configuration is re-applied or moved more often than it is meant to go away. It is remembered over a restart of the container, for an
-//! agent that starts anew beside a mistake must not take away what the others announce. While nothing was ever in force, an absent source is
-//! a configuration without pools. Custom resources are added to the one text there is, each judged by itself (see `objects`); one
-//! that is deleted is meant to go.
+//! agent that starts anew beside a mistake must not take away what the others announce. While nothing was ever in force, an absent
+//! source is a configuration without pools. Custom resources are added to the one text there is, each judged by itself (see `objects`);
+//! one that is deleted is meant to go.
 
 pub mod path;
 
