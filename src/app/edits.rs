@@ -22,12 +22,7 @@ pub(super) async fn follow(
             () = shutdown.cancelled() => return Ok(()),
             report = reports.recv() => report.context("nobody follows the configuration")?,
         };
-        rejected.send_modify(|known| {
-            // Of several sources one may be right and another one still wrong.
-            let first = report.outcome.as_ref().err().and_then(|problems| Some(problems.into_iter().next()?.to_string()));
-            let first = if report.problems == 0 { None } else { first.or(known.first.take()) };
-            *known = Rejected { problems: report.problems as u64, first };
-        });
+        rejected.send_replace(Rejected { problems: report.problems as u64, first: report.first.clone() });
         let (kind, message) = match &report.outcome {
             Ok(accepted) => {
                 tracing::info!(source = %report.source, summary = accepted.summary, hash = accepted.config.hash, "configuration loaded");

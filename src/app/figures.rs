@@ -13,11 +13,12 @@ use crate::bfd::desired::SessionKey;
 use crate::bfd::status::{SessionStatus, State as SessionState};
 use crate::bgp::status::{PeerStatus, State, Status as BgpStatus};
 use crate::config::{Config, Pool};
-use crate::facts::{NodeName, Service, ServiceKey, Snapshot};
+use crate::facts::{Links, NodeName, Service, ServiceKey, Snapshot};
+use crate::l2::status::Status as L2Status;
 use crate::leader::warnings;
 use crate::membership::task::Status;
 use crate::plan::kernel::answered_by_kernel;
-use crate::plan::{GroupPlan, NotAnnounced, Serving, is_served};
+use crate::plan::{GroupPlan, NotAnnounced, Planned, Serving, is_served};
 use crate::telemetry::metrics::{
     Announced, Count, Figures, Layer2Figures, MemberFigures, PeerFigures, PeerLabels, PoolFigures, SessionFigures, SessionLabels,
     Unannounced,
@@ -25,6 +26,10 @@ use crate::telemetry::metrics::{
 
 /// The figures of this agent at this moment.
 pub(super) fn figures(wires: &Wires, node: &NodeName, api: &Api) -> Figures {
+    // None of them stays borrowed while figures are made of it: layer 2 would wait.
+    let (l2, bfd, bgp, membership) =
+        (wires.l2_status.borrow().clone(), wires.bfd.borrow().clone(), wires.bgp.borrow().clone(), wires.membership.borrow().clone());
+    let (planned, links, contact) = (wires.planned.borrow().clone(), wires.links.borrow().clone(), wires.api.borrow().contact.clone());
     let snapshot = wires.snapshot.borrow().clone().unwrap_or_default();
     let config = wires.config.borrow().clone();
     let problems = wires.rejected.borrow().problems;
@@ -32,12 +37,12 @@ pub(super) fn figures(wires: &Wires, node: &NodeName, api: &Api) -> Figures {
         service.ingress.is_empty() && config.as_ref().is_none_or(|config| is_served(config, &snapshot, service) == Serving::Ours)
     };
     let assigned = |service: &&Arc<Service>| !service.ingress.is_empty();
-    let kernel = answered_by_kernel(&snapshot, &wires.links.borrow());
+    let kernel = answered_by_kernel(&snapshot, &links);
     let (updates, update_errors) = api.seen();
     let figures = Figures {
-        announced: announced(wires, node),
-        layer2: layer2(wires),
-        conflicts: wires.l2_status.borrow().conflicts.clone(),
+        announced: announced(&l2, planned.as_deref(), node),
+        layer2: layer2(&l2),
+        conflicts: l2.conflicts.clone(),
         kernel_answers: kernel.into_iter().map(|(link, addresses)| (link, addresses.len() as u64)).collect(),
         config_loaded: config.is_some(),
         config_stale: problems > 0,
@@ -45,16 +50,16 @@ pub(super) fn figures(wires: &Wires, node: &NodeName, api: &Api) -> Figures {
         config_unmatched: idle(wires).len() as u64,
         leader: *wires.leading.borrow(),
         members: wires.living.borrow().members.len() as u64,
-        others: others(&wires.membership.borrow(), &snapshot),
-        sessions: wires.bfd.borrow().sessions.iter().map(|(key, status)| session(key, status)).collect(),
-        peers: peers(&wires.bgp.borrow()),
+        others: others(&membership, &snapshot),
+        sessions: bfd.sessions.iter().map(|(key, status)| session(key, status)).collect(),
+        peers: peers(&bgp),
         moves: wires.moves.borrow().clone(),
         repairs: *wires.repairs.borrow(),
         dataplane_unhealthy: *wires.dataplane_unhealthy.borrow(),
         services_pending: snapshot.services.values().filter(waits).count() as u64,
         services_assigned: snapshot.services.values().filter(assigned).count() as u64,
-        api_reachable: matches!(wires.api.borrow().contact, Contact::Reachable { .. }),
-        detached: wires.api.borrow().contact.is_unreachable(),
+        api_reachable: matches!(contact, Contact::Reachable { .. }),
+        detached: contact.is_unreachable(),
         updates,
         update_errors,
         api_writes: api.writes(),
@@ -64,15 +69,14 @@ pub(super) fn figures(wires: &Wires, node: &NodeName, api: &Api) -> Figures {
         rivals: BTreeSet::new(),
     };
     match config.filter(|_| figures.leader) {
-        Some(config) => of_leader(figures, wires, &snapshot, &config, node),
+        Some(config) => of_leader(figures, planned.as_deref(), &links, &snapshot, &config, node),
         None => figures,
     }
 }
 
 /// What only the leader shows: with the same figures from all agents, a rule that joins two of them on `pool` would find several.
-fn of_leader(figures: Figures, wires: &Wires, snapshot: &Snapshot, config: &Config, node: &NodeName) -> Figures {
-    let planned = wires.planned.borrow().clone();
-    let rivals = warnings::rivals(config, snapshot, node, &wires.links.borrow()).into_iter();
+fn of_leader(figures: Figures, planned: Option<&Planned>, links: &Links, snapshot: &Snapshot, config: &Config, node: &NodeName) -> Figures {
+    let rivals = warnings::rivals(config, snapshot, node, links).into_iter();
     Figures {
         pools: config.pools.iter().map(|it| (it.name.to_string(), pool(it, snapshot))).collect(),
         unannounced: planned.iter().flat_map(|planned| planned.plan.groups.values().flat_map(|plan| unannounced(plan))).collect(),
@@ -102,13 +106,12 @@ fn unannounced(plan: &GroupPlan) -> impl Iterator<Item = Unannounced> {
 }
 
 /// What this node announces, over layer 2 and over BGP.
-fn announced(wires: &Wires, node: &NodeName) -> BTreeSet<Announced> {
+fn announced(l2: &L2Status, planned: Option<&Planned>, node: &NodeName) -> BTreeSet<Announced> {
     let mut announced = BTreeSet::new();
-    for (ip, status) in wires.l2_status.borrow().links.values().flat_map(|link| &link.addresses) {
+    for (ip, status) in l2.links.values().flat_map(|link| &link.addresses) {
         let services = status.service.split(',').filter_map(ServiceKey::parse);
         announced.extend(services.map(|service| Announced { service, protocol: "layer2", node: node.clone(), ip: *ip }));
     }
-    let planned = wires.planned.borrow().clone();
     for plan in planned.iter().flat_map(|planned| planned.plan.groups.values()) {
         let here = |address: &IpAddr| plan.over_bgp(*address).is_some_and(|announcers| announcers.nodes.contains(node));
         for (ip, claim) in plan.group.claims.iter().filter(|(address, _)| here(address)) {
@@ -119,9 +122,9 @@ fn announced(wires: &Wires, node: &NodeName) -> BTreeSet<Announced> {
     announced
 }
 
-fn layer2(wires: &Wires) -> BTreeMap<IpAddr, Layer2Figures> {
+fn layer2(l2: &L2Status) -> BTreeMap<IpAddr, Layer2Figures> {
     let mut figures = BTreeMap::new();
-    for (address, status) in wires.l2_status.borrow().links.values().flat_map(|link| &link.addresses) {
+    for (address, status) in l2.links.values().flat_map(|link| &link.addresses) {
         let of_address = figures.entry(*address).or_insert(Layer2Figures { received: 0, responses: 0, gratuitous: 0 });
         of_address.received += status.answered;
         of_address.responses += status.answered;

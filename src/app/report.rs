@@ -41,7 +41,7 @@ pub struct Report {
     pub configuration: Option<String>,
     /// Problems of a newer configuration, which was rejected.
     pub configuration_problems: u64,
-    /// The last of them, or the first of several.
+    /// The first of them.
     pub configuration_problem: Option<String>,
     /// Every member Lease.
     pub members: Vec<MemberReport>,

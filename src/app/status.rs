@@ -125,6 +125,7 @@ fn report(view: &View) -> Report {
     let membership = wires.membership.borrow().clone();
     let l2 = wires.l2_status.borrow().clone();
     let api = wires.api.borrow().clone();
+    let (bfd, bgp, living) = (wires.bfd.borrow().clone(), wires.bgp.borrow().clone(), wires.living.borrow().clone());
     let mut report = Report {
         node: node.to_string(),
         instance: instance.clone(),
@@ -137,10 +138,10 @@ fn report(view: &View) -> Report {
         configuration: config.as_ref().map(|config| config.hash.clone()),
         configuration_problems: rejected.problems,
         configuration_problem: rejected.first,
-        members: members(&snapshot, &membership, &wires.living.borrow(), node),
+        members: members(&snapshot, &membership, &living, node),
         counts: CountsReport { suspicions: membership.suspicions, refutations: membership.refutations, evictions: membership.evictions },
-        sessions: wires.bfd.borrow().sessions.iter().map(|(key, status)| session(&snapshot, key, status)).collect(),
-        bgp: wires.bgp.borrow().peers.iter().map(|(key, status)| peer(key.to_string(), status)).collect(),
+        sessions: bfd.sessions.iter().map(|(key, status)| session(&snapshot, key, status)).collect(),
+        bgp: bgp.peers.iter().map(|(key, status)| peer(key.to_string(), status)).collect(),
         groups: plan.iter().flat_map(|plan| plan.groups.values().map(|plan| group(plan))).collect(),
         links: l2.links.iter().map(|((link, family), status)| link_report(link, *family, status)).collect(),
         conflicts: conflicts(&snapshot, &l2.conflicts, node),

@@ -24,7 +24,7 @@ use crate::plan::Planned;
 pub(super) struct Rejected {
     /// How much is wrong, in all sources together.
     pub(super) problems: u64,
-    /// What was told of it last, or first of several.
+    /// The first of it.
     pub(super) first: Option<String>,
 }
 

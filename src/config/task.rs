@@ -54,6 +54,8 @@ pub struct Report {
     pub kept: bool,
     /// Problems of all sources together, as of now.
     pub problems: usize,
+    /// The first of those.
+    pub first: Option<String>,
 }
 
 /// Where the outcome goes.
@@ -294,13 +296,15 @@ impl Keeper {
     fn report(&mut self, wrong: Option<Problems>, gathered: Option<Gathered>, objects: Arc<Objects>) {
         let rejected = gathered.iter().flat_map(|gathered| gathered.rejected.values()).map(Problems::len).sum::<usize>();
         let problems = wrong.as_ref().map_or(0, Problems::len) + rejected;
+        let standing = wrong.iter().chain(gathered.iter().flat_map(|gathered| gathered.rejected.values())).flatten();
+        let first = standing.map(ToString::to_string).next();
         let accepted = gathered.as_ref().map(|gathered| Arc::new(gathered.accepted.clone()));
         let mut reports = Vec::new();
         if let Some(subject) = self.edit.take()
             && let Some(outcome) = wrong.map(Err).or(accepted.clone().map(Ok))
         {
             let kept = self.good.is_some();
-            reports.push(Report { source: self.source.clone(), subject, gone: self.gone, outcome, kept, problems });
+            reports.push(Report { source: self.source.clone(), subject, gone: self.gone, outcome, kept, problems, first: first.clone() });
         }
         if let (Some(now), Some(accepted)) = (gathered, accepted) {
             let before = self.gathered.as_ref();
@@ -315,12 +319,28 @@ impl Keeper {
                 }
                 let subject = Some(Subject::Object(key.clone(), object.uid.clone()));
                 let outcome = why.map_or_else(|| Ok(accepted.clone()), |why| Err(why.clone()));
-                reports.push(Report { source: key.to_string(), subject, gone: false, outcome, kept: now.used.contains_key(key), problems });
+                reports.push(Report {
+                    source: key.to_string(),
+                    subject,
+                    gone: false,
+                    outcome,
+                    kept: now.used.contains_key(key),
+                    problems,
+                    first: first.clone(),
+                });
             }
             let judged = self.judged.iter().flat_map(|judged| judged.keys());
             for key in judged.filter(|key| !objects.contains_key(*key)) {
                 let source = format!("{key}, deleted");
-                reports.push(Report { source, subject: None, gone: true, outcome: Ok(accepted.clone()), kept: false, problems });
+                reports.push(Report {
+                    source,
+                    subject: None,
+                    gone: true,
+                    outcome: Ok(accepted.clone()),
+                    kept: false,
+                    problems,
+                    first: first.clone(),
+                });
             }
             self.gathered = Some(now);
             self.judged = Some(objects);

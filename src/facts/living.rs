@@ -19,7 +19,7 @@ pub enum Evidence {
     AgentGone,
     /// No liveness session with it came Up for long, and the node's kernel is silent.
     NeverHeard,
-    /// It shares no network with the observer, and its Node is not Ready.
+    /// It shares no network with any other member, and its Node is not Ready.
     NodeNotReady,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Evidence {
             Self::SessionExpired => "its liveness packets ceased and its kernel is silent, too",
             Self::AgentGone => "its kernel answers, but its agent did not come back",
             Self::NeverHeard => "it was never heard and its kernel is silent",
-            Self::NodeNotReady => "its Node is not Ready, and nobody shares a network with it to ask it",
+            Self::NodeNotReady => "its Node is not Ready, and nobody shares a network with it who could ask it",
         })
     }
 }

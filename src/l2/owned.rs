@@ -9,9 +9,9 @@
 //!       └────────── a takeover ─────────────────────┘
 //! ```
 //!
-//! All but Contested answer whoever asks: there the address is another machine's. A takeover is announced at once and then in steps of [`ANNOUNCE_STEP`], [`ANNOUNCE_NUM`] times in
-//! all; after that every `announce_interval`, jittered by a quarter so that the addresses of a cluster do not speak in chorus. Bounded:
-//! memory grows with the owned addresses only, never with what is received.
+//! All but Contested answer whoever asks: there the address is another machine's. A takeover is announced at once and then in steps of
+//! [`ANNOUNCE_STEP`], [`ANNOUNCE_NUM`] times in all; after that every `announce_interval`, jittered by a quarter so that the addresses of a
+//! cluster do not speak in chorus. Bounded: memory grows with the owned addresses only, never with what is received.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -160,7 +160,7 @@ impl<A: Copy + Ord + Into<IpAddr>> Owned<A> {
     /// An address that is not wanted any more goes on until its new owner announces it; where nobody takes over, it is silent now.
     fn part_with<P>(&mut self, address: A, now: Instant, out: &mut Vec<Action<P>>) {
         let from = self.state(address);
-        if !self.desired.successors.contains_key(&address.into()) {
+        if !self.answers(address) || !self.desired.successors.contains_key(&address.into()) {
             self.fall_silent(address, Reason::Withdrawn, out);
         } else if from == State::Announcing {
             self.go_on(address, Phase::Yielding, Some(now + HAND_OVER));

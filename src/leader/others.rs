@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::decide::decide;
+use super::suggest::{Advice, Prospect};
 use super::tell::Now;
 use crate::config::Config;
 use crate::facts::{Living, Node, NodeName, Service, ServiceKey, Snapshot};
@@ -140,7 +141,8 @@ pub fn overwritten(snapshot: &Snapshot, service: &Service, addresses: &[IpAddr])
 
 /// The Services whose status is another's at this moment, and what is to be said of each.
 pub fn all_overwritten(config: &Config, snapshot: &Snapshot, living: &Living) -> BTreeMap<ServiceKey, String> {
-    let decision = decide(config, snapshot, living, &plan(config, snapshot, living), &Now::default());
+    let now = Now { prospect: Prospect::Known(Advice::default()), ..Now::default() };
+    let decision = decide(config, snapshot, living, &plan(config, snapshot, living), &now);
     let repairs = decision.work.into_iter().filter(|work| work.repair);
     let text = |ingress: Option<Vec<IpAddr>>, service: &Service| overwritten(snapshot, service, &ingress.unwrap_or_default());
     repairs.map(|work| (work.service.key.clone(), text(work.publish.and_then(|publish| publish.ingress), &work.service))).collect()

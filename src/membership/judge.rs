@@ -12,8 +12,8 @@
 //! time passed. A received Down is none: one forged packet must not evict. A member that was not heard for [`UNHEARD`] and whose kernel
 //! is silent, too, is suspected likewise: that is how the power cut of a whole cluster, or a filtered UDP port, is got over.
 //!
-//! A member that shares no network with us cannot be heard or asked. Of it nothing tells but its Node: not Ready for [`UNHEARD`], it is
-//! suspected, and refutes that through the API server if it lives.
+//! A member that shares no network with anybody cannot be heard or asked. Of it nothing tells but its Node: not Ready for [`UNHEARD`], it
+//! is suspected, and refutes that through the API server if it lives.
 //!
 //! A suspect goes on being asked. A kernel that answers again boots, or the LAN is whole again: others keep its addresses until its agent
 //! is heard, and nobody accuses it before it had [`RETURN`] for that.
@@ -55,6 +55,8 @@ pub struct Desired {
     pub restart_hold: Duration,
     /// Somebody doubts us (our Lease is suspected or cleared): our own links are to be proven.
     pub prove: bool,
+    /// We do not reach the API server: what Nodes say is old.
+    pub detached: bool,
 }
 
 /// What the machine is told.
@@ -224,8 +226,8 @@ impl Judge {
 
     /// What the kernel says.
     fn weigh(&self, trial: &mut Trial, proven: bool, now: Instant, out: &mut Vec<Action>) {
-        if trial.is_remote() {
-            return trial.weigh_remote(now, out);
+        if trial.watched.remote {
+            return trial.weigh_remote(self.desired.detached, now, out);
         }
         let silent = self.is_silent(&trial.watched.questions);
         let answers = self.answers(&trial.watched.questions);
@@ -251,7 +253,9 @@ impl Judge {
             State::Suspected(Evidence::AgentGone) if silent && proven => {
                 trial.suspect(Evidence::SessionExpired, "its kernel fell silent, too", self.turn(), now, out);
             }
-            State::Remote => trial.wait_unheard(UNHEARD, "it shares a network with us again", now, out),
+            State::Remote | State::Suspected(Evidence::NodeNotReady) => {
+                trial.wait_unheard(UNHEARD, "it shares a network with somebody", now, out);
+            }
             State::Asking if answers => trial.suspect(Evidence::AgentGone, "not heard, and its Node is not Ready", self.turn(), now, out),
             State::Holding if silent && proven => {
                 trial.suspect(Evidence::SessionExpired, "its kernel fell silent, too", self.turn(), now, out);

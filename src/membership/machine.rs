@@ -157,7 +157,7 @@ impl Membership {
             let desired = if self.desired.own.leave || matches!(self.own.state(), State::Superseded | State::Left) {
                 Arc::default()
             } else {
-                desired(&self.view(&snapshot), &self.desired.timers, self.desired.restart_hold, self.own.is_doubted())
+                desired(&self.view(&snapshot), &self.desired.timers, self.desired.restart_hold, self.own.is_doubted(), self.detached)
             };
             self.step_judge(|judge, actions| judge.set(desired, now, actions), out);
         }

@@ -69,7 +69,8 @@ impl View<'_> {
             let sessions = pairs.iter().map(|pair| key(pair, timers)).collect();
             let questions = pairs.iter().map(question).collect();
             let node_ready = self.snapshot.nodes.get(&member.node).is_some_and(|node| node.ready);
-            (member.node.clone(), Watched { member: member.clone(), sessions, questions, node_ready })
+            let remote = pairs.is_empty() && self.is_remote(member);
+            (member.node.clone(), Watched { member: member.clone(), sessions, questions, node_ready, remote })
         };
         self.watched_members().map(watched).collect()
     }
@@ -143,6 +144,19 @@ impl View<'_> {
         watched
     }
 
+    /// Nobody could hear `member`, not even we if all our links were up: it announces in networks where no other member has an address.
+    /// Not to be told apart from a broken link of our own where we have none that works.
+    fn is_remote(&self, member: &Member) -> bool {
+        // More than a session needs: in doubt it is near, and the LAN is believed.
+        let near = |a: &IpNet, b: &IpNet| Prefix::new(*a).contains(b.addr()) || Prefix::new(*b).contains(a.addr());
+        let shares = |net: &IpNet| member.links.iter().flat_map(|theirs| &theirs.addresses).any(|their| near(net, their));
+        let ours = || self.links.links.values().flat_map(|link| &link.addresses);
+        let others =
+            || self.holders().filter(|other| other.node != member.node).flat_map(|other| &other.links).flat_map(|link| &link.addresses);
+        let connected = self.own.iter().any(|link| self.links.links.get(&link.name).is_some_and(|link| link.up));
+        connected && !member.links.is_empty() && !ours().any(shares) && !others().any(shares)
+    }
+
     /// Each of our links with each link of `member` that it shares a network with, and the addresses of both there.
     fn pairs<'a>(&'a self, member: &'a Member) -> Vec<Pair<'a>> {
         let own = self.own.iter().filter_map(|link| self.links.links.get(&link.name)).filter(|link| link.up);
@@ -174,7 +188,7 @@ fn question(pair: &Pair<'_>) -> Question {
 }
 
 /// The judge's desired set.
-pub fn desired(view: &View<'_>, timers: &Timers, restart_hold: Duration, prove: bool) -> Arc<super::judge::Desired> {
+pub fn desired(view: &View<'_>, timers: &Timers, restart_hold: Duration, prove: bool, detached: bool) -> Arc<super::judge::Desired> {
     let (members, witnesses) = (view.members(timers), view.witnesses());
-    Arc::new(super::judge::Desired { members, witnesses, place: view.place(), restart_hold, prove })
+    Arc::new(super::judge::Desired { members, witnesses, place: view.place(), restart_hold, prove, detached })
 }

@@ -220,6 +220,7 @@ async fn every_edit_of_an_object_is_told_on_itself() {
     followed.pools(&["a", "b"]).await;
     let (a, b) = (followed.report().await, followed.report().await);
     assert!(a.source.ends_with("/a") && a.outcome.is_err() && a.kept && a.problems == 1);
+    assert!(b.first.as_ref().unwrap().contains("/a"), "of the other one, which still is wrong: {:?}", b.first);
     assert!(b.source.ends_with("/b") && b.outcome.unwrap().summary.starts_with("2 pools, 18 addresses"));
 
     followed.objects([]);
@@ -244,7 +245,9 @@ async fn nothing_is_in_force_before_both_sources_were_seen_and_a_broken_configma
     followed.pools(&["default", "a", "b"]).await;
     assert_eq!(followed.report().await.problems, 1);
     followed.config_map.send_replace(ConfigMapSeen::Absent);
-    assert!(followed.report().await.outcome.unwrap_err().to_string().contains("it is gone"));
+    let gone = followed.report().await;
+    assert!(matches!(gone.subject, Some(Subject::ConfigMap(..))) && gone.gone, "an Event says so");
+    assert!(gone.outcome.unwrap_err().to_string().contains("it is gone"));
     followed.objects([]);
     followed.pools(&["default"]).await;
 }

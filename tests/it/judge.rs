@@ -49,9 +49,10 @@ impl Court {
             sessions: [session(number)].into(),
             questions: [question(10 + number)].into(),
             node_ready: true,
+            remote: false,
         };
         let members = [2, 3].map(|number| (format!("n{number}").as_str().into(), watched(number))).into();
-        let desired = Desired { members, witnesses: [question(1)].into(), place: 0, restart_hold: HOLD, prove: false };
+        let desired = Desired { members, witnesses: [question(1)].into(), place: 0, restart_hold: HOLD, prove: false, detached: false };
         let mut court = Self {
             judge: Judge::new(),
             now: Instant::from_nanos(1_000_000_000),
@@ -341,7 +342,7 @@ fn a_member_that_shares_no_network_is_lost_when_its_node_stays_not_ready_and_nev
     court.up(3);
     let ready = |court: &mut Court, ready: bool| {
         let watched = court.desired.members.get_mut("n2").unwrap();
-        (watched.sessions, watched.questions, watched.node_ready) = ([].into(), [].into(), ready);
+        (watched.sessions, watched.questions, watched.remote, watched.node_ready) = ([].into(), [].into(), true, ready);
         court.set();
     };
     ready(&mut court, true);
@@ -364,11 +365,33 @@ fn a_member_that_shares_no_network_is_lost_when_its_node_stays_not_ready_and_nev
 }
 
 #[test]
+fn what_nodes_say_counts_neither_while_we_are_detached_nor_once_somebody_shares_a_network_again() {
+    let mut court = Court::new();
+    court.up(3);
+    let watched = court.desired.members.get_mut("n2").unwrap();
+    (watched.sessions, watched.questions, watched.remote, watched.node_ready) = ([].into(), [].into(), true, false);
+    court.desired.detached = true;
+    court.set();
+    court.pass(UNHEARD * 5);
+    assert_eq!(court.state("n2"), State::Remote);
+    court.desired.detached = false;
+    court.set();
+    court.pass(UNHEARD);
+    assert_eq!((court.state("n2"), court.writes()), (State::Suspected(Evidence::NodeNotReady), vec!["suspect n2 5".to_owned()]));
+    court.judge.handle(Event::Failed("n2".into()), court.now, &mut court.out);
+    let watched = court.desired.members.get_mut("n2").unwrap();
+    (watched.questions, watched.remote) = ([question(12)].into(), false);
+    court.set();
+    court.pass(Duration::from_secs(5));
+    assert_eq!((court.state("n2"), court.writes()), (State::Unheard, Vec::new()), "it has the time of one that was never heard");
+}
+
+#[test]
 fn a_member_that_lives_behind_a_node_that_is_not_ready_refutes_it_and_one_that_shares_a_network_again_is_heard() {
     let mut court = Court::new();
     court.up(3);
     let watched = court.desired.members.get_mut("n2").unwrap();
-    (watched.sessions, watched.questions, watched.node_ready) = ([].into(), [].into(), false);
+    (watched.sessions, watched.questions, watched.remote, watched.node_ready) = ([].into(), [].into(), true, false);
     court.set();
     court.pass(UNHEARD);
     court.written(suspected(2, "6"));
@@ -379,7 +402,7 @@ fn a_member_that_lives_behind_a_node_that_is_not_ready_refutes_it_and_one_that_s
     court.pass(Duration::from_secs(40));
     assert_eq!(court.state("n2"), State::Remote);
     let watched = court.desired.members.get_mut("n2").unwrap();
-    (watched.sessions, watched.questions) = ([session(2)].into(), [question(12)].into());
+    (watched.sessions, watched.questions, watched.remote) = ([session(2)].into(), [question(12)].into(), false);
     court.set();
     assert_eq!(court.state("n2"), State::Unheard);
     court.up(2);

@@ -441,7 +441,12 @@ fn who_owns_a_contested_ipv6_address_and_boots_is_not_kept_from_it() {
     set(&mut ndp, LinkDesired { addresses: desired([VIP6.into()]).addresses, ..fresh() }, START);
     assert_eq!(handle_at(&mut ndp, told(OTHER, false), START), [Action::Conflict { address: VIP6.into(), mac: OTHER }]);
     let Action::Send { packet, .. } = probe6() else { unreachable!() };
-    assert_eq!(handle(&mut ndp, ndp::Event::Received { source: OTHER, packet }), [], "RFC 4862 §5.4.3: an answer would take it away");
+    let asked = |ndp: &mut Ndp| handle(ndp, ndp::Event::Received { source: OTHER, packet });
+    assert_eq!(asked(&mut ndp), [], "RFC 4862 §5.4.3: an answer would take it away");
+    let successors = Arc::new([(VIP6.into(), [THIRD].into())].into());
+    let silent = changed(VIP6, State::Announcing, State::Silent, Reason::Withdrawn);
+    assert_eq!(set(&mut ndp, LinkDesired { successors, ..desired([]) }, START)[0], silent, "nor while another node takes over");
+    assert_eq!(asked(&mut ndp), []);
 }
 
 #[test]

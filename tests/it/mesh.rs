@@ -93,6 +93,31 @@ fn links_that_share_no_network_have_no_session_and_neither_has_a_link_that_is_do
 }
 
 #[test]
+fn a_member_is_remote_where_nobody_shares_a_network_with_it_and_that_is_not_for_a_broken_link_of_ours() {
+    let wired = |net: &str| [link("eth0", Medium::Wired, &[net])];
+    let remote = |world: &World, down: &str| {
+        seen_without(world, &Heirs::new(), "n1", down, |view| {
+            let members = view.members(&Timers::default()).into_iter();
+            members.filter(|(_, watched)| watched.remote).map(|(node, _)| node.to_string()).collect::<Vec<_>>()
+        })
+    };
+    let mut racks = world(3);
+    for (node, net) in [("n1", "192.168.1.11/24"), ("n2", "192.168.2.12/24"), ("n3", "192.168.3.13/24")] {
+        racks.member(node, |member| member.links = wired(net).to_vec());
+    }
+    assert_eq!(remote(&racks, ""), ["n2", "n3"]);
+    assert_eq!(remote(&racks, "eth0"), [""; 0], "our own link is down");
+    racks.member("n3", |member| member.links = wired("192.168.2.13/24").to_vec());
+    assert_eq!(remote(&racks, ""), [""; 0], "n2 and n3 hear each other");
+    racks.member("n3", |member| member.links.clear());
+    assert_eq!(remote(&racks, ""), ["n2"], "n3 has no link that works");
+    assert_eq!(remote(&with_links(&[("n1", &wired("10.0.0.1/32")), ("n2", &wired("10.0.0.2/32"))]), ""), ["n2"]);
+    assert_eq!(remote(&with_links(&[("n1", &wired("10.0.0.1/32")), ("n2", &wired("10.0.0.2/24"))]), ""), [""; 0], "in doubt it is near");
+    let down = seen_without(&world(2), &Heirs::new(), "n1", "eth0", |view| view.sessions(&Timers::default(), false));
+    assert_eq!(down.sessions, BTreeMap::new());
+}
+
+#[test]
 fn each_pair_of_links_in_one_network_has_a_session_slow_where_either_end_is_wireless() {
     let two = |number: u8| {
         let net = |low: u8| format!("192.168.1.{}/24", low + number);

@@ -34,6 +34,8 @@ pub struct Watched {
     pub questions: Questions,
     /// Its Node is Ready.
     pub node_ready: bool,
+    /// It shares no network with anybody, so that nothing but its Lease and its Node tells of it.
+    pub remote: bool,
 }
 
 /// What another member is taken for.
@@ -51,7 +53,7 @@ pub enum State {
     Suspected(Evidence),
     /// It proved itself although we do not hear it: it removed our suspicion, or announces an address.
     Refuted,
-    /// It shares no network with us: only its Lease and its Node tell of it.
+    /// It shares no network with anybody: only its Lease and its Node tell of it.
     Remote,
 }
 
@@ -159,25 +161,22 @@ impl Trial {
         (self.accused, self.expired, self.unheard_timer) = (None, false, Some(now + trust));
     }
 
-    /// There is no way from here to hear or ask it.
-    pub(super) fn is_remote(&self) -> bool {
-        self.watched.sessions.is_empty() && self.watched.questions.is_empty()
-    }
-
     fn same_instance(&self, member: &Member) -> bool {
         (self.watched.member.generation, &self.watched.member.instance) == (member.generation, &member.instance)
     }
 
-    /// What the Node of a member says that nothing else tells of.
-    pub(super) fn weigh_remote(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let ready = self.watched.node_ready;
+    /// What the Node of a member says that nothing else tells of; nothing new while we are `detached` from the API server.
+    pub(super) fn weigh_remote(&mut self, detached: bool, now: Instant, out: &mut Vec<Action>) {
+        let lives = self.watched.node_ready || detached;
         match self.state {
-            State::Unheard | State::Asking | State::Holding => self.enter(State::Remote, "it shares no network with us", out),
-            State::Suspected(Evidence::NodeNotReady) if ready => self.enter(State::Remote, "its Node is Ready again", out),
-            State::Remote | State::Up | State::Suspected(_) | State::Refuted => {}
+            State::Unheard => self.enter(State::Remote, "it shares no network with anybody", out),
+            // One that was heard before, and expired, is another case.
+            State::Asking if !self.expired => self.enter(State::Remote, "it shares no network with anybody", out),
+            State::Suspected(Evidence::NodeNotReady) if lives => self.enter(State::Remote, "nothing speaks against its Node", out),
+            State::Remote | State::Up | State::Asking | State::Holding | State::Suspected(_) | State::Refuted => {}
         }
         if self.state == State::Remote {
-            self.unheard_timer = if ready { None } else { self.unheard_timer.or(Some(now + UNHEARD)) };
+            self.unheard_timer = if lives { None } else { self.unheard_timer.or(Some(now + UNHEARD)) };
         }
     }
 

@@ -103,12 +103,13 @@ impl Subject for JudgeSubject {
                 sessions: (rng.u8(..4) > 0).then(|| session(number)).into_iter().collect(),
                 questions: (rng.u8(..4) > 0).then(|| question(number)).into_iter().collect(),
                 node_ready: rng.bool(),
+                remote: rng.u8(..4) == 0,
             };
             members.insert(name, watched);
         }
         let restart_hold = Duration::from_millis([0, 5000][rng.usize(..2)]);
         let witnesses = (0..rng.usize(..2)).map(|_| question(9)).collect();
-        judge::Desired { members, witnesses, place: rng.u32(..3), restart_hold, prove: rng.u8(..4) == 0 }
+        judge::Desired { members, witnesses, place: rng.u32(..3), restart_hold, prove: rng.u8(..4) == 0, detached: rng.u8(..4) == 0 }
     }
 
     fn event(rng: &mut fastrand::Rng) -> judge::Event {
