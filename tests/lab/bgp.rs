@@ -175,7 +175,7 @@ fn frr_has_exactly_our_attributes_from_sessions_over_either_family() {
     eventually("FRR is told why a session ends", || {
         text(&frr.neighbour("10.77.0.1", "lastNotificationReason")) == "Cease/Peer De-configured"
     });
-    assert!(frr.path("203.0.113.4/32").is_null());
+    eventually("its routes go", || frr.path("203.0.113.4/32").is_null());
     assert_eq!((agent.peer("four").remote, agent.state("six")), (None, State::Established));
 }
 
