@@ -36,7 +36,7 @@ forecast() {
     if [ -z "${KUBE_BIN-}" ] && ! compgen -G "${XDG_CACHE_HOME:-$HOME/.cache}/lanlord/*/kube-apiserver" >/dev/null; then
         minutes=$((minutes + 8)) parts+=', up to 8 to get or build Kubernetes (once; then it is kept)'
     fi
-    say "About $minutes minutes are ahead: $parts."
+    if [ "$minutes" = 1 ]; then say "It takes about a minute."; else say "It takes about $minutes minutes: $parts."; fi
 }
 
 cluster() { "$ROOT/scripts/cluster.sh" "$@"; }

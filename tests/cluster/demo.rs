@@ -22,7 +22,7 @@ fn the_demo_tells_its_whole_story_and_cleans_up() {
     assert!(output.status.success(), "{story}\n{progress}");
     let mut rest = &*story;
     for line in [
-        "minutes are ahead",
+        "It takes about ",
         "$ kubectl apply -f manifests/lanlord.yaml",
         "$ kubectl create configmap lanlord -n lanlord --from-literal addresses=10.77.0.240-10.77.0.250",
         "The address is 10.77.0.240.",
