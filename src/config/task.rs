@@ -30,7 +30,7 @@ use super::objects::{Gathered, gather};
 pub use super::texts::Texts;
 use super::{Accepted, Config, Place, Problem, Problems};
 use crate::api::memory::Memory;
-use crate::facts::{ConfigMapSeen, ConfigMapText, Object, ObjectKey, Objects, ObjectsSeen, Subject};
+use crate::facts::{ConfigMapSeen, ConfigMapText, Object, ObjectKey, Objects, ObjectsSeen, Subject, replace};
 
 /// An emptied file is believed after this time: some programs empty a file long before they write it.
 const EMPTIED: Duration = Duration::from_secs(1);
@@ -284,13 +284,7 @@ impl Keeper {
     }
 
     fn publish(&self, config: &Config) {
-        self.outlet.config.send_if_modified(|current| {
-            let changed = current.as_deref() != Some(config);
-            if changed {
-                *current = Some(Arc::new(config.clone()));
-            }
-            changed
-        });
+        self.outlet.config.send_if_modified(|known| replace(known, Some(Arc::new(config.clone()))));
     }
 
     fn report(&mut self, wrong: Option<Problems>, gathered: Option<Gathered>, objects: Arc<Objects>) {

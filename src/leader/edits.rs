@@ -66,3 +66,20 @@ impl Edits {
         self.last.iter().skip(known).filter(move |edit| now.since(edit.at) <= FRESH)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Uid;
+
+    #[test]
+    fn a_configmap_that_was_removed_is_none_to_tell_anything_on() {
+        let mut edits = Edits::default();
+        for (gone, there) in [(false, true), (true, false), (false, true)] {
+            let subject = Subject::ConfigMap("lanlord".to_owned(), "lanlord".to_owned(), Uid::default());
+            edits.push(Edit { subject, gone, kind: EventKind::Normal, message: String::new(), at: Instant::default() });
+            assert_eq!(edits.text().is_some(), there);
+        }
+        assert_eq!(edits.count(), 3, "that it was is told all the same");
+    }
+}
